@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
 from evtools import __version__
-from evtools.cam.http import Address, HTTPServer, Request, Response
+from evtools.cam.http import Address, HTTPServer, Response
 from evtools.cam.log import reason as failure
 from evtools.cam.loop import Loop
 from evtools.cam.prometheus import Family, Sample, label, scrape
@@ -72,7 +72,7 @@ class Health:
     def __exit__(self, *exc_info: object) -> None:
         self._server.close()
 
-    def _status(self, _: Request) -> Response:
+    def _status(self, _: str) -> Response:
         ready, reason = self._is_ready(probe=False)
         statistics = self._statistics()
         # A copy in one step, for it grows in another thread.

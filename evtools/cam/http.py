@@ -67,23 +67,13 @@ class Address:
         """
         found = _ADDRESS.fullmatch(text.strip())
         if found is None or int(found["port"]) > _PORT_MAX:
-            raise UsageError(
-                f'cannot listen on "{sanitize(text)}"',
-                "write it as in 127.0.0.1:9808, [::1]:9808 or 9808",
-            )
+            hint = "write it as in 127.0.0.1:9808, [::1]:9808 or 9808"
+            raise UsageError(f'cannot listen on "{sanitize(text)}"', hint)
         return cls(found["six"] or found["host"] or _LOOPBACK, int(found["port"]))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request of a client; `path` is without the query, `accept` is the header."""
-
-    path: str
-    accept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +92,8 @@ def refusal(status: int, text: str, **headers: str) -> Response:
     return Response(status, body, headers=headers)
 
 
-#: Answers a request, in a thread of its own.
-Route: TypeAlias = Callable[[Request], Response]
+#: Answers a request with this Accept header, in a thread of its own.
+Route: TypeAlias = Callable[[str], Response]
 
 
 class HTTPServer:
@@ -152,6 +142,9 @@ class HTTPServer:
         deadline = time.monotonic() + _PATIENCE
         while self.connections and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def nothing(self, _: str) -> Response:
+        return refusal(404, f"there is: {', '.join(self.routes)}")
 
     def _serve(self) -> None:
         with selectors.DefaultSelector() as waiting:
@@ -227,12 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.connection in owner.connections:
                 owner.connections[self.connection] = True
         path = self.path.partition("?")[0]
-        route = owner.routes.get(path)
-        if route is None:
-            self._send(refusal(404, f"there is: {', '.join(owner.routes)}"))
-            return
+        route = owner.routes.get(path, owner.nothing)
         try:
-            answer = route(Request(path, self.headers.get("Accept", "")))
+            answer = route(self.headers.get("Accept", ""))
         except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
             owner.failures.error(f"cannot answer {path}", error)
             answer = refusal(500, "see the log")

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 
 from evtools.cam.camera import Camera
-from evtools.cam.http import Address, HTTPServer, Request, Response, Route
+from evtools.cam.http import Address, HTTPServer, Response, Route
 from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State
@@ -102,8 +102,8 @@ _ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 def scrape(families: Callable[[], Iterable[Family]]) -> Route:
     """Return a route that answers with the metrics that `families` returns then."""
 
-    def answer(request: Request) -> Response:
-        form = Format.accepted(request.accept)
+    def answer(accept: str) -> Response:
+        form = Format.accepted(accept)
         return Response(200, render(families(), form), form.value)
 
     return answer

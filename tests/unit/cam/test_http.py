@@ -43,8 +43,8 @@ def test_anything_else_is_refused_and_shown_printable(text):
     assert refused.value.message.isprintable()
 
 
-def hello(request):
-    return Response(200, f"hello {request.accept}".encode(), "text/html")
+def hello(accept):
+    return Response(200, f"hello {accept}".encode(), "text/html")
 
 
 @pytest.fixture

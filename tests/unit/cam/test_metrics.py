@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from evtools import __version__
 from evtools.cam import health
 from evtools.cam.health import own_families
-from evtools.cam.http import Request
 from evtools.cam.prometheus import (
     IDLE,
     METRICS,
@@ -99,7 +98,7 @@ def test_text_from_the_wire_is_made_printable_and_cut():
 )
 def test_a_scraper_gets_the_format_that_it_asks_for(accept, form):
     families = [Family("x", "counter", "Help.", (Sample("_total", (), 1),))]
-    response = scrape(lambda: families)(Request("/metrics", accept))
+    response = scrape(lambda: families)(accept)
     assert response.content_type == form.value
     assert response.body == render(families, form)
 
