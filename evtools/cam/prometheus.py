@@ -183,7 +183,8 @@ class Gauge:
 
     def family(self) -> Family:
         """Return the series as they are now; quickly, for their text is made when it is read."""
-        return Family(self.name, self.kind, self.help, self._samples(self.series.copy()))
+        series = {k: v.copy() if v.__class__ is list else v for k, v in self.series.items()}
+        return Family(self.name, self.kind, self.help, self._samples(series))
 
     def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
         for key, value in series.items():
@@ -248,10 +249,6 @@ class Histogram(Counter):
             series = self.series.setdefault(known, [0] * (len(self.buckets) + 1) + [0.0])
         series[bisect_left(self.buckets, value)] += 1
         series[-1] += value
-
-    def family(self) -> Family:
-        copied = {key: series.copy() for key, series in self.series.items()}
-        return Family(self.name, self.kind, self.help, self._samples(copied))
 
     def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
         bounds = [("le", number(bound)) for bound in (*self.buckets, math.inf)]

@@ -57,7 +57,7 @@ _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 #: Values of fields that Celery does not know, by name, each with its time.
 Extra: TypeAlias = dict[str, tuple[float, Any]]
-Step = TypeVar("Step")
+_Step = TypeVar("_Step")
 
 
 def as_json(value: Any) -> str:
@@ -185,13 +185,6 @@ _SIMPLE: Final = frozenset(
 )
 
 
-class _Sender(Struct):
-    # A worker of which only its name and its clock are known; the latter is to count.
-    hostname: str
-    skew: int
-    beats: int = 1
-
-
 def _getters(columns: Iterable[str]) -> dict[str, Callable[[Any], tuple[Any, ...]]]:
     """Return by kind of event what gets its fields and a None out of columns and a None."""
     places = {name: place for place, name in enumerate(columns)} | {"": -1}
@@ -205,7 +198,7 @@ _of_row: Final = _getters(TASKS.columns)
 _of_stored: Final = _getters(NEEDED[TASKS])
 
 
-class TaskLog(Struct, Generic[Step], omit_defaults=True):
+class TaskLog(Struct, Generic[_Step], omit_defaults=True):
     """The events of a task.
 
     `first` and `last` are when they came, by our clock.  Its `steps` are Celery's events: as
@@ -216,7 +209,7 @@ class TaskLog(Struct, Generic[Step], omit_defaults=True):
 
     first: float
     last: float
-    steps: list[Step] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
     note: Report | None = None
     extra: Extra = field(default_factory=dict)
     ahead: dict[str, int] = field(default_factory=dict)
@@ -294,7 +287,12 @@ class TaskLog(Struct, Generic[Step], omit_defaults=True):
             task.cluster_state = SimpleNamespace(clients=clients)
         kinds = tuple([step.type for step in steps])
         hosts = {step.hostname for step in steps if step.type != "task-sent"}
-        workers: Any = {name: _Sender(name, ahead.get(name, 0)) for name in hosts if name}
+        # Of a worker only its name and its clock are known, which is to count.
+        workers: Any = {
+            name: SimpleNamespace(hostname=name, skew=ahead.get(name, 0), beats=1)
+            for name in hosts
+            if name
+        }
         if (
             kinds in _SIMPLE
             and len(hosts) == len(workers) == 1

@@ -130,12 +130,9 @@ class SQLite(DatabaseCamera):
 
     def _open(self) -> None:
         if self.connection is not None:
-            try:
-                is_there = self.path.stat().st_ino == self._inode
-            except OSError:
-                is_there = False
-            if is_there:
-                return
+            with suppress(OSError):
+                if self.path.stat().st_ino == self._inode:
+                    return
             _log.warning("%s has disappeared: begun anew", self.path)
             self.close()
         try:
@@ -206,10 +203,8 @@ class SQLite(DatabaseCamera):
 
     def _refused(self, error: OSError) -> OutputError:
         hint = "run evcam as the owner of the folder (--uid), or give another one"
-        return OutputError(
-            f"cannot write {self.path}: {error.strerror}",
-            hint if error.errno == errno.EPERM else "",
-        )
+        why = f"cannot write {self.path}: {error.strerror}"
+        return OutputError(why, hint if error.errno == errno.EPERM else "")
 
     def _refuse_what_is_not_ours(self, error: BaseException) -> None:
         """Raise OutputError for a file that may be anything, by its name and its beginning."""
@@ -237,11 +232,9 @@ class SQLite(DatabaseCamera):
             file = self.path.with_name(f"{self.path.name}{suffix}")
             with suppress(FileNotFoundError):
                 file.rename(file.with_name(f"{aside}{suffix}"))
-        words = (
-            "%s is damaged (%s): set aside as %s, and begun anew; to save what is readable:"
-            " sqlite3 FILE .recover"
-        )
-        _log.error(words, self.path, error, aside)
+        rescue = "to save what is readable: sqlite3 FILE .recover"
+        words = "%s is damaged (%s): set aside as %s, and begun anew; %s"
+        _log.error(words, self.path, error, aside, rescue)
 
 
 class _Damaged(sqlite3.DatabaseError):

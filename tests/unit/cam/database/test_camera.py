@@ -9,16 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database import camera as module
+from evtools.cam.database.schema import TASKS, VERSION
 from evtools.errors import OutputError
 from tools.clock import FakeClock
 from tools.ledgers import Evcam, common, contents, written
 from tools.stories import STORIES, UNUSUAL
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
-
-
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "ledger.db"
 
 
 def change(file, statement, *values):
@@ -160,6 +156,46 @@ def test_a_snapshot_that_cannot_be_written_comes_with_the_next(tmp_path):
     assert [(row["sequence"], row["events"]) for row in rows["snapshots"]] == [(1, 3)]
 
 
+def test_a_snapshot_that_fails_leaves_nothing(database):
+    evcam = Evcam(database)
+    evcam.hear(life("sent"))
+    put = evcam.camera.put
+
+    def fail(table, *rows):
+        if table.name == "snapshots":
+            raise ZeroDivisionError
+        return put(table, *rows)
+
+    evcam.camera.put = fail
+    with pytest.raises(ZeroDivisionError):
+        evcam.shoot()
+    evcam.hear(life("received"))
+    evcam.camera.put = put
+    assert contents(database)["tasks"] == []
+    evcam.shoot()
+    evcam.close()
+    assert [row["events"] for row in contents(database)["snapshots"]] == [2]
+
+
+def test_tables_of_an_older_version_are_changed_and_those_of_a_newer_one_left_alone(
+    database, monkeypatch
+):
+    written(database, life("sent"))
+    camera = Evcam(database).camera
+    kind, steps = type(camera), {VERSION: [f"ALTER TABLE {camera.place(TASKS)} ADD mood text"]}
+    with monkeypatch.context() as newer:
+        newer.setattr(kind, "version", VERSION + 1)
+        newer.setattr(kind, "migrations", steps)
+        Evcam(database).camera.check()
+        [task] = written(database, life("received"))["tasks"]
+        assert task["state"] == "RECEIVED"
+    for call in (Evcam(database).camera.check, Evcam(database).shoot):
+        with pytest.raises(OutputError, match="written by a newer evcam") as raised:
+            call()
+        assert "update evtools" in raised.value.hint
+    assert len(contents(database)["snapshots"]) == 2
+
+
 def test_what_was_dropped_is_reported(file, caplog):
     [snapshot] = written(file, life("sent", "received"), max_waiting=1)["snapshots"]
     assert "2 events were dropped" in caplog.text
@@ -245,10 +281,8 @@ def swept(evcam, at, database):
     return [len(each) for each in rows.values()], [task["uuid"] for task in rows["tasks"]]
 
 
-@pytest.mark.parametrize("server", [False, True], ids=["sqlite", "postgres"])
-def test_a_sweep_removes_what_is_too_old_with_what_belongs_to_it(file, server, request, caplog):
+def test_a_sweep_removes_what_is_too_old_with_what_belongs_to_it(database, caplog):
     caplog.set_level("INFO")
-    database = request.getfixturevalue("postgres_url") if server else file
     evcam = Evcam(database, keep=100.0, keep_failed=200.0)
     evcam.camera.clock = FakeClock(100.0)
     retried = UNUSUAL["retried in vain"].events
@@ -262,9 +296,7 @@ def test_a_sweep_removes_what_is_too_old_with_what_belongs_to_it(file, server, r
     evcam.close()
 
 
-@pytest.mark.parametrize("server", [False, True], ids=["sqlite", "postgres"])
-def test_more_tasks_than_are_kept_go_however_new_they_are(file, server, request):
-    database = request.getfixturevalue("postgres_url") if server else file
+def test_more_tasks_than_are_kept_go_however_new_they_are(database):
     # No time is so long ago as what is kept for that long.
     evcam = Evcam(database, keep=1e12, keep_failed=0, keep_tasks=4)
     evcam.hear([event for n in range(4) for event in life("sent", uuid=f"u{n}", start=n)])

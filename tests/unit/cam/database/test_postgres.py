@@ -97,24 +97,6 @@ def test_rows_are_large_where_tasks_are(postgres_url):
     assert [len(task[name]) for name in ("uuid", "name", "args")] == [255, 255, 16 * 1024]
 
 
-def test_newer_tables_are_left_alone(postgres_url):
-    touch(postgres_url)
-    change(postgres_url, "UPDATE evcam.about SET version = version + 1")
-    for call in (camera(postgres_url).check, Evcam(postgres_url).shoot):
-        with pytest.raises(OutputError, match="written by a newer evcam"):
-            call()
-
-
-def test_older_tables_are_brought_up_to_date(postgres_url, monkeypatch):
-    written(postgres_url, life("sent"))
-    steps = {VERSION: ["ALTER TABLE evcam.tasks ADD COLUMN mood text"]}
-    monkeypatch.setattr(Postgres, "version", VERSION + 1)
-    monkeypatch.setattr(Postgres, "migrations", steps)
-    written(postgres_url, life("received"))
-    assert query(postgres_url, "SELECT state, mood FROM evcam.tasks") == [("RECEIVED", None)]
-    assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION + 1,)]
-
-
 def test_there_may_be_several_schemas(postgres_url):
     written(postgres_url, life("sent"))
     touch(postgres_url, schema="Other")
