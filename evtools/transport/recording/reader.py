@@ -33,7 +33,6 @@ from evtools.wire import (
     Lost,
     Schema,
     from_fields,
-    moment,
     open_envelope,
     read_fields,
 )
@@ -320,28 +319,21 @@ class RecordingReader(Source):
     def _take(self, file: "_File", text: bytes) -> list[Event]:
         """Return the wanted events of whole lines; count all that are events."""
         window = self._window
-        # What is left out need not be decoded to see that.
+        # Where all is left out it need not be decoded to see that.
         times = _times_in(text) if window.is_set else []
         events: list[Event] = []
         if not times or (max(times) >= window.since and min(times) <= window.until):
-            lines = text.split(b"\n")
-            if not window.is_set:
-                times = [0.0] * len(lines)
-            elif len(times) != len(lines):  # some are not evdump's
-                times = [next(iter(_times_in(line)), 0.0) for line in lines]
-            glanced, times = times, []
-            for line, glance in zip(lines, glanced, strict=True):
-                when = glance
-                if not when or window.since <= when <= window.until:
-                    event = _typed(line, self._schema) or self._parse(file, line)
-                    if event is None:
-                        continue
-                    when = event.local_received
-                    if when and not window.is_known:
-                        window.settle(when, lambda: math.inf)
-                    if not when or window.since <= when <= window.until:
-                        events.append(event)
+            times = []
+            for line in text.split(b"\n"):
+                event = _typed(line, self._schema) or self._parse(file, line)
+                if event is None:
+                    continue
+                when = event.local_received
                 times.append(when)
+                if when and not window.is_known:
+                    window.settle(when, lambda: math.inf)
+                if not when or window.since <= when <= window.until:
+                    events.append(event)
         file.good += len(times)
         self._statistics.messages += len(times)
         self._seen += len(times)
@@ -541,12 +533,8 @@ def _times_in_file(path: str) -> Iterator[float]:
         while not file.ended:
             text = file.read_lines(_SLICE) or b""
             for line in text.split(b"\n"):
-                times = _times_in(line)
-                if not times:
-                    try:
-                        fields, _ = _open_line(line, [])
-                    except DecodeError:
-                        fields = {}
-                    asked = (fields.get("local_received"), fields.get("timestamp"))
-                    times = [when for when in map(moment, asked) if when is not None]
+                try:
+                    times = _times_in(line) or [from_fields(_open_line(line, [])[0]).local_received]
+                except DecodeError:
+                    times = []
                 yield times[0] if times else 0.0
