@@ -1,20 +1,10 @@
 from itertools import pairwise
-from random import Random
 
 import pytest
 
 from evtools.transport.demo import AWAY, answer
 from evtools.transport.demo import simulation as module
-from evtools.transport.demo.simulation import (
-    BY_NAME,
-    CHARACTERS,
-    KINDS,
-    QUEUES,
-    Character,
-    End,
-    Kind,
-    fill,
-)
+from evtools.transport.demo.simulation import BY_NAME, QUEUES, Character, End, Kind
 from evtools.wire import MissedTasks, from_fields
 from tools.rehearsal import START, Rehearsal
 
@@ -96,13 +86,18 @@ def test_a_rejected_task_may_come_again(rehearsal, send):
     assert lives[1].count("received") > 1
 
 
-def test_an_eta_is_waited_for(rehearsal, send):
-    send(BY_NAME["shop.offers.remind"])
+def test_an_eta_is_waited_for_and_what_has_expired_is_not_run(rehearsal, worker, send):
+    worker.queues.discard("reports")
+    expired = send(BY_NAME["shop.reports.build"])
+    task = send(BY_NAME["shop.offers.remind"])
     rehearsal.play(14)
-    assert rehearsal.kinds()["task-received"] == 1
-    assert rehearsal.kinds()["task-started"] == 0
-    rehearsal.play(3)
-    assert rehearsal.kinds()["task-started"] == 1
+    assert life(rehearsal, task) == ["sent", "received"]
+    rehearsal.play(40)
+    assert life(rehearsal, task)[2] == "started"
+    worker.serve("reports")
+    rehearsal.play(1)
+    assert life(rehearsal, expired) == ["sent", "revoked"]
+    assert rehearsal.of("task-revoked")[0]["expired"] is True
 
 
 def test_what_is_revoked_does_not_start_and_ends_only_by_a_signal(rehearsal, worker, send):
@@ -126,16 +121,6 @@ def test_only_the_last_revoked_tasks_are_remembered(worker, monkeypatch):
     for number in range(10):
         worker.revoke(f"u{number}")
     assert list(worker._revoked) == ["u7", "u8", "u9"]
-
-
-def test_what_has_expired_is_not_run(rehearsal, worker, send):
-    worker.queues.clear()
-    task = send(BY_NAME["shop.reports.build"])
-    rehearsal.play(60)
-    worker.serve("reports")
-    rehearsal.play(1)
-    assert life(rehearsal, task) == ["sent", "revoked"]
-    assert rehearsal.of("task-revoked")[0]["expired"] is True
 
 
 def test_who_dies_says_nothing_and_comes_back_as_another(rehearsal, worker, send):
@@ -216,24 +201,22 @@ def test_what_is_terminated_is_revoked(rehearsal, worker, send, command, argumen
     assert (event["terminated"], event["signum"]) == (True, signum)
 
 
-@pytest.mark.parametrize(
-    ("rate", "per_second"), [("30/m", 0.5), ("2", 2), (3, 3), ("7/h", 7 / 3600), (0, 0)]
-)
-def test_a_rate_is_understood(worker, rate, per_second):
-    assert "ok" in answer(worker, "rate_limit", {"task_name": MAIL, "rate_limit": rate})
-    assert worker.rate_limits[MAIL] == pytest.approx(per_second)
+RATES = [("30/m", 0.5), ("2", 2), (3, 3), ("7/h", 7 / 3600), (0, 0)]
 
 
 def test_a_rate_limit_spaces_starts(rehearsal, worker, send):
+    for rate, per_second in RATES:
+        assert "ok" in answer(worker, "rate_limit", {"task_name": MAIL, "rate_limit": rate})
+        assert worker.rate_limits[MAIL] == pytest.approx(per_second)
     worker.rate_limits[SLOW.name] = 0.5
     assert answer(worker, "pool_grow", {"n": 6}) == {"ok": "pool will grow"}
     assert answer(worker, "pool_shrink", {}) == {"ok": "pool will shrink"}
+    assert worker.concurrency == 7
     send(count=4)
     rehearsal.play(30)
     starts = [event["timestamp"] for event in rehearsal.of("task-started")]
     assert len(starts) == 4
     assert min(later - earlier for earlier, later in pairwise(starts)) >= 2 - 1e-6
-    assert worker.concurrency == 7
 
 
 def test_a_time_limit_ends_what_runs_too_long(rehearsal, worker, send):
@@ -304,13 +287,11 @@ def test_a_seed_decides_what_happens():
     assert Rehearsal().play(60).events != Rehearsal(seed=2).play(60).events
 
 
-def test_clients_send_at_their_rate(played):
+def test_all_that_a_view_can_show_happens(played):
     sent = [e for e in played.of("task-sent", retries=0) if e["parent_id"] is None]
     assert len(sent) / 300 == pytest.approx(5.0, rel=0.1)
     assert {event["queue"] for event in played.of("task-sent")} == set(QUEUES)
-
-
-def test_all_that_a_view_can_show_happens(played):
+    assert {event["name"] for event in played.of("task-received")} == set(BY_NAME)
     tasks = "sent received started succeeded failed retried revoked rejected progress"
     assert set(played.kinds()) == {
         *(f"task-{kind}" for kind in tasks.split()),
@@ -322,6 +303,8 @@ def test_all_that_a_view_can_show_happens(played):
     retried = {event["uuid"] for event in played.of("task-retried")}
     ends = played.of("task-succeeded", "task-failed")
     assert len({event["type"] for event in ends if event["uuid"] in retried}) == 2
+    missed = MissedTasks()
+    assert sum(map(missed.observe, map(from_fields, played.events))) == 0
 
 
 def test_workflows_are_trees_of_three_generations(played):
@@ -339,11 +322,6 @@ def test_workflows_are_trees_of_three_generations(played):
         assert sent[event["root_id"]]["name"] == "shop.orders.fulfil"
 
 
-def test_nothing_seems_to_be_missing(played):
-    missed = MissedTasks()
-    assert sum(map(missed.observe, map(from_fields, played.events))) == 0
-
-
 def test_a_queue_that_nobody_serves_drops_the_oldest():
     rehearsal = Rehearsal(cast=(), rate=1000.0)
     rehearsal.play(20)
@@ -358,19 +336,3 @@ def test_one_worker_dies_without_a_word_and_returns(played):
         ("worker-online", 65.0),
         ("worker-online", 185.0),
     ]
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_task_type_makes_sense(kind):
-    rng = Random(1)
-    assert all(fill(rng, args).startswith("(") for args in kind.args)
-    assert 0 <= sum(end.share for end in kind.ends) < 1
-    for end in kind.ends:
-        assert end.event in ("failed", "retried", "rejected")
-        assert fill(rng, end.exception).endswith(")") == (end.event != "rejected")
-    assert set(kind.children) <= set(BY_NAME)
-    assert kind.weight or any(kind.name in parent.children for parent in KINDS)
-
-
-def test_every_queue_has_a_worker():
-    assert set(QUEUES) == {queue for worker in CHARACTERS for queue in worker.queues}
