@@ -18,7 +18,7 @@ from tools.flow import Flow
 
 def lines_of(path):
     data = path.read_bytes()
-    compression = Compression.of_name(path.name)
+    compression = Compression.of(path.name)
     text = b""
     while data:
         if compression is Compression.NONE:

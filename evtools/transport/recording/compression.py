@@ -2,11 +2,13 @@
 
 import codecs
 import errno
+import gzip
 import os
 import select
 import stat
 import zlib
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 import zstandard
@@ -23,43 +25,31 @@ _PACKED_BYTES: Final = 4 * 1024
 LINE_BYTES_MAX: Final = 128 * 1024 * 1024
 _STDIN: Final = 0
 _CLOSED: Final = -1
-_GZIP_WBITS: Final = zlib.MAX_WBITS | 16
 
 
 class Compression(Enum):
-    """How a file is compressed; the value is the suffix of its name."""
+    """How a file is compressed: the suffix of its name, its first bytes, and what packs a frame.
 
-    NONE = ""
-    GZIP = ".gz"
-    ZSTD = ".zst"
+    A file is any number of frames; `unpacker` makes what unpacks one.
+    """
+
+    # fmt: off
+    NONE = ("", b"", bytes, None)
+    GZIP = (".gz", b"\x1f\x8b", partial(gzip.compress, compresslevel=6, mtime=0),
+            partial(zlib.decompressobj, wbits=zlib.MAX_WBITS | 16))
+    ZSTD = (".zst", b"\x28\xb5\x2f\xfd", lambda data: zstandard.ZstdCompressor().compress(data),
+            lambda: zstandard.ZstdDecompressor().decompressobj())
+    # fmt: on
+
+    def __init__(self, suffix: str, magic: bytes, frame: Any, unpacker: Any) -> None:
+        self.suffix, self.magic, self.frame, self.unpacker = suffix, magic, frame, unpacker
 
     @classmethod
-    def of_name(cls, path: str) -> "Compression":
-        """Return what the name of a file promises."""
+    def of(cls, path: str = "", head: bytes = b"") -> "Compression":
+        """Return what the name of a file promises, or its first bytes show."""
         packed = (cls.GZIP, cls.ZSTD)
-        return next((one for one in packed if path.endswith(one.value)), cls.NONE)
-
-    @classmethod
-    def of_content(cls, head: bytes) -> "Compression":
-        """Return how a file is compressed that begins with `head`."""
-        if head.startswith(b"\x1f\x8b"):
-            return cls.GZIP
-        return cls.ZSTD if head.startswith(b"\x28\xb5\x2f\xfd") else cls.NONE
-
-    def frame(self, data: bytes) -> bytes:
-        """Return `data` as one frame; a file is any number of them."""
-        if self is Compression.ZSTD:
-            return zstandard.ZstdCompressor().compress(data)
-        if self is Compression.GZIP:
-            packer = zlib.compressobj(wbits=_GZIP_WBITS)
-            return packer.compress(data) + packer.flush()
-        return data
-
-    def unpacker(self) -> Any:
-        """Return what unpacks one frame."""
-        if self is Compression.GZIP:
-            return zlib.decompressobj(wbits=_GZIP_WBITS)
-        return zstandard.ZstdDecompressor().decompressobj()
+        found = (one for one in packed if path.endswith(one.suffix) or head.startswith(one.magic))
+        return next(found, cls.NONE)
 
 
 class FileReader:
@@ -134,7 +124,7 @@ class FileReader:
             self.damage = error.strerror or str(error)
             return b""
         if not self.done_bytes:
-            self._compression = Compression.of_content(data)
+            self._compression = Compression.of(head=data)
         self.done_bytes += len(data)
         if not data and self._unpacker is not None:
             self.damage = "breaks off inside a compressed frame"

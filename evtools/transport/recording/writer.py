@@ -84,7 +84,7 @@ class RecordingWriter:
         self._size_max = rotate_size
         self._every = rotate_every
         self._keep = rotate_keep
-        self._compression = Compression.of_name(path)
+        self._compression = Compression.of(path)
         is_packed = self._compression is not Compression.NONE
         self._buffer_bytes = _PACKED_BUFFER_BYTES if is_packed else _BUFFER_BYTES
         if rotate_size:
@@ -249,7 +249,7 @@ def _make_room(name: str, keep: int) -> None:
 
 
 def _numbered(name: str, number: int) -> str:
-    suffix = Compression.of_name(name).value
+    suffix = Compression.of(name).suffix
     return f"{name.removesuffix(suffix)}.{number}{suffix}"
 
 
