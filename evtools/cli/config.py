@@ -13,14 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 from click.core import ParameterSource
 
-from evtools.cli.options import (
-    BROKER_VARIABLES,
-    Option,
-    file_options,
-    is_given,
-    option_of,
-    variable_of,
-)
+from evtools.cli.options import BROKER_VARIABLES, Option, file_options, is_given
 from evtools.cli.types import PAIRS
 from evtools.errors import ConfigError, UsageError
 from evtools.text import decode_text
@@ -30,12 +23,12 @@ _META: Final = "evtools.sources"
 #: Tables that are not settings; [keys] has evtop's commands and the keys for them.
 _TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys")
 _MANUAL: Final = "see evtools.toml(5)"
+# fmt: off
 _TOML_NAMES: Final[Mapping[type[Any], str]] = {
-    bool: "true or false",
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
+    bool: "true or false", str: "a text", int: "a whole number", float: "a number",
+    dict: "a table",
 }
+# fmt: on
 _OTHERS_MAY_READ: Final = 0o004
 
 
@@ -106,10 +99,12 @@ def read_sources(ctx: click.Context, given: Mapping[str, Any]) -> None:
 def origin(ctx: click.Context, name: str) -> str:
     """Return where the value of an option comes from."""
     source = ctx.get_parameter_source(name)
+    option = next(each for each in ctx.command.params if each.name == name)
     if source is ParameterSource.COMMANDLINE:
-        return f"{option_of(ctx, name).opts[0]} flag"
+        return f"{option.opts[0]} flag"
     if source is ParameterSource.ENVIRONMENT:
-        return variable_of(ctx, name)
+        names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+        return next(name for name in names if os.environ.get(name))
     if source is ParameterSource.DEFAULT_MAP:
         return sources_of(ctx).settings[name].origin
     return "Celery's default" if name == "broker" else "default"
@@ -151,28 +146,19 @@ def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> d
 # --- Celery's names for settings, old and new ----------------------------------------
 
 #: Celery's new name: the option.  If two are of the same option, the later wins.
+# fmt: off
 OPTIONS: Final[Mapping[str, str]] = {
-    "broker_url": "broker",
-    "broker_read_url": "broker",
-    "broker_use_ssl": "tls",
-    "broker_transport_options": "broker_option",
-    "broker_connection_timeout": "connect_timeout",
-    "broker_heartbeat": "heartbeat",
-    "broker_login_method": "login_method",
-    "event_exchange": "event_exchange",
-    "event_queue_prefix": "event_queue_prefix",
-    "event_queue_ttl": "event_queue_ttl",
-    "event_queue_expires": "event_queue_expires",
+    "broker_url": "broker", "broker_read_url": "broker", "broker_use_ssl": "tls",
+    "broker_transport_options": "broker_option", "broker_connection_timeout": "connect_timeout",
+    "broker_heartbeat": "heartbeat", "broker_login_method": "login_method",
+    "event_exchange": "event_exchange", "event_queue_prefix": "event_queue_prefix",
+    "event_queue_ttl": "event_queue_ttl", "event_queue_expires": "event_queue_expires",
     "event_queue_exclusive": "event_queue_exclusive",
-    "event_queue_durable": "event_queue_durable",
-    "control_exchange": "control_exchange",
-    "events_logfile": "logfile",
-    "events_pidfile": "pidfile",
-    "events_uid": "uid",
-    "events_gid": "gid",
-    "events_umask": "umask",
-    "events_executable": "executable",
+    "event_queue_durable": "event_queue_durable", "control_exchange": "control_exchange",
+    "events_logfile": "logfile", "events_pidfile": "pidfile", "events_uid": "uid",
+    "events_gid": "gid", "events_umask": "umask", "events_executable": "executable",
 }
+# fmt: on
 #: TLS settings without an option are one setting of this name: keys, and fields of TLS.
 TLS_MORE: Final = "tls_more"
 
@@ -337,19 +323,18 @@ class _Reader:
         profiles = self._table(table, "profile", "")
         # A mistake in a profile is reported even if the profile is not used.
         for name in profiles:
-            section = f"profile.{name}"
-            of_profile = self._table(profiles, name, "profile")
-            its_layers = self._layers(of_profile, section)
+            of_profile = self._table(profiles, name, "profile.")
+            its_layers = self._layers(of_profile, f"profile.{name}.")
             if name == profile:
                 layers += its_layers
-                keys |= self._table(of_profile, "keys", section)
+                keys |= self._table(of_profile, "keys", f"profile.{name}.")
         if profile and profile not in profiles:
             hint = _did_you_mean(profile, profiles)
             raise ConfigError(f"{self._path}: there is no [profile.{profile}]", hint)
         for command, value in keys.items():
             several = value if isinstance(value, list) else [value]
             if not all(isinstance(key, str) for key in several):
-                self._fail("keys", command, "must be a text or a list of texts")
+                self._fail(f"keys.{command}", "must be a text or a list of texts")
         settings: dict[str, Setting] = {}
         for layer in layers:
             if "broker" in layer:
@@ -373,27 +358,28 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}", _MANUAL) from None
 
-    def _layers(self, table: Mapping[str, Any], section: str) -> list[dict[str, Setting]]:
-        nested = _TABLES if section else (*_TABLES, "profile")
+    def _layers(self, table: Mapping[str, Any], prefix: str) -> list[dict[str, Setting]]:
+        # `prefix` stands before the keys of the table, as in profile.NAME.heartbeat.
+        nested = _TABLES if prefix else (*_TABLES, "profile")
         shared = {key: value for key, value in table.items() if key not in nested}
-        celery = self._table(table, "celery", section)
-        own = self._table(table, self._tool, section)
+        celery = self._table(table, "celery", prefix)
+        own = self._table(table, self._tool, prefix)
         return [
-            self._layer(shared, celery, section, own=False),
-            self._layer(own, {}, _join(section, self._tool), own=True),
+            self._layer(shared, celery, prefix, own=False),
+            self._layer(own, {}, f"{prefix}{self._tool}.", own=True),
         ]
 
-    def _table(self, table: Mapping[str, Any], key: str, section: str) -> dict[str, Any]:
+    def _table(self, table: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
-            self._fail(section, key, "must be a table")
+            self._fail(prefix + key, "must be a table")
         return value
 
     def _layer(
-        self, table: Mapping[str, Any], celery: Mapping[str, Any], section: str, *, own: bool
+        self, table: Mapping[str, Any], celery: Mapping[str, Any], prefix: str, *, own: bool
     ) -> dict[str, Setting]:
         # The settings of one table, under our names and under Celery's.
-        place = f"{self._path} [{section}]" if section else str(self._path)
+        place = f"{self._path} [{prefix.removesuffix('.')}]" if prefix else str(self._path)
         settings: dict[str, Setting] = {}
         ours: dict[str, str] = {}
         theirs: dict[str, Any] = {}
@@ -401,68 +387,63 @@ class _Reader:
             name = key.replace("-", "_")
             option = self._options.get(name)
             if option is None:
-                self._add_celery(theirs, key, value, section)
+                self._add_celery(theirs, key, value, prefix)
             elif not (own or option.shared):
-                self._fail(section, key, f"belongs in [{self._tool}]")
+                self._fail(prefix + key, f"belongs in [{self._tool}]")
             elif name in ours:
-                self._fail(section, key, f"is also set as {ours[name]}")
+                self._fail(prefix + key, f"is also set as {ours[name]}")
             else:
                 ours[name] = key
-                settings[name] = Setting(self._convert(option, value, key, section), place)
+                settings[name] = Setting(self._convert(option, value, prefix + key), place)
         for key, value in celery.items():
-            self._add_celery(theirs, key, value, _join(section, "celery"))
+            self._add_celery(theirs, key, value, f"{prefix}celery.")
         try:
             translated = options_from(theirs)
         except BadSetting as error:
             raise ConfigError(f"{self._path}: {error}", _MANUAL) from None
         for name, value in translated.items():
             if name in ours:
-                self._fail(section, ours[name], "is also set under Celery's name")
+                self._fail(prefix + ours[name], "is also set under Celery's name")
             option = self._options.get(name)
             if option is not None:
-                settings[name] = Setting(self._convert(option, value, name, section), place)
+                settings[name] = Setting(self._convert(option, value, prefix + name), place)
             elif name == TLS_MORE:  # the other tools ignore those of evcam's process
                 settings[name] = Setting(value, place)
         return settings
 
-    def _add_celery(self, theirs: dict[str, Any], key: str, value: Any, section: str) -> None:
+    def _add_celery(self, theirs: dict[str, Any], key: str, value: Any, prefix: str) -> None:
         # The old names are in capitals: CELERY_EVENT_QUEUE_TTL.
         name = key.lower().removeprefix("celery_") if key.isupper() else key
         if name not in OPTIONS:
             known = [*self._options, *OPTIONS, *_TABLES, "profile"]
             hint = _did_you_mean(key.replace("-", "_"), known)
-            self._fail(section, key, "there is no such setting", hint)
+            self._fail(prefix + key, "there is no such setting", hint)
         if name in theirs:
-            self._fail(section, key, "is set twice, under its old and its new name")
+            self._fail(prefix + key, "is set twice, under its old and its new name")
         theirs[name] = value
 
-    def _convert(self, option: Option, value: Any, key: str, section: str) -> Any:
+    def _convert(self, option: Option, value: Any, key: str) -> Any:
         # Checks the TOML type of a value and returns it as click takes it.
         kinds: tuple[type[Any], ...] = (str, *getattr(option.type, "kinds", ()))
-        if option.type in PAIRS:
-            return self._table({key: value}, key, section)
-        if option.multiple:
+        if option.multiple and option.type not in PAIRS:
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list):
-                self._fail(section, key, "must be a text or a list of texts")
+                self._fail(key, "must be a text or a list of texts")
             return value
-        if option.is_flag:
+        if option.type in PAIRS:
+            kinds = (dict,)
+        elif option.is_flag:
             kinds = (bool,)
         elif option.count:
             kinds = (int,)
         elif isinstance(option.type, click.IntRange):
             kinds = (str, int)
         if type(value) not in kinds:
-            names = " or ".join(_TOML_NAMES[kind] for kind in kinds)
-            self._fail(section, key, f"must be {names}")
+            self._fail(key, f"must be {' or '.join(_TOML_NAMES[kind] for kind in kinds)}")
         return value
 
-    def _fail(self, section: str, key: str, what: str, hint: str = "") -> NoReturn:
-        raise ConfigError(f"{self._path}: {_join(section, key)}: {what}", hint or _MANUAL)
-
-
-def _join(section: str, key: str) -> str:
-    return f"{section}.{key}" if section else key
+    def _fail(self, key: str, what: str, hint: str = "") -> NoReturn:
+        raise ConfigError(f"{self._path}: {key}: {what}", hint or _MANUAL)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -198,11 +198,11 @@ def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Conte
     except click.ClickException as error:
         hint = f"{program} --help lists all options"
         if isinstance(error, click.BadParameter) and error.ctx and error.param:
-            source = error.ctx.get_parameter_source(error.param.name or "")
-            if source is click.core.ParameterSource.ENVIRONMENT:
-                from evtools.cli.options import variable_of
+            name = error.param.name or ""
+            if error.ctx.get_parameter_source(name) is click.core.ParameterSource.ENVIRONMENT:
+                from evtools.cli.config import origin
 
-                hint = f"given with the variable {variable_of(error.ctx, error.param.name or '')}"
+                hint = f"given with the variable {origin(error.ctx, name)}"
         _print_error(f"{program}: {error.format_message()}", hint)
         return error.exit_code
 

@@ -1,6 +1,5 @@
 """Options: their class, those that all tools share, and those that several have alike."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
@@ -107,18 +106,6 @@ def is_typed(ctx: click.Context, name: str) -> bool:
 def is_given(ctx: click.Context, name: str) -> bool:
     """Return whether an option is on the command line or in the environment."""
     return is_typed(ctx, name) or ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
-
-
-def variable_of(ctx: click.Context, name: str) -> str:
-    """Return the environment variable that sets an option."""
-    names = option_of(ctx, name).envvar or ()
-    names = [names] if isinstance(names, str) else list(names)
-    return next((name for name in names if os.environ.get(name)), names[0])
-
-
-def option_of(ctx: click.Context, name: str) -> click.Parameter:
-    """Return the option of a name."""
-    return next(option for option in ctx.command.params if option.name == name)
 
 
 def file_options(tool: click.Command) -> list[Option]:
