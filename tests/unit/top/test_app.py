@@ -20,6 +20,7 @@ from evtools.top.app import Console, Garbage, run
 from evtools.top.feed import Ended
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
+from evtools.transport.queues import Depth
 from evtools.wire import encode_line
 from tools.clock import FakeClock
 from tools.life import Life
@@ -49,7 +50,10 @@ def terminal(monkeypatch):
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.delenv("LC_ALL", raising=False)
     made = PtyTerminal(SIZE, monkeypatch)
+    before = termios.tcgetattr(made.theirs)
     yield made
+    # It is given back whatever happens.
+    assert termios.tcgetattr(made.theirs) == before
     made.close()
 
 
@@ -86,38 +90,34 @@ class Played:
         self.session = self.console.session
 
     def play(self, *script):
-        """Run until the script is through: a text or predicate, then what to do.
+        """Run until the script is through: what to do, then a text or predicate to wait for.
 
-        What to do is a text to type or a function to call.
+        What to do is a text to type or a function to call; it begins when all is read.
         """
-        steps = list(script)
+        steps = ["proj.charge", *script]
         end = time.monotonic() + DEADLINE
 
         def look():
             assert time.monotonic() < end, f"{steps[:1]} in\n{self.terminal.text}"
-            if steps and self._sees(steps[0]):
+            wanted = steps[0]
+            if wanted() if callable(wanted) else wanted in self.terminal.text:
                 _, do = steps.pop(0), steps.pop(0)
                 if callable(do):
                     do()
                 else:
                     self.terminal.type(do)
-            if not steps:
-                return
-            self.console.events.alarm(0.01, look)
+            if steps:
+                self.console.events.alarm(0.01, look)
 
         self.console.events.alarm(0, look)
         self.console.run()
         self.terminal.read()
-
-    def _sees(self, wanted):
-        return wanted() if callable(wanted) else wanted in self.terminal.text
 
 
 # --- a whole run --------------------------------------------------------------------------
 
 
 def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording, monkeypatch):
-    before = termios.tcgetattr(terminal.theirs)
     real_run = Console.run
 
     def run_and_leave(console):
@@ -126,9 +126,7 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_leave)
-    options = TopOptions(read=(recording,), speed=float("inf"))
-    assert run(options, SETTINGS) == 0
-    assert termios.tcgetattr(terminal.theirs) == before
+    assert run(TopOptions(read=(recording,), speed=float("inf")), SETTINGS) == 0
     assert b"\x1b[?1049l" in terminal.read()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
@@ -167,29 +165,24 @@ def test_errors_are_raised_before_the_terminal_is_touched(evtop, terminal, optio
     assert terminal.read() == b""
 
 
-def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path, terminal):
+def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path):
     bad = tmp_path / "bad"
     bad.write_text("no recording\n" * 200)
-    before = termios.tcgetattr(terminal.theirs)
     with pytest.raises(UsageError, match="is no recording"):
-        evtop(read=(str(bad),)).play()
-    assert termios.tcgetattr(terminal.theirs) == before
+        evtop(read=(str(bad),)).play("")
 
 
 # --- signals ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_signals_end_it_and_the_terminal_is_given_back(evtop, terminal, number):
-    before = termios.tcgetattr(terminal.theirs)
-    evtop().play("proj.charge", lambda: signal.raise_signal(number))
-    assert termios.tcgetattr(terminal.theirs) == before
+def test_signals_end_it(evtop, number):
+    evtop().play(lambda: signal.raise_signal(number))
 
 
 def test_a_ctrl_c_leaves_a_prompt_first_and_later_keys_are_not_meant_for_it(evtop):
     played = evtop()
     played.play(
-        "proj.charge",
         "/abc",
         "filter> abc",
         lambda: (signal.raise_signal(signal.SIGINT), played.console._press("3")),
@@ -201,27 +194,21 @@ def test_a_ctrl_c_leaves_a_prompt_first_and_later_keys_are_not_meant_for_it(evto
 
 def test_keys_after_leaving_are_ignored(evtop):
     played = evtop()
-    played.play("proj.charge", "Q3")
+    played.play("Q3")
     assert played.session.view == "tasks"
 
 
 def test_the_terminal_is_taken_again_after_a_stop(evtop, terminal):
-    played = evtop()
-
     def lose_it():
         settings = termios.tcgetattr(terminal.theirs)
         settings[3] |= termios.ICANON
         termios.tcsetattr(terminal.theirs, termios.TCSANOW, settings)
         signal.raise_signal(signal.SIGCONT)
 
-    played.play(
-        "proj.charge",
-        lose_it,
-        lambda: not termios.tcgetattr(terminal.theirs)[3] & termios.ICANON,
-        "3",
-        "w1@host",
-        "q",
-    )
+    def taken():
+        return not termios.tcgetattr(terminal.theirs)[3] & termios.ICANON
+
+    evtop().play(lose_it, taken, "3", "w1@host", "q")
 
 
 # --- internal errors ----------------------------------------------------------------------
@@ -232,28 +219,21 @@ def broken(*_args, **_how):
 
 
 def test_one_mistake_in_a_picture_becomes_a_message(evtop, monkeypatch, caplog):
-    played = evtop()
-    real = screen.draw
-    calls = []
+    real, mistakes = screen.draw, [broken]
 
-    def fail_once(*args):
-        calls.append(1)
-        return broken() if len(calls) == 2 else real(*args)
+    def draw(*how):
+        return (mistakes.pop() if mistakes else real)(*how)
 
-    monkeypatch.setattr(screen, "draw", fail_once)
-    played.play("internal error (screen); ", "q")
+    monkeypatch.setattr(screen, "draw", draw)
+    evtop().play(lambda: None, "internal error (screen); ", "q")
     assert "broken view" in caplog.text
 
 
-def test_two_mistakes_in_a_row_end_it_with_the_terminal_restored(
-    evtop, monkeypatch, terminal, log_file
-):
+def test_two_mistakes_in_a_row_end_it(evtop, monkeypatch, terminal, log_file):
     played = evtop()
-    before = termios.tcgetattr(terminal.theirs)
     monkeypatch.setattr(screen, "draw", broken)
     with pytest.raises(EvtoolsError) as caught:
-        played.play()
-    assert termios.tcgetattr(terminal.theirs) == before
+        played.play("")
     assert b"\x1b[?1049l" in terminal.read()
     assert caught.value.message.startswith("internal error: ValueError in test_app.py:")
     assert caught.value.hint.endswith(f"the traceback is in {log_file}")
@@ -263,16 +243,8 @@ def test_two_mistakes_in_a_row_end_it_with_the_terminal_restored(
 def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
     played = evtop()
     monkeypatch.setattr(type(played.session.table), "toggle_mark", broken)
-    played.play(
-        "proj.charge",
-        "?",
-        "find>",
-        "\x1b",
-        lambda: played.session.layer is None,
-        " ",
-        "internal error (key)",
-        "jq",
-    )
+    closed = "?", "find>", "\x1b", lambda: played.session.layer is None
+    played.play(*closed, " ", "internal error (key)", "jq")
 
 
 def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypatch, log_file):
@@ -286,6 +258,7 @@ def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypa
     monkeypatch.setattr(model.statistics, "take", take)
     monkeypatch.setattr("evtools.top.feed.SLICE", 10)
     played.play(
+        "",
         "internal error: some figures may be wrong; the traceback is in",
         "",
         lambda: model.intake.events == 85 and len(model.state.tasks) == 21,
@@ -304,12 +277,10 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
     def age():
         session.clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 11)
 
-    played.play(
-        lambda: "2 of 2 workers replied" in played.terminal.text and session.model.intake.events,
-        age,
-        "internal error: some figures may be wrong",
-        "q",
-    )
+    def answered():
+        return "2 of 2 workers replied" in played.terminal.text and session.model.intake.events
+
+    played.play("", answered, age, "internal error: some figures may be wrong", "q")
 
 
 # --- events and notices -------------------------------------------------------------------
@@ -318,7 +289,7 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
 def test_events_can_be_recorded_and_redacted(evtop, tmp_path):
     path = tmp_path / "new.jsonl"
     played = evtop(write=str(path), redact=("args",))
-    played.play("proj.charge", lambda: None, "REC", "q")
+    played.play("", "REC", "q")
     played.session.feed.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 85
@@ -329,7 +300,6 @@ def test_a_tape_that_was_wound_back_begins_anew(evtop):
     played = evtop()
     first = played.session.model
     played.play(
-        "proj.charge",
         ":filter proj.add\r",
         "20 of 21 shown",
         lambda: played.session.feed.source.seek(1001.0),
@@ -343,7 +313,7 @@ def test_a_tape_that_was_wound_back_begins_anew(evtop):
 def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
     monkeypatch.setattr(app, "_SLICE", -1.0)
     played = evtop()
-    played.play("proj.charge", "q")
+    played.play("q")
     assert played.session.model.views["tasks"].total == 21
 
 
@@ -352,7 +322,6 @@ def test_notices_and_the_end_of_the_source_are_shown(evtop):
     connection, feed = played.session.connection, played.session.feed
     assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
-        "proj.charge",
         lambda: feed.notice(Notice("lost", "reset by peer")),
         lambda: connection.status == "reconnecting",
         lambda: feed._put(Ended()),
@@ -369,33 +338,22 @@ def test_outcomes_of_actions_are_shown(evtop):
     ]
     control = SimpleNamespace(take=lambda: outcomes.pop(0) if outcomes else None)
     played.session.control = control
-    played.play("proj.charge", played.console.wake, "1 of 2 workers replied", "q")
+    played.play(played.console.wake, "1 of 2 workers replied", "q")
     assert played.session.message.style == "warning"
 
 
 def test_the_broker_is_asked_about_queues_only_while_they_are_shown(evtop, monkeypatch):
     watched = []
-    depths = {"mail": SimpleNamespace(messages=7, consumers=1, reason="")}
-
-    class FakeStats:
-        def __init__(self, gauge, wake):
-            self.depths = depths
-
-        def start(self):
-            watched.append("started")
-
-        def watch(self, queues):
-            watched.append(tuple(queues))
-
-        def close(self):
-            watched.append("closed")
-
-    monkeypatch.setattr(app, "BrokerStats", FakeStats)
+    stats = SimpleNamespace(
+        depths={"mail": Depth(7, 1)},
+        start=lambda: watched.append("started"),
+        watch=lambda queues: watched.append(tuple(queues)),
+        close=lambda: watched.append("closed"),
+    )
+    monkeypatch.setattr(app, "BrokerStats", lambda *_: stats)
     monkeypatch.setattr(app, "Gauge", lambda _: None)
     played = evtop(broker_stats=True)
-    played.play(
-        "proj.charge", "4", lambda: ("mail",) in watched, "1", lambda: watched[-1] == (), "q"
-    )
+    played.play("4", lambda: ("mail",) in watched, "1", lambda: watched[-1] == (), "q")
     assert watched[0] == "started"
 
 
@@ -408,7 +366,6 @@ def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
     suspended = []
     monkeypatch.setattr(os, "kill", lambda *what: suspended.append(what))
     played.play(
-        "proj.charge",
         ":theme light\r:ascii on\r",
         lambda: played.session.glyphs.ascii,
         "yxs",
@@ -425,7 +382,7 @@ def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
 
 def test_without_colours_a_theme_changes_nothing(evtop):
     played = evtop(colour=False)
-    played.play("proj.charge", ":theme light\r", "theme light", "Q")
+    played.play(":theme light\r", "theme light", "Q")
     assert b"\x1b[0;3" not in played.terminal.read().replace(b"\x1b[0;39", b"")
 
 
@@ -433,8 +390,7 @@ def test_the_mouse_chooses_and_scrolls(evtop):
     played = evtop(mouse=True)
     table = played.session.table
     played.play(
-        "proj.charge",
-        lambda: None,
+        "",
         "MOUSE",
         "\x1b[<0;10;9M\x1b[<0;10;9m",
         lambda: table.focus_index > 0,
@@ -449,7 +405,6 @@ def test_the_mouse_chooses_and_scrolls(evtop):
 def test_pasted_text_is_taken_as_text(evtop):
     played = evtop()
     played.play(
-        "proj.charge",
         "\x1b[200~QQ\x1b[201~",
         "text can be pasted into prompts only",
         "/\x1b[200~charge\x1b[201~\r",
