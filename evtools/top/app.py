@@ -112,7 +112,7 @@ class Console(Loop):
             self._stats = BrokerStats(Gauge(own_settings), self.wake)
             self._stats.start()
             stack.callback(self._stats.close)
-        feed.source = open_source(options, settings, feed.notice, clock=clock, stack=stack)
+        feed.source = open_source(options, settings, feed.put, clock=clock, stack=stack)
         if options.read:
             connection.apply(Notice("listening", ", ".join(options.read)))
         if options.write:

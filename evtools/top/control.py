@@ -212,13 +212,32 @@ _SHOWN_CHARS: Final = 200
 _FAILURES_SHOWN: Final = 3
 
 
+class Reply(NamedTuple):
+    """The answer of one worker, as text that may be shown."""
+
+    worker: str
+    text: str
+    failed: bool
+
+
+def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
+    """Yield the answers of workers, by their names, sanitised."""
+    for name, answer in sorted(answers.items()):
+        failed = isinstance(answer, Mapping) and "error" in answer
+        if isinstance(answer, Mapping):
+            answer = answer.get("error" if failed else "ok", answer)  # noqa: PLW2901
+        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, answer))
+        yield Reply(worker, text, failed)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An action, its targets, and the answers to its questions.
+    """An action, its targets, the answers to its questions, and in the end the outcome.
 
     The targets are those of the moment it was made, whatever the screen shows later.
     `labels` describe them for people, sanitised.  `workers` is how many workers there were
-    to answer, None if there were none.
+    to answer, None if there were none.  `replies` came within `seconds`, `unread` counts
+    those that could not be parsed, by the reason, and `error` says why it could not be sent.
     """
 
     action: Action
@@ -226,6 +245,10 @@ class Request:
     labels: tuple[str, ...]
     workers: int | None
     values: Values = field(default_factory=dict)
+    replies: tuple[Reply, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def confirmation(self) -> str:
@@ -288,6 +311,62 @@ class Request:
             return [given | {action.subject: list(self.targets)}]
         return [given | {action.subject: target} for target in self.targets]
 
+    @property
+    def failures(self) -> list[Reply]:
+        """The replies of workers that could not or would not."""
+        return [reply for reply in self.replies if reply.failed]
+
+    @property
+    def replied(self) -> int:
+        """How many workers have replied."""
+        return len({reply.worker for reply in self.replies})
+
+    @property
+    def good(self) -> bool:
+        """Whether it was sent, no worker refused and none was silent."""
+        silent = self.replied < (self.expected or 0)
+        return not (self.error or self.failures or silent)
+
+    def sentence(self) -> str:
+        """Return one line that says how it went."""
+        if self.error:
+            return f"{self.summary}: not sent: {self.error}"
+        if not self.action.answers:
+            return f"{self.summary}: sent; workers do not answer this"
+        # A worker that evtop has not seen yet answers as well as any other.
+        count = max(self.replied, self.expected or 0)
+        replied = f"{self.replied} of {count}" if count == self.expected else str(count)
+        noun = "worker" if count == 1 else "workers"
+        parts = [f"{self.summary}: {replied} {noun} replied in {human_duration(self.seconds)}"]
+        failures = self.failures
+        parts += [f"{one.worker}: {one.text}" for one in failures[:_FAILURES_SHOWN]]
+        if len(failures) > _FAILURES_SHOWN:
+            parts.append(f"and {len(failures) - _FAILURES_SHOWN} more failures")
+        for reason, count in self.unread.items():
+            noun = "reply" if count == 1 else "replies"
+            parts.append(f"{count} {noun} could not be read: {reason}")
+        return "; ".join(parts)
+
+    def audit(self) -> str:
+        """Return one line of JSON: the user, the action, the targets, the replies."""
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError, ImportError):
+            who = str(os.getuid())
+        facts = {
+            "who": f"{who}@{socket.gethostname()}",
+            "action": self.action.name,
+            "targets": self.targets,
+            "arguments": dict(self.values),
+            "outcome": self.error or f"{self.replied} replied",
+            "expected": self.expected,
+            "seconds": round(self.seconds, 3),
+            "replies": {
+                one.worker: ("error: " if one.failed else "") + one.text for one in self.replies
+            },
+        }
+        return json.dumps(facts, ensure_ascii=True)
+
 
 def prepare(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
     """Make a request of an action on `targets` (ids or names), to be asked about and sent.
@@ -308,98 +387,6 @@ def prepare(state: State, action: Action, targets: Sequence[str], *, now: float)
             label = f"{target}, {worker.status(now)}"
         labels.append(sanitize(label[:_SHOWN_CHARS]))
     return Request(action, targets, tuple(labels), workers or None)
-
-
-# --- outcomes ---------------------------------------------------------------------------
-
-
-class Reply(NamedTuple):
-    """The answer of one worker, as text that may be shown."""
-
-    worker: str
-    text: str
-    failed: bool
-
-
-def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
-    """Yield the answers of workers, by their names, sanitised."""
-    for name, answer in sorted(answers.items()):
-        failed = isinstance(answer, Mapping) and "error" in answer
-        if isinstance(answer, Mapping):
-            answer = answer.get("error" if failed else "ok", answer)  # noqa: PLW2901
-        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, answer))
-        yield Reply(worker, text, failed)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The replies to a request, each worker's, and how long they took.
-
-    `error` says why it could not be sent, "" if it was.  `unread` counts the replies that
-    could not be parsed, by the reason.
-    """
-
-    request: Request
-    replies: tuple[Reply, ...]
-    seconds: float
-    error: str = ""
-    unread: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def answered(self) -> int:
-        return len({reply.worker for reply in self.replies})
-
-    @property
-    def failures(self) -> list[Reply]:
-        """The replies of workers that could not or would not."""
-        return [reply for reply in self.replies if reply.failed]
-
-    @property
-    def good(self) -> bool:
-        """Whether it was sent, no worker refused and none was silent."""
-        silent = self.answered < (self.request.expected or 0)
-        return not (self.error or self.failures or silent)
-
-    def sentence(self) -> str:
-        """Return one line that says how it went."""
-        if self.error:
-            return f"{self.request.summary}: not sent: {self.error}"
-        if not self.request.action.answers:
-            return f"{self.request.summary}: sent; workers do not answer this"
-        # A worker that evtop has not seen yet answers as well as any other.
-        count = max(self.answered, self.request.expected or 0)
-        replied = f"{self.answered} of {count}" if count == self.request.expected else str(count)
-        noun = "worker" if count == 1 else "workers"
-        took = human_duration(self.seconds)
-        parts = [f"{self.request.summary}: {replied} {noun} replied in {took}"]
-        failures = self.failures
-        parts += [f"{one.worker}: {one.text}" for one in failures[:_FAILURES_SHOWN]]
-        if len(failures) > _FAILURES_SHOWN:
-            parts.append(f"and {len(failures) - _FAILURES_SHOWN} more failures")
-        for reason, count in self.unread.items():
-            noun = "reply" if count == 1 else "replies"
-            parts.append(f"{count} {noun} could not be read: {reason}")
-        return "; ".join(parts)
-
-    def audit(self) -> str:
-        """Return one line of JSON: the user, the action, the targets, the replies."""
-        try:
-            who = getpass.getuser()
-        except (KeyError, OSError, ImportError):
-            who = str(os.getuid())
-        facts = {
-            "who": f"{who}@{socket.gethostname()}",
-            "action": self.request.action.name,
-            "targets": self.request.targets,
-            "arguments": dict(self.request.values),
-            "outcome": self.error or f"{self.answered} replied",
-            "expected": self.request.expected,
-            "seconds": round(self.seconds, 3),
-            "replies": {
-                one.worker: ("error: " if one.failed else "") + one.text for one in self.replies
-            },
-        }
-        return json.dumps(facts, ensure_ascii=True)
 
 
 # --- the thread that sends them ---------------------------------------------------------
@@ -434,7 +421,7 @@ class ControlClient(threading.Thread):
         self._clock = clock
         self._deadline = deadline
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
-        self._outcomes: deque[Outcome] = deque(maxlen=_OUTCOMES_MAX)
+        self._outcomes: deque[Request] = deque(maxlen=_OUTCOMES_MAX)
 
     def submit(self, request: Request) -> None:
         """Have a request carried out; return at once.
@@ -450,8 +437,8 @@ class ControlClient(threading.Thread):
         if self.ident is None:
             self.start()
 
-    def take(self) -> Outcome | None:
-        """Return the oldest outcome that was not taken yet, None if there is none."""
+    def take(self) -> Request | None:
+        """Return the oldest request that was carried out and not taken yet, or None."""
         return self._outcomes.popleft() if self._outcomes else None
 
     def close(self, timeout: float = 2.0) -> None:
@@ -467,7 +454,7 @@ class ControlClient(threading.Thread):
             self._outcomes.append(outcome)
             self._wake()
 
-    def _carry_out(self, request: Request) -> Outcome:
+    def _carry_out(self, request: Request) -> Request:
         began = self._clock.monotonic()
         replies: list[Reply] = []
         unread: Counter[str] = Counter()
@@ -487,4 +474,4 @@ class ControlClient(threading.Thread):
         except Exception as exc:  # noqa: BLE001  (explained to the user)
             error = explain(exc, self._settings).message
         seconds = self._clock.monotonic() - began
-        return Outcome(request, tuple(replies), seconds, error, unread)
+        return replace(request, replies=tuple(replies), seconds=seconds, error=error, unread=unread)

@@ -100,7 +100,7 @@ class Feed(threading.Thread):
     `wake` is called, in the feed's thread, when there is something to take after the screen
     has taken all there was.  `redact` is applied to every event before anything else sees it.
     With `gathers` it waits a moment for more while the source is busy.  `source` is set before
-    `start`; it may need `notice` to be made.
+    `start`; it may need `put` to be made.
     """
 
     source: EventReceiver | RecordingReader
@@ -144,7 +144,7 @@ class Feed(threading.Thread):
             error = caught
         if recording is not None:
             recording.close()
-        self._put(Ended(error))
+        self.put(Ended(error))
 
     def _pass_on(self, batch: list[Event]) -> None:
         for start in range(0, len(batch), SLICE):
@@ -162,11 +162,8 @@ class Feed(threading.Thread):
             with self._room:
                 self._room.wait_for(lambda: self._stopped, _GATHER)
 
-    def notice(self, notice: Notice) -> None:
+    def put(self, item: Item) -> None:
         """Pass on a notice of the source, in its place among the events."""
-        self._put(notice)
-
-    def _put(self, item: Item) -> None:
         self._add(item)
         self._signal()
 

@@ -45,23 +45,20 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
     chosen = by_name if table.chosen is None else table.chosen
     columns = [by_name[name] for name in chosen if name in by_name]
     subjects = (table.subject(key) for key in list(table.cursor.keys))
-    rows = (subject for subject in subjects if subject is not None)
+    rows = [subject for subject in subjects if subject is not None]
     if output == "csv":
         # RFC 4180, except for the ends of the lines.
         yield ",".join(column.name for column in columns)
-        for subject in rows:
-            values = (column.value(subject, table.context.now) for column in columns)
-            yield ",".join(map(_csv_cell, values))
+        for row in rows:
+            values = (column.value(row, table.context.now) for column in columns)
+            yield ",".join("" if value is None else _csv_cell(value) for value in values)
         return
     head = [column.title for column in columns]
     body = [[_cell(column.text(row, table.context)) for column in columns] for row in rows]
     sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
+    aligns = [column.align for column in columns]
     for cells in (head, *body):
-        padded = (
-            pad(cell, cols, column.align)
-            for column, cell, cols in zip(columns, cells, sizes, strict=True)
-        )
-        yield "  ".join(padded).rstrip()
+        yield "  ".join(map(pad, cells, sizes, aligns)).rstrip()
 
 
 def _cell(text: str) -> str:
@@ -69,8 +66,8 @@ def _cell(text: str) -> str:
 
 
 def _csv_cell(value: Any) -> str:
-    """Return a cell; an apostrophe goes before a text that a spreadsheet would run."""
-    return "" if value is None else csv_cell(as_text(value), is_number=not isinstance(value, str))
+    # An apostrophe goes before a text that a spreadsheet would run.
+    return csv_cell(as_text(value), is_number=not isinstance(value, str))
 
 
 # --- new files --------------------------------------------------------------------------

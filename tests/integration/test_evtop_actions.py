@@ -11,7 +11,7 @@ import pytest
 
 from evtools.clock import SystemClock
 from evtools.state import State
-from evtools.top.control import BY_NAME, ControlClient, Outcome, prepare
+from evtools.top.control import BY_NAME, ControlClient, Request, prepare
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -19,7 +19,7 @@ from servers.redis import RedisServer
 if TYPE_CHECKING:
     from cluster.worker import Worker
 
-Act = Callable[..., Outcome]
+Act = Callable[..., Request]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def act() -> Iterator[Callable[[Worker], Act]]:
         state = State()
         state.apply([_beat(worker)])
 
-        def carry_out(command: str, *targets: str, **answers: str) -> Outcome:
+        def carry_out(command: str, *targets: str, **answers: str) -> Request:
             request = prepare(state, BY_NAME[command], targets, now=clock.wall())
             client.submit(request.answered(answers))
             assert done.acquire(timeout=60)

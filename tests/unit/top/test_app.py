@@ -322,9 +322,9 @@ def test_notices_and_the_end_of_the_source_are_shown(evtop):
     connection, feed = played.session.connection, played.session.feed
     assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
-        lambda: feed.notice(Notice("lost", "reset by peer")),
+        lambda: feed.put(Notice("lost", "reset by peer")),
         lambda: connection.status == "reconnecting",
-        lambda: feed._put(Ended()),
+        lambda: feed.put(Ended()),
         lambda: connection.status == "ended",
         "Q",
     )

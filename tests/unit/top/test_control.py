@@ -17,7 +17,6 @@ from evtools.top.control import (
     ACTIONS,
     BY_NAME,
     ControlClient,
-    Outcome,
     Reply,
     actions_for,
     prepare,
@@ -360,8 +359,8 @@ MANY = [Reply(f"w{n}@h", "no", failed=True) for n in range(5)]
 
 def outcome(action, replies, expected=2, **more):
     answers = {"rate_limit": "1/s"} if action == "rate-limit" else {}
-    asked = replace(request(action, "x", **answers), workers=expected)
-    return Outcome(asked, tuple(replies), 1.04, **more)
+    asked = request(action, "x", **answers)
+    return replace(asked, workers=expected, replies=tuple(replies), seconds=1.04, **more)
 
 
 REPLIED = "Revoke, task x: {} replied in 1.04s"
@@ -445,7 +444,7 @@ def test_requests_are_carried_out_and_logged_in_their_order(open_client, caplog,
         assert woken.acquire(timeout=30)
     made = [client.take() for _ in range(101)]
     # Outcomes that are not taken do not pile up.
-    assert [one.request.targets for one in made[:-1]] == [(str(n),) for n in range(3, 103)]
+    assert [one.targets for one in made[:-1]] == [(str(n),) for n in range(3, 103)]
     assert made[-1] is None
     assert (made[0].replies, made[0].error) == ((), "")
     lines = [record.getMessage() for record in caplog.records]
@@ -477,7 +476,7 @@ def test_the_line_of_the_log_says_who_did_it_and_what_became_of_it(monkeypatch, 
     monkeypatch.setattr(getpass, "getuser", getuser)
     asked = replace(request("rate-limit", "a.\n\x1b", "b", rate_limit="10/m"), workers=3)
     good = Reply("w1@h", "new rate limit set", failed=False)
-    line = Outcome(asked, (good, BAD), 0.51239, error).audit()
+    line = replace(asked, replies=(good, BAD), seconds=0.51239, error=error).audit()
     assert line.isprintable()
     assert json.loads(line) == {
         "who": f"{os.getuid() if nameless else 'ann'}@{socket.gethostname()}",

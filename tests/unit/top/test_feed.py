@@ -117,14 +117,14 @@ def test_what_comes_in_wakes_the_screen_once_until_it_has_taken_all(feed, source
 
 def test_the_screen_is_not_woken_again_before_it_has_looked(idle, wakes):
     notices = [Notice("retry", str(number)) for number in range(4)]
-    idle.notice(notices[0])
-    idle.notice(notices[1])
+    idle.put(notices[0])
+    idle.put(notices[1])
     assert wakes.count == 1
     assert idle.take() == notices[0]
-    idle.notice(notices[2])
+    idle.put(notices[2])
     assert wakes.count == 1
     assert take_all(idle) == notices[1:3]
-    idle.notice(notices[3])
+    idle.put(notices[3])
     assert wakes.count == 2
 
 
