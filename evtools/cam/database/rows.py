@@ -33,8 +33,8 @@ from evtools.cam.database.schema import (
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
+from evtools.wire import COMMON, OWN_FIELDS, Event, TaskEvent, WorkerEvent, encode_line, iso_utc
 from evtools.wire import FIELDS as ALL_FIELDS
-from evtools.wire import OWN_FIELDS, Event, TaskEvent, WorkerEvent, encode_line, iso_utc
 
 #: Steps that a row is made of, the newest.  Beyond the first few they share a number of
 #: characters.
@@ -286,16 +286,14 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
             clients = SimpleNamespace(ahead=lambda client: ahead.get(client or "", 0))
             task.cluster_state = SimpleNamespace(clients=clients)
         kinds = tuple([step.type for step in steps])
-        hosts = {step.hostname for step in steps if step.type != "task-sent"}
+        hosts = {step.hostname for step in steps if step.type != "task-sent"} - {""}
         # Of a worker only its name and its clock are known, which is to count.
         workers: Any = {
-            name: SimpleNamespace(hostname=name, skew=ahead.get(name, 0), beats=1)
-            for name in hosts
-            if name
+            name: SimpleNamespace(hostname=name, skew=ahead.get(name, 0), beats=1) for name in hosts
         }
         if (
             kinds in _SIMPLE
-            and len(hosts) == len(workers) == 1
+            and len(workers) == 1
             and (kinds[0] != "task-sent" or steps[0].retries == steps[1].retries)
         ):
             # There is no need to group them.
@@ -316,9 +314,7 @@ _decode: Final = msgspec.json.Decoder(TaskLog[Report]).decode
 # --- a worker -----------------------------------------------------------------------
 
 #: Fields of its events that are kept, and the columns with attributes of the same name.
-_KEPT: Final = frozenset(OWN_FIELDS["worker-heartbeat"]) - {
-    *("hostname", "timestamp", "clock", "utcoffset")
-}
+_KEPT: Final = frozenset(OWN_FIELDS["worker-heartbeat"]) - frozenset(COMMON) | {"pid"}
 # fmt: off
 _OF_WORKER: Final = (
     "pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys", "online_since", "goodbye",

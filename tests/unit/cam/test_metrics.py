@@ -118,15 +118,6 @@ def values(instrument):
     }
 
 
-def test_what_has_no_room_is_counted_with_the_others():
-    counter = made(Counter)
-    for name in range(10):
-        counter.add((f"t{name}",))
-    assert values(counter) == {**{("_total", f"t{n}"): 1 for n in range(3)}, ("_total", OTHERS): 7}
-    counter.add(("known",), 0)  # which counts nothing
-    assert counter.folded == 7
-
-
 def test_an_idle_series_makes_room_for_a_new_one_but_the_others_stay():
     counter = made(Counter, most=2)
     for name in ("idle", "busy", "other"):
