@@ -312,9 +312,24 @@ def writable_by_others(path: Path, *, sticky_end: bool = False) -> Path | None:
     a file of root's is safe, but not one that is not there yet; `sticky_end` lets it pass at
     the end of the way, too.  A read-only mount cannot be changed here.
     """
-    steps = list(_steps(path))
-    last = steps[-1]
-    full = () if sticky_end else (path.absolute().parent, last.parent, last)
+    here, left = Path("/"), _names(str(path.absolute()))
+    # All that is on the way, with the links and where they lead.
+    steps = [here]
+    while left and len(steps) < _STEPS_MAX:
+        name = left.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        steps.append(here / name)
+        try:
+            target = str(steps[-1].readlink())
+        except OSError:  # it is no link
+            here = steps[-1]
+            continue
+        left += _names(target)
+        if target.startswith("/"):
+            here = Path("/")
+    full = () if sticky_end else (path.absolute().parent, steps[-1].parent, steps[-1])
     for step in steps:
         try:
             status = step.lstat()
@@ -328,25 +343,3 @@ def writable_by_others(path: Path, *, sticky_end: bool = False) -> Path | None:
         if is_open and not os.statvfs(mount).f_flag & os.ST_RDONLY:
             return step
     return None
-
-
-def _steps(path: Path) -> Iterator[Path]:
-    """Yield all that is on the way to a file, with the links and where they lead."""
-    here, left = Path("/"), _names(str(path.absolute()))
-    yield here
-    for _ in range(_STEPS_MAX):
-        if not left:
-            return
-        name = left.pop()
-        if name == "..":
-            here = here.parent
-            continue
-        yield here / name
-        try:
-            target = str((here / name).readlink())
-        except OSError:  # it is no link
-            here /= name
-            continue
-        left += _names(target)
-        if target.startswith("/"):
-            here = Path("/")

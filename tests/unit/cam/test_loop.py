@@ -138,30 +138,6 @@ def test_whatever_is_on_it_all_events_are_given_out_in_order(batches):
 # === the loop ========================================================================
 
 
-class Script:
-    """A source that follows a script: batches, and things to do between them."""
-
-    def __init__(self, steps):
-        self.steps = steps
-        self.left_bytes = 0
-        self.defects = ()
-        self.asked = []
-
-    def events(self, timeout=None):
-        self.asked.append(timeout)
-        for step in self.steps:
-            if callable(step):
-                step()
-                yield []
-            elif isinstance(step, Exception):
-                raise step
-            else:
-                yield [from_fields(event) for event in step]
-
-    def statistics(self):
-        return Statistics(buffered_bytes=self.left_bytes, defects=tuple(self.defects))
-
-
 class Supervisor:
     """A notifier that keeps its notifications, in order."""
 
@@ -179,22 +155,20 @@ class Supervisor:
         return [word for word, _ in self.sent]
 
 
-class Flags:
-    def __init__(self):
-        self.ending, self.came = False, set()
-
-
 class Stage:
-    """A loop with everything around it, and a clock that is moved by hand."""
+    """A loop with everything around it, and a clock that is moved by hand.
+
+    It is the source, too: batches and errors, and things to do between them; and the signals.
+    """
 
     def __init__(self, *steps, kind=Album, replays=False, **options):
         self.clock = FakeClock(1000.0)
         options = {"freq": 1e6, "shutdown_timeout": 20.0} | options
         if replays:
             options["read"] = ("x.jsonl",)
-        self.source, self.flags = Script(steps), Flags()
-        self.supervisor = Supervisor()
-        self.calls = []
+        self.steps, self.left_bytes, self.defects, self.asked = steps, 0, [], []
+        self.ending, self.came = False, set()
+        self.supervisor, self.calls = Supervisor(), []
         self.loop = Loop(
             CamOptions(**options),
             kind,
@@ -205,20 +179,31 @@ class Stage:
         )
         self.camera, self.state = self.loop.camera, self.loop.state
         self.counters, self.thread = self.loop.counters, self.loop.thread
-        self.loop._source = self.source
+        self.loop._source = self
 
     def run(self, *steps):
-        if steps:
-            self.source.steps = steps
-        return self.loop.run(self.source, self.flags)
+        self.steps = steps or self.steps
+        return self.loop.run(self, self)
+
+    def events(self, timeout=None):
+        self.asked.append(timeout)
+        for step in self.steps:
+            if callable(step):
+                step()
+                yield []
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                yield [from_fields(event) for event in step]
+
+    def statistics(self):
+        return Statistics(buffered_bytes=self.left_bytes, defects=tuple(self.defects))
 
     def pictures(self):
         return [tasks for _, tasks in self.camera.pictures]
 
     def notice(self, kind, text):
         self.loop.on_notice(Notice(kind, text))
-
-    # --- what can happen in a script ---
 
     def connect(self):
         self.notice("listening", "redis://h")
@@ -231,10 +216,10 @@ class Stage:
         return wait
 
     def want(self, number):
-        return lambda: self.flags.came.add(number)
+        return lambda: self.came.add(number)
 
     def end(self):
-        self.flags.ending = True
+        self.ending = True
 
     def rest(self):
         assert self.thread.settle(PATIENCE)
@@ -287,7 +272,7 @@ def test_events_reach_the_state_the_camera_and_the_counters(stage):
     types = [change.event.type for change in play.camera.observed]
     assert types[:3] == ["task-received", "worker-heartbeat", "task-received"]
     assert play.counters.events == 3
-    assert play.source.asked == [0.25]
+    assert play.asked == [0.25]
     # Holes are noted in the next snapshot.
     (info,) = play.camera.infos
     assert (info.dropped, len(info.gaps)) == (7, 1)
@@ -332,7 +317,7 @@ def test_a_shot_can_be_wanted_now(stage):
 def test_counters_and_stacks_can_be_wanted(stage, log):
     play = stage()
     play.counters.shots.overrun = 3
-    play.source.defects = [Defect("no JSON", b"\xff", "x", 2)]
+    play.defects = [Defect("no JSON", b"\xff", "x", 2)]
     play.run(play.want(signal.SIGUSR1), [])
     counters, stacks = (line for line in log() if line.startswith(("counters:", "stacks:")))
     values = json.loads(counters.removeprefix("counters: "))
@@ -515,9 +500,9 @@ def test_an_event_without_time_or_known_worker_has_no_lag(stage, fields):
 
 def test_each_kind_of_malformed_input_is_logged_once(stage, log):
     play = stage(replays=True)
-    play.source.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
+    play.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
     play.loop._log_problems()
-    play.source.defects.append(Defect("no type", b"{}"))
+    play.defects.append(Defect("no type", b"{}"))
     play.counters.nameless = 1
     for _ in range(2):
         play.loop._log_problems()
@@ -531,7 +516,7 @@ def test_each_kind_of_malformed_input_is_logged_once(stage, log):
 def test_where_secrets_are_masked_only_its_length_is_logged(stage, log):
     play = stage(replays=True, redact=("x",))
     defect = Defect("no JSON", b"secret", "secret", 2, 600, "text/plain\x1b[2J")
-    play.source.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
+    play.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
     play.loop._log_problems()
     assert log() == [
         "left out: no JSON: 600 bytes of text/plain\\x1b[2J",
@@ -561,7 +546,7 @@ def test_in_the_end_all_that_has_come_by_then_is_in_a_last_shot(stage):
 
 def test_but_only_as_far_as_there_is_time(stage, log):
     play = stage(shutdown_timeout=20.0)
-    play.source.left_bytes = 12345
+    play.left_bytes = 12345
     first, second = (play.wait(9.0), [received("a")]), (play.wait(1.0), [received("b")])
     assert play.run(play.end, *first, *second) == 0
     assert play.pictures() == [["a"]]
@@ -595,7 +580,7 @@ def test_one_that_holds_the_state_for_ever_does_not_either(stage, gate):
     def begin():
         play.thread.soon(lambda: play.state.freeze_while(gate))
         assert gate.came.wait(PATIENCE)
-        play.flags.ending = True
+        play.ending = True
         watch.start()
 
     def pass_time():
@@ -631,7 +616,7 @@ def test_when_the_broker_refuses_what_came_before_is_shot(stage, events, shots):
 
 def test_once_is_one_period_and_one_shot(stage, log):
     play = stage(once=True, freq=10.0)
-    play.source.left_bytes = 12345  # of what came too late
+    play.left_bytes = 12345  # of what came too late
     first = (play.wait(20.0), play.connect, [received("a")])
     assert play.run(*first, play.wait(9.0), [received("b")], play.wait(1.0), [received("c")]) == 0
     assert play.pictures() == [["a", "b"]]
@@ -732,7 +717,7 @@ def test_the_end_comes_while_a_slow_camera_is_at_work_on_a_replay(stage, gate):
     play = stage(replays=True, freq=10.0, shutdown_timeout=20.0)
 
     def during():
-        play.flags.ending = True
+        play.ending = True
         play.clock.now += 1.0
         while not gate.go.wait(0.05):
             play.clock.now += 5.0
