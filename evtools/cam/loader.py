@@ -350,10 +350,9 @@ def _refuse_misfits(camera: Any, name: str, timer: Any) -> None:
         return  # it is made in its own way
     missing = [each for each in ("state", "freq", "timer") if not hasattr(camera, each)]
     if missing or (timer is not None and camera.timer is not timer):
-        text = (
-            f"the constructor of camera {sanitize(name)} does not hand {[*missing, 'timer'][0]} on"
-            " to its base class, so that evcam could not take its snapshots"
-        )
+        lost = missing[0] if missing else "timer"
+        why = "to its base class, so that evcam could not take its snapshots"
+        text = f"the constructor of camera {sanitize(name)} does not hand {lost} on {why}"
         raise UsageError(text, _CONSTRUCTOR)
 
 
@@ -419,9 +418,9 @@ def _explained(name: str, error: BaseException) -> UsageError | None:
 
 
 def _foreign(error: BaseException) -> Iterator[tuple[str, Path, Sequence[str]]]:
-    """Yield modules that were not found, their files, if all are for other Pythons, and these.
+    """Yield the modules that an error, or one behind it, did not find though they have files.
 
-    Of the error and of those behind it.
+    All of these are for other Pythons; each is yielded, with the kind and the version of that.
     """
     cause: BaseException | None = error
     missing: list[str] = []

@@ -23,6 +23,7 @@ _MODE: Final = 0o640
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 #: sd-daemon(3): the level of a line, in front of it.
 _PRIORITIES: Final = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))
+_PLAIN: Final = logging.Formatter()
 _KINDS_MAX: Final = 100
 _REASON_MAX: Final = 300
 
@@ -36,6 +37,11 @@ class Log(logging.Handler):
     When the file is moved away or removed, a new one is begun; lines go on into the old one
     until there can be a new one.  Records that cannot be written, to a full disk say, are
     counted, and the count is logged as soon as that is possible.
+
+    The form `text` has the time in UTC and the level; what follows a line break in a record is
+    indented, so that no text can forge a record by having a line break logged.  `json` is an
+    object a line, with ts, level, logger, message and exception.  `journal` has a level at the
+    begin of each line, as systemd reads it.
 
     Without a `path`, it is stderr, and `journal` is the default form where that is systemd's.
     Raise OutputError when the file cannot be written.
@@ -66,9 +72,24 @@ class Log(logging.Handler):
                     form = form or "journal"
         super().__init__()
         self.form = form or "text"
-        self.setFormatter(LineFormatter(self.form))
         # logging's own lock of a handler, which emit is called with.
         self._held = contextlib.nullcontext() if self.lock is None else self.lock
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds, millis = divmod(int(record.created * 1000), 1000)
+        now = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{millis:03}Z"
+        level = record.levelname.lower()
+        if self.form == "json":
+            fields = {"ts": now, "level": level, "logger": record.name}
+            fields["message"] = hide_credentials(record.getMessage())
+            if record.exc_info:
+                fields["exception"] = hide_credentials(_PLAIN.formatException(record.exc_info))
+            return json.dumps(fields)
+        lines = sanitize_lines(hide_credentials(_PLAIN.format(record).rstrip())).split("\n")
+        if self.form == "text":
+            return f"{now} {level} " + "\n    ".join(lines)
+        priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
+        return "\n".join(f"<{priority}>{line}" for line in lines)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record into the file that has the name now."""
@@ -150,36 +171,6 @@ def default_log_file() -> str:
         with contextlib.suppress(OSError):
             make_folders(Path(path).parent)
     return path
-
-
-class LineFormatter(logging.Formatter):
-    """Log records as lines: `text` for people, `json` for programs, `journal` for systemd.
-
-    Texts have the time in UTC and the level; what follows a line break in a record is
-    indented, so that no text can forge a record by having a line break logged.  JSON is an
-    object a line, with ts, level, logger, message and exception.  The journal reads a level
-    at the begin of each line, and adds the time itself.
-    """
-
-    def __init__(self, form: LogFormat) -> None:
-        super().__init__()
-        self.form = form
-
-    def format(self, record: logging.LogRecord) -> str:
-        seconds, millis = divmod(int(record.created * 1000), 1000)
-        now = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{millis:03}Z"
-        level = record.levelname.lower()
-        if self.form == "json":
-            fields = {"ts": now, "level": level, "logger": record.name}
-            fields["message"] = hide_credentials(record.getMessage())
-            if record.exc_info:
-                fields["exception"] = hide_credentials(self.formatException(record.exc_info))
-            return json.dumps(fields)
-        lines = sanitize_lines(hide_credentials(super().format(record).rstrip())).split("\n")
-        if self.form == "text":
-            return f"{now} {level} " + "\n    ".join(lines)
-        priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
-        return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
 class FailureLog:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cam.log import FailureLog, LineFormatter, Log, default_log_file, reason
+from evtools.cam.log import FailureLog, Log, default_log_file, reason
 from evtools.cam.options import LOG_FORMATS
 from evtools.errors import OutputError
 
@@ -26,8 +26,7 @@ def moved(path):
 
 @pytest.fixture
 def log(path):
-    made = Log(str(path), "text")
-    made.setFormatter(logging.Formatter("%(message)s"))
+    made = Log(str(path), "journal")
     yield made
     made.close()
 
@@ -45,8 +44,8 @@ def test_lines_are_appended_and_after_a_rename_a_new_file_is_begun(log, path, mo
     assert path.stat().st_mode & 0o007 == 0
     path.rename(moved)
     say(log, "two")
-    assert moved.read_text() == "before\none \\udcff\n"
-    assert path.read_text() == "two\n"
+    assert moved.read_text() == "before\n<6>one \\udcff\n"
+    assert path.read_text() == "<6>two\n"
 
 
 def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, moved, monkeypatch):
@@ -60,8 +59,8 @@ def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, mo
         assert not log.reopen()
     assert log.reopen()
     say(log, "two")
-    assert moved.read_text() == "one\n"
-    assert path.read_text() == "two\n"
+    assert moved.read_text() == "<6>one\n"
+    assert path.read_text() == "<6>two\n"
 
 
 def test_what_is_printed_goes_there_too_also_after_a_rename(log, path, moved, capfd):
@@ -102,7 +101,7 @@ class Disk:
 
 
 def test_lines_that_a_full_disk_cannot_take_are_counted(log, path, monkeypatch):
-    disk = Disk(room=6)
+    disk = Disk(room=11)
     monkeypatch.setattr(os, "write", disk)
     for text in ("one", "torn here", "lost"):
         say(log, text)
@@ -110,7 +109,7 @@ def test_lines_that_a_full_disk_cannot_take_are_counted(log, path, monkeypatch):
     say(log, "four")
     say(log, "five")
     assert path.read_text() == (
-        "one\nto\n2 lines that belong here could not be written\nfour\nfive\n"
+        "<6>one\n<6>t\n<3>2 lines that belong here could not be written\n<6>four\n<6>five\n"
     )
 
 
@@ -160,7 +159,7 @@ def test_systemds_journal_is_recognised(monkeypatch):
 def line(form, text, *values, level=logging.WARNING, exc_info=None):
     record = logging.LogRecord("evtools.cam.x", level, "x.py", 1, text, values, exc_info)
     record.created = 1_795_186_532.103
-    return LineFormatter(form).format(record)
+    return Log("", form).format(record)
 
 
 @pytest.fixture
