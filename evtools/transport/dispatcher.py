@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Self
 
 from kombu.connection import Connection
@@ -107,14 +108,10 @@ class EventDispatcher:
         if self.enabled:
             self.enable()
 
-    @property
-    def publisher(self) -> Producer | None:
-        """The producer, under the name that it had in old releases of Celery."""
-        return self.producer
-
-    @publisher.setter
-    def publisher(self, producer: Producer | None) -> None:
-        self.producer = producer
+    #: The producer, under the name that it had in old releases of Celery.
+    publisher = property(
+        attrgetter("producer"), lambda self, producer: setattr(self, "producer", producer)
+    )
 
     def enable(self) -> None:
         """Begin to send; call the `on_enabled` callbacks."""

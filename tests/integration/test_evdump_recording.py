@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from publish import Publisher
 
-from evtools.transport.recording.compression import Compression
+from evtools.transport.recording import Compression
 from servers.process import wait_until
 from tools.flow import Flow
 

@@ -23,7 +23,7 @@ from msgspec import UNSET
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
-from evtools.transport.recording.compression import LINE_BYTES_MAX, FileReader
+from evtools.transport.recording import LINE_BYTES_MAX, FileReader
 from evtools.transport.source import Notice, Source, Statistics
 from evtools.wire import (
     TIME_MAX,
@@ -109,9 +109,9 @@ class RecordingReader(Source):
         for path, size in self._sizes.items():
             times = filter(None, islice(_times_in_file(path), _LINES_WITHOUT_TIME))
             order.append((-math.inf if size is None else next(times, -math.inf), path))
-        first = min((begin for begin, _ in order if begin > -math.inf), default=None)
-        if first is not None:
-            self._window.settle(first, self._end_of_recording)
+        begun = [begin for begin, _ in order if begin > -math.inf]
+        if begun:
+            self._window.settle(min(begun), self._end_of_recording)
         return sorted(order)
 
     def _end_of_recording(self) -> float:
@@ -166,7 +166,9 @@ class RecordingReader(Source):
 
         In local time, as `since` and `until` are.
         """
-        events = f"0 of {self._seen} events{self._window.words()}"
+        limits = (("from", self._window.since), ("to", self._window.until))
+        asked = "".join(f" {word} {_stamp(at)}" for word, at in limits if math.isfinite(at))
+        events = f"0 of {self._seen} events{asked}"
         if self._first > self._last:
             return events
         return f"{events}; the recording goes from {_stamp(self._first)} to {_stamp(self._last)}"
@@ -405,14 +407,9 @@ class _Window:
             if self.until < begin:
                 self.until = after
 
-    def words(self) -> str:
-        """Return the limits as words that follow "events"."""
-        since = f" from {_stamp(self.since)}" if self.since > -math.inf else ""
-        return since + (f" to {_stamp(self.until)}" if self.until < math.inf else "")
-
 
 def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
-    """Return the moments of a time of day on the day of `moment` and on the next."""
+    # And on the next day.
     try:
         day = datetime.fromtimestamp(moment, wanted.tzinfo).date()
         one = datetime.combine(day, wanted).timestamp()

@@ -13,7 +13,7 @@ from typing import Final
 
 from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
-from evtools.transport.recording.compression import Compression
+from evtools.transport.recording import Compression
 from evtools.trust import open_safely, safe_place
 
 #: How much may wait to be written, and for how long in seconds.  Compression does better
@@ -89,8 +89,7 @@ class RecordingWriter:
         self._buffer_bytes = _PACKED_BUFFER_BYTES if is_packed else _BUFFER_BYTES
         if rotate_size:
             self._buffer_bytes = min(self._buffer_bytes, rotate_size)
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._waiting = bytearray()
         self._made: deque[str] = deque()
         self._fd = _CLOSED
         #: The name of the file that is being written, or `-`.
@@ -102,11 +101,10 @@ class RecordingWriter:
 
     def write(self, line: bytes) -> None:
         """Buffer a line, or several that belong into one file, without the last newline."""
-        length = len(line) + 1
-        if self._waiting_bytes + length > self._buffer_bytes:
+        if len(self._waiting) + len(line) + 1 > self._buffer_bytes:
             self.flush()
-        self._waiting += (line, b"\n")
-        self._waiting_bytes += length
+        self._waiting += line
+        self._waiting += b"\n"
 
     def settle(self) -> None:
         """Flush and rotate if it is time; call it after every batch and wait."""
@@ -118,8 +116,7 @@ class RecordingWriter:
     def flush(self) -> None:
         """Write everything that waits."""
         now = self._flushed = self._clock.monotonic()
-        data = b"".join(self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
+        data, self._waiting = bytes(self._waiting), bytearray()
         if not data or self._fd == _CLOSED:
             return
         frame = self._compression.frame(data)

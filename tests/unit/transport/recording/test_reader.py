@@ -9,8 +9,8 @@ import zstandard
 from msgspec import UNSET
 
 from evtools.errors import UsageError
-from evtools.transport.recording import compression, reader
-from evtools.transport.recording.compression import Compression, FileReader
+from evtools.transport import recording
+from evtools.transport.recording import Compression, FileReader, reader
 from evtools.transport.recording.reader import RecordingReader
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import EnvelopeWriter, encode_line, envelope, from_fields
@@ -297,7 +297,7 @@ def test_a_torn_last_line_is_counted_and_not_fatal(tape_of):
 
 
 def test_a_line_without_end_is_passed_over(tape_of, monkeypatch):
-    monkeypatch.setattr(compression, "LINE_BYTES_MAX", 200_000)
+    monkeypatch.setattr(recording, "LINE_BYTES_MAX", 200_000)
     tape = tape_of([LINE, b"x" * 500_000, LINE])
     assert events_of(tape) == [EVENTS[0]] * 2
     assert kinds_of(tape) == {"line too long": 1}
