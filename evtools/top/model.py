@@ -12,7 +12,7 @@ from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
 from evtools.top.columns import RenderContext
 from evtools.top.options import TopOptions
-from evtools.top.status import ConnectionStatus, Figures, StreamCounters, figures
+from evtools.top.status import ConnectionStatus, Figures, StreamCounters
 from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventLog, EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
@@ -150,7 +150,7 @@ class Model:
             return self._pictures[-self._back].header
         if self._facts is None:
             window = self.options.window
-            self._facts = figures(
+            self._facts = Figures(
                 self.state, self.statistics, self.intake, as_of=self._now, window=window
             )
         return self._facts

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from evtools.clock import Clock
-from evtools.state import ALIVE, Quantiles, State, Statistics, Totals
+from evtools.state import ALIVE, State, Statistics
 from evtools.top.columns import finite
 from evtools.top.options import Window
 from evtools.transport import Notice
@@ -114,9 +114,8 @@ class StreamCounters:
             self.lag, self._worst = self._worst, None
 
 
-@dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of the cluster, at one time.
+    """The figures of the cluster as of a time, in UTC epoch seconds.
 
     `flow` is events per second, one figure a second, newest last, and `peak` the greatest;
     `event_rate` is that of the last few of them.  `malformed` counts messages that are not
@@ -124,51 +123,30 @@ class Figures:
     tasks that were forgotten for want of room, `workers` workers by their status.
     """
 
-    counters: StreamCounters
-    malformed: int
-    missed: int
-    event_rate: float
-    flow: tuple[float, ...]
-    peak: float
-    tasks: int
-    max_tasks: int
-    weight_bytes: int
-    max_bytes: int
-    evicted: int
-    workers: Counter[str]
-    active: int
-    totals: Totals
-    run: Quantiles
-
-
-def figures(
-    state: State, statistics: Statistics, counters: StreamCounters, *, as_of: float, window: Window
-) -> Figures:
-    """Gather the figures as of a time, in UTC epoch seconds."""
-    flow = statistics.flow(_FLOW_SECONDS, as_of)
-    totals = statistics.totals(window, as_of)
-    workers = Counter[str]()
-    active = missed = 0
-    for worker in state.workers.values():
-        status = worker.status(as_of)
-        workers[status] += 1
-        missed += worker.missed
-        if status in ALIVE:
-            active += int(finite(worker.active) or 0)
-    return Figures(
-        counters=replace(counters),
-        malformed=counters.malformed + state.nameless,
-        missed=missed,
-        event_rate=sum(flow[-_NOW:]) / _NOW,
-        flow=tuple(flow),
-        peak=statistics.peak,
-        tasks=len(state.tasks),
-        max_tasks=state.max_tasks_in_memory,
-        weight_bytes=state.weight_bytes,
-        max_bytes=state.max_bytes,
-        evicted=state.evicted,
-        workers=workers,
-        active=active,
-        totals=totals,
-        run=totals.run,
-    )
+    def __init__(
+        self,
+        state: State,
+        statistics: Statistics,
+        counters: StreamCounters,
+        *,
+        as_of: float,
+        window: Window,
+    ) -> None:
+        self.counters = replace(counters)
+        self.malformed = counters.malformed + state.nameless
+        self.flow = statistics.flow(_FLOW_SECONDS, as_of)
+        self.event_rate = sum(self.flow[-_NOW:]) / _NOW
+        self.peak = statistics.peak
+        self.tasks, self.max_tasks = len(state.tasks), state.max_tasks_in_memory
+        self.weight_bytes, self.max_bytes = state.weight_bytes, state.max_bytes
+        self.evicted = state.evicted
+        self.totals = statistics.totals(window, as_of)
+        self.run = self.totals.run
+        self.workers = Counter[str]()
+        self.active = self.missed = 0
+        for worker in state.workers.values():
+            status = worker.status(as_of)
+            self.workers[status] += 1
+            self.missed += worker.missed
+            if status in ALIVE:
+                self.active += int(finite(worker.active) or 0)

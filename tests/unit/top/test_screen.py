@@ -1,7 +1,7 @@
 """The whole screen, and the status bar above it."""
 
 from collections import Counter
-from dataclasses import replace
+from copy import copy
 from datetime import UTC, datetime, tzinfo
 from types import SimpleNamespace
 
@@ -188,6 +188,12 @@ def test_a_press_on_a_row_goes_there_and_another_one_opens_it(busy):
 
 TIMES = Quantiles(count=2, p50=0.084, p95=1.2, p99=4.8, max=9.0)
 TOTALS = SimpleNamespace(ok_rate=1201.0, fail_rate=3.1, retry_rate=0.8, failure_share=0.003)
+
+
+def replace(facts, **figures):
+    made = copy(facts)
+    made.__dict__.update(figures)
+    return made
 
 
 @pytest.fixture

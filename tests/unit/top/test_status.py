@@ -1,7 +1,7 @@
 import pytest
 
 from evtools.state import State, Statistics
-from evtools.top.status import ConnectionStatus, StreamCounters, figures
+from evtools.top.status import ConnectionStatus, Figures, StreamCounters
 from evtools.transport import Notice
 from tools.clock import FakeClock
 from tools.gaps import gap
@@ -51,7 +51,7 @@ def facts(events, now):
     state, statistics, intake = State(max_tasks_in_memory=50), Statistics(), StreamCounters()
     statistics.take(state.apply(events))
     intake.take(events_of(events), state)
-    return figures(state, statistics, intake, as_of=now, window="5m")
+    return Figures(state, statistics, intake, as_of=now, window="5m")
 
 
 def test_the_figures_are_those_of_the_cluster():
