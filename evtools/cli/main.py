@@ -28,6 +28,17 @@ EXIT_CODES: Final = {
     130: "Ended by a second ctrl-c.",
     141: "The reader of the output closed it.",
 }
+_HELP: Final = """\
+Usage: evtools TOOL [OPTION]...
+
+  Watch Celery clusters through their event stream.
+
+Tools:
+{}
+Topics:
+{}
+See evtools help TOOL or TOPIC, and evtools(1); evtools --version lists all
+components. evtop, evdump and evcam are also programs of their own."""
 _USAGE: Final = 2
 _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141
@@ -131,7 +142,13 @@ def _answer(arguments: Sequence[str]) -> int:
         print(topic(arguments[1]))
         return 0
     if word in ("", "-h", "--help", "help"):
-        print(_help())
+        purposes = {name: tool.purpose for name, tool in TOOLS.items()}
+        width = max(map(len, (*TOOLS, *TOPICS)))
+        pages = [
+            "".join(f"  {name:<{width}}  {what}\n" for name, what in each.items())
+            for each in (purposes, TOPICS)
+        ]
+        print(_HELP.format(*pages))
         return 0 if word else _USAGE
     import difflib
 
@@ -139,25 +156,6 @@ def _answer(arguments: Sequence[str]) -> int:
     meant = f" Did you mean {'help ' * (near[0] in TOPICS)}{near[0]}?" if near else ""
     _print_error(f"evtools: there is no tool {word}.{meant}", f"tools: {', '.join(TOOLS)}")
     return _USAGE
-
-
-def _help() -> str:
-    width = max(map(len, (*TOOLS, *TOPICS)))
-    lines = [
-        "Usage: evtools TOOL [OPTION]...",
-        "",
-        "  Watch Celery clusters through their event stream.",
-        "",
-        "Tools:",
-        *(f"  {name:<{width}}  {tool.purpose}" for name, tool in TOOLS.items()),
-        "",
-        "Topics:",
-        *(f"  {name:<{width}}  {what}" for name, what in TOPICS.items()),
-        "",
-        "See evtools help TOOL or TOPIC, and evtools(1); evtools --version lists all",
-        "components. evtop, evdump and evcam are also programs of their own.",
-    ]
-    return "\n".join(lines)
 
 
 def topic(name: str) -> str:

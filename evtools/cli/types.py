@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -88,15 +89,11 @@ class Recordings(Parsed):
 # --- numbers and times --------------------------------------------------------------
 
 
-def _duration(text: str) -> float:
+def _duration(text: str, *, positive: bool = False) -> float:
     from evtools.text import parse_duration
 
-    return parse_duration(text)
-
-
-def _positive_duration(text: str) -> float:
-    seconds = _duration(text)
-    if seconds <= 0:
+    seconds = parse_duration(text)
+    if positive and seconds <= 0:
         raise ValueError("it must be longer than zero")
     return seconds
 
@@ -283,12 +280,12 @@ FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
 FILTER            = Parsed("FILTER", str)
 FILTER_FILE       = Parsed("FILE", _text_file,
                            hint="-F takes a file; the filter itself needs no option")
-FREQUENCY         = Parsed("DUR", _positive_duration, float, int,
+FREQUENCY         = Parsed("DUR", partial(_duration, positive=True), float, int,
                            hint="-F is the frequency, as in celery events; a filter: --filter")
 GROUP             = Parsed("GROUP", str, int)
 KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
-POSITIVE_DURATION = Parsed("DUR", _positive_duration, float, int)
+POSITIVE_DURATION = Parsed("DUR", partial(_duration, positive=True), float, int)
 RATE              = Parsed("RATE", str, int, float)
 RECORDING         = Recordings("FILE", str)
 REDACTION         = Parsed("PATTERN", str)
