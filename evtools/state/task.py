@@ -412,7 +412,8 @@ class Task:
                     count += 1
             else:
                 if count == len(known):
-                    self.extra_at = max(timestamp, known_at)
+                    if timestamp > known_at:
+                        self.extra_at = timestamp
                     return 0
         fields = extra = event.extra
         if not fields:
@@ -536,8 +537,12 @@ def size_of(value: Any) -> int:
         value = waiting.pop()
         size += value.__sizeof__()
         if value.__class__ is dict:
-            size += sum([name.__sizeof__() for name in value])
-            waiting += value.values()
+            for name, item in value.items():
+                size += name.__sizeof__()
+                if item.__class__ is str:  # as most are
+                    size += item.__sizeof__()
+                else:
+                    waiting.append(item)
         elif value.__class__ in (list, tuple):
             waiting += value
     return size
