@@ -348,10 +348,8 @@ def _check_options(settings: ConnectionSettings, address: Address, transport: An
     for name in settings.options:
         if name in known or name in settings.may_ignore:
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"these are known: {', '.join(sorted(known))}"
-        )
+        near, listed = difflib.get_close_matches(name, known, 1, 0.75), ", ".join(sorted(known))
+        hint = f"did you mean {near[0]}?" if near else f"these are known: {listed}"
         raise UsageError(f"{address.scheme}:// has no transport option {name!r}", hint)
     if settings.options.get("protocol", 2) not in (2, 3):
         raise UsageError("transport option protocol: Redis has 2 and 3")

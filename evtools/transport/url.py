@@ -45,33 +45,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     "memory":        Kind("memory", "memory"),
 }
 
-_ONE_READER = "a message there reaches one reader only, and events need many"
-_DATABASE = "Celery sends no events over a database"
-_OUTLIVE = "an event queue there outlives its reader and grows forever"
-_UNTRIED = "evtools has not been tested with it"
-_CLUSTER = "Celery and kombu cannot use Redis Cluster"
-
-#: By scheme: name and reason.
-REFUSED: Final[Mapping[str, tuple[str, str]]] = {
-    "sqs":                ("SQS", _ONE_READER),
-    **dict.fromkeys(("sqlalchemy", "sqla", "django"), ("An SQL database", _DATABASE)),
-    "pgmq":               ("PGMQ", _OUTLIVE),
-    "mongodb":            ("MongoDB", _OUTLIVE),
-    "filesystem":         ("The file system", _OUTLIVE),
-    **dict.fromkeys(("kafka", "confluentkafka"), ("Kafka", _ONE_READER)),
-    "zookeeper":          ("ZooKeeper", _ONE_READER),
-    "consul":             ("Consul", _ONE_READER),
-    "etcd":               ("etcd", _ONE_READER),
-    "pyro":               ("Pyro", _ONE_READER),
-    "slmq":               ("SLMQ", _ONE_READER),
-    "azurestoragequeues": ("Azure Storage Queues", _ONE_READER),
-    "azureservicebus":    ("Azure Service Bus", _ONE_READER),
-    "gcpubsub":           ("Google Pub/Sub", _UNTRIED),
-    "qpid":               ("Qpid's own transport", _UNTRIED),
-    **dict.fromkeys(("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster"),
-                    ("Redis Cluster", _CLUSTER)),
-    **dict.fromkeys(("valkey+cluster", "valkeys+cluster", "valkey-cluster"),
-                    ("Valkey Cluster", _CLUSTER)),
+#: What carries no events, by the reason: scheme and name.
+_REFUSED: Final[Mapping[str, Mapping[str, str]]] = {
+    "a message there reaches one reader only, and events need many": {
+        "sqs": "SQS", "kafka": "Kafka", "confluentkafka": "Kafka", "zookeeper": "ZooKeeper",
+        "consul": "Consul", "etcd": "etcd", "pyro": "Pyro", "slmq": "SLMQ",
+        "azurestoragequeues": "Azure Storage Queues", "azureservicebus": "Azure Service Bus",
+    },
+    "Celery sends no events over a database":
+        dict.fromkeys(("sqlalchemy", "sqla", "django"), "An SQL database"),
+    "an event queue there outlives its reader and grows forever":
+        {"pgmq": "PGMQ", "mongodb": "MongoDB", "filesystem": "The file system"},
+    "evtools has not been tested with it":
+        {"gcpubsub": "Google Pub/Sub", "qpid": "Qpid's own transport"},
+    "Celery and kombu cannot use Redis Cluster": {
+        **dict.fromkeys(("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster"),
+                        "Redis Cluster"),
+        **dict.fromkeys(("valkey+cluster", "valkeys+cluster", "valkey-cluster"), "Valkey Cluster"),
+    },
 }
 
 #: What people write, and what they mean.
@@ -84,6 +75,10 @@ _MEANT: Final[Mapping[str, str]] = {
 }
 # fmt: on
 
+#: By scheme: name and reason.
+REFUSED: Final[Mapping[str, tuple[str, str]]] = {
+    scheme: (name, reason) for reason, names in _REFUSED.items() for scheme, name in names.items()
+}
 _INSTEAD = (
     "events need a broker that hands every reader a copy: RabbitMQ (amqp://) or"
     " Redis (redis://, sentinel://)"
