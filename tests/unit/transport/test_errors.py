@@ -207,6 +207,6 @@ NAMED = [
 def test_a_word_in_a_name_that_somebody_chose_means_nothing(raised, text, layer):
     plain = diagnose(raised(text.format("x")), SETTINGS)
     assert plain.layer == layer
-    for word in WORDS:
+    for word in [*WORDS, *map(str.upper, WORDS)]:
         told = diagnose(raised(text.format(word)), SETTINGS)
         assert (told.layer, told.hint, told.refused) == (plain.layer, plain.hint, plain.refused)

@@ -47,6 +47,7 @@ MASKED = [
     (f"redis+socket://:{SECRET}@/run/redis.sock", "redis+socket://:**@/run/redis.sock"),
     # What cannot be read is hidden as a whole.
     (f"redis://:{SECRET}/x@host/0", "redis://**"),
+    (f"redis://:12/{SECRET}@host/0", "redis://**"),
     (f"redis://:{SECRET}?x@host/0", "redis://**"),
     (f"redis://:{SECRET}#x@host/0", "redis://**"),
     (f"redis://:12;{SECRET}@host/0", "redis://**"),

@@ -286,6 +286,7 @@ def test_after_silence_the_queue_is_bound_again_and_a_refusal_says_how_long_it_w
     with pytest.raises(NotFound) as caught:
         wire.send(frame(1, b"close"))
     assert caught.value.silent == 2 * SILENCE + 2
+    clock.now += 2
     wire.send(delivery(b"1"))
     clock.now += SILENCE - 1
     wire.send(frame(8, b"", channel=0))
