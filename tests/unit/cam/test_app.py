@@ -17,9 +17,9 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Process, Signals, drop_privileges, run
+from evtools.cam.app import Process, Signals, drop_privileges, run, run_command
 from evtools.cam.options import CamOptions
-from evtools.errors import ConfigError, OutputError, UsageError
+from evtools.errors import OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
 from tools.clock import FakeClock
@@ -169,10 +169,17 @@ def test_options_that_cannot_work_are_refused(recording, changes, error, complai
         run(asked, ConnectionSettings(urls="sqs://x"))
 
 
-def test_a_camera_can_be_checked():
-    assert app.check(options(demo=True), SETTINGS) == "camera: Kept"
+def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be(monkeypatch):
+    became = []
+    monkeypatch.setattr(app, "become", lambda who: became.append(who.uid))
+    asked = options(demo=True, uid=str(os.getuid()))
+    assert run_command("check", asked, SETTINGS) == (0, "camera: Kept")
+    assert became == [os.getuid()]
+    name, settings = "evtools.cam.camera:Polaroid", ConnectionSettings(urls="memory://")
+    found = (0, f"camera: camera {name}\nbroker: memory://")
+    assert run_command("check", options(camera=name), settings) == found
     with pytest.raises(OutputError, match="the disk is full"):
-        app.check(options("Full", demo=True), SETTINGS)
+        run_command("check", options("Full", demo=True), SETTINGS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
@@ -278,40 +285,6 @@ def test_an_unexpected_error_is_logged_with_its_traceback(
         text = capfd.readouterr().err
     assert "Traceback" in text
     assert "s3kr1t" not in text
-
-
-# --- SIGHUP -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def process(tmp_path):
-    """A process with a log file and a settings file whose changes are `changes`."""
-    changes = {}
-
-    def reread():
-        if "error" in changes:
-            raise ConfigError("x.toml: no such file")
-        return changes
-
-    with ExitStack() as stack:
-        made = Process(CamOptions(logfile="x.log"), ConnectionSettings(), None, reread, stack)
-        yield SimpleNamespace(changes=changes, hang_up=made._hang_up, log=tmp_path / "x.log")
-
-
-def test_hup_applies_the_level_and_names_what_needs_a_restart(process):
-    process.changes |= {"loglevel": logging.WARNING, "freq": 2.0, "camera": "x"}
-    process.hang_up()
-    assert logging.getLogger().level == logging.WARNING
-    text = process.log.read_text()
-    assert "the log goes on here" in text
-    assert "these changes take effect after a restart: camera, freq" in text
-
-
-def test_hup_with_a_bad_settings_file_changes_nothing(process):
-    process.changes["error"] = True
-    process.hang_up()
-    text = process.log.read_text()
-    assert "the settings stay as they were: x.toml: no such file" in text
 
 
 @pytest.mark.parametrize("detached", [SimpleNamespace(settle=lambda: None), None])

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from evtools.cam.daemon import Detached, Notifier, own_program, start
-from evtools.errors import EvtoolsError, UsageError
+from evtools.errors import EvtoolsError
 from tools.clock import FakeClock
 from tools.systemd import NotifySocket
 
@@ -115,16 +115,6 @@ def test_who_reads_our_output_waits_for_us_alone(report):
     report.write_text("the end")
 
 
-def test_a_failure_is_seen_and_its_status_returned(run, capfd):
-    code = """
-    detached.settle()
-    print("evcam: no such thing", file=sys.stderr)
-    sys.exit(73)
-    """
-    assert run(code, typed="x" * 10) == 73
-    assert capfd.readouterr().err == "evcam: no such thing\n"
-
-
 @pytest.mark.parametrize(
     ("end", "words"),
     [
@@ -170,11 +160,6 @@ def test_ctrl_c_ends_the_other_process_too(run, report):
         interrupter.join()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_a_program_that_is_not_there_is_a_wrong_option():
-    with pytest.raises(UsageError, match="cannot start no-such-python: No such"):
-        start("no-such-python")
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "987654"])

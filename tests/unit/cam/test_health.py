@@ -12,7 +12,7 @@ from evtools.cam import health as module
 from evtools.cam.health import PROBE_EVERY, STUCK, Health, adopt
 from evtools.cam.prometheus import Prometheus
 from evtools.cam.schedule import Counters, Shots
-from evtools.errors import BrokerUnavailable, OutputError, UsageError
+from evtools.errors import BrokerUnavailable
 from evtools.state import State
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.wire import Defect
@@ -209,10 +209,3 @@ def test_a_camera_that_has_metrics_is_served_too():
     assert "evcam_up 1\n" in text
     camera.check()
     assert not adopt(object())
-
-
-def test_a_bad_address_is_refused_at_once(patient):
-    with pytest.raises(UsageError, match="cannot listen"):
-        Patient("nowhere")
-    with pytest.raises(OutputError, match="Address already in use"):
-        Patient(str(patient.health.address))

@@ -289,27 +289,3 @@ def test_stop_waits_for_one_that_does_not_end_and_not_for_one_that_just_has(
     if is_gone:
         expected = (RUNS, "evcam has ended")
     assert run("stop", path, shutdown_timeout=0.1) == expected
-
-
-# --- check --------------------------------------------------------------------------
-
-
-def checked(name="Polaroid", *, settings=NO_SETTINGS, **how):
-    options = CamOptions(camera=f"evtools.cam.camera:{name}", allow_insecure_camera=True, **how)
-    return run_command("check", options, settings)
-
-
-def test_a_check_is_of_the_camera_and_listens_once_to_the_broker():
-    text = "camera: camera evtools.cam.camera:Polaroid"
-    assert checked(demo=True) == (RUNS, text)
-    settings = ConnectionSettings(urls="memory://")
-    assert checked(settings=settings) == (RUNS, f"{text}\nbroker: memory://")
-    with pytest.raises(UsageError, match="there is no nothing in"):
-        checked("nothing")
-
-
-def test_a_check_is_made_as_the_user_that_evcam_would_be(monkeypatch):
-    became = []
-    monkeypatch.setattr(app, "become", lambda who: became.append(who.uid))
-    checked(demo=True, uid=str(os.getuid()))
-    assert became == [os.getuid()]
