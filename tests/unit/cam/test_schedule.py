@@ -6,10 +6,8 @@ import threading
 import celery.events.snapshot
 import pytest
 
-from evtools.cam.schedule import CameraThread, Counters, Timer, TokenBucket, rate
-from evtools.cam.snapshot import SnapshotSequence
+from evtools.cam.schedule import Timer, TokenBucket, rate
 from evtools.errors import CameraFailed, OutputError, UsageError
-from evtools.state import State
 from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap, let_pass
 from tools.told import told
@@ -175,44 +173,23 @@ def test_one_that_cancels_itself_is_waited_for_too(clock, timer):
 # === the camera's thread =============================================================
 
 
-class Studio:
-    """A thread with a camera, and time that passes by hand."""
-
-    def __init__(self, kind=Album, *, install=True, settings=None, **options):
-        self.clock = FakeClock(1000.0)
-        self.counters = Counters()
-        self.thread = CameraThread(self.counters, self.clock, **settings or {})
-        self.state = State()
-        self.state.apply([told("task-received", uuid="a")])
-        self.camera = kind(self.state, timer=self.thread, **options)
-        if isinstance(self.camera, Album):
-            self.camera.load(SnapshotSequence(self.state.workers, started=990.0), self.clock)
-        self.thread.mount(self.camera, install=install)
-
-    @property
-    def shots(self):
-        return self.counters.shots
-
-    def wait(self, seconds):
-        let_pass(seconds, self.clock, self.thread)
-
-    def end(self):
-        self.thread.end()
-        assert self.thread.join(PATIENCE)
-
-
 @pytest.fixture
-def open_studio():
-    studios = []
+def open_studio(stage):
+    """Have a camera at work, with a task to look at, in a time that passes by hand."""
 
-    def start(*args, **options):
-        studios.append(Studio(*args, **options))
-        return studios[-1]
+    def start(kind=Album, **options):
+        play = stage(kind=kind, **options)
+        play.state.apply([told("task-received", uuid="a")])
+        play.thread.mount(play.camera)
+        play.shots = play.counters.shots
+        return play
 
-    yield start
-    for studio in studios:
-        studio.thread.stop()
-        assert studio.thread.join(PATIENCE)
+    return start
+
+
+def finish(studio):
+    studio.thread.end()
+    assert studio.thread.join(PATIENCE)
 
 
 def test_snapshots_are_counted_and_timed(open_studio):
@@ -224,10 +201,10 @@ def test_snapshots_are_counted_and_timed(open_studio):
         studio.clock.now += 0.5
 
     studio.camera.during = during
-    studio.wait(2.0)
+    studio.pass_time(2.0)
     assert (studio.shots.taken, counters.last_shot_seconds) == (1, 0.5)
     assert counters.last_shot_at == counters.last_success_at == 1002.5
-    studio.wait(2.0)
+    studio.pass_time(2.0)
     assert (studio.shots.taken, counters.shot_seconds) == (2, 1.0)
     assert (seen, counters.busy_since) == ([1002.0, 1004.5], None)
 
@@ -239,10 +216,10 @@ def test_those_above_the_rate_are_counted_and_not_taken(open_studio, kind):
     bucket = studio.thread._maxrate
     bucket._clock, bucket._then = studio.clock, studio.clock.now
     for _ in range(60):
-        studio.wait(1.0)
+        studio.pass_time(1.0)
     assert (studio.shots.taken, studio.shots.skipped_rate) == (10, 50)
     # Whatever the rate, there is a last one.
-    studio.end()
+    finish(studio)
     assert studio.shots.taken == 11
 
 
@@ -257,8 +234,8 @@ def test_one_that_clears_the_state_does_so_only_with_a_snapshot(open_studio):
     studio = open_studio(Clearing, freq=1.0, maxrate="1/h")
     for number in range(5):
         studio.state.apply([told("task-received", uuid=f"u{number}")])
-        studio.wait(1.0)
-    studio.end()
+        studio.pass_time(1.0)
+    finish(studio)
     assert (studio.camera.seen, studio.shots.skipped_rate) == (6, 4)
 
 
@@ -266,7 +243,7 @@ def test_one_that_takes_long_skips_others(open_studio, log):
     studio = open_studio(freq=1.0)
     studio.camera.during = lambda: setattr(studio.clock, "now", studio.clock.now + 3.5)
     for _ in range(4):
-        studio.wait(1.0)
+        studio.pass_time(1.0)
     assert studio.shots.overrun == 3 + 4 + 3 + 4
     head = "a snapshot takes longer than the interval of 1s: "
     assert log() == [f"{head}{number} skipped so far" for number in (3, 7, 10)]
@@ -280,7 +257,7 @@ def test_cleaning_up_is_no_snapshot_and_skips_none(open_studio, log):
         raise OutputError("the disk is full")
 
     studio.camera.sweep = sweep
-    studio.wait(5.0)
+    studio.pass_time(5.0)
     counters = studio.counters
     assert (counters.cleanups, counters.cleanups_failed) == (1, 1)
     assert (studio.shots.taken, studio.shots.failed, studio.shots.overrun) == (0, 0, 0)
@@ -289,15 +266,15 @@ def test_cleaning_up_is_no_snapshot_and_skips_none(open_studio, log):
 
 
 def test_at_the_time_of_a_recording_none_is_skipped(open_studio):
-    times = FakeClock(1000.0)
-    studio = open_studio(freq=1.0, settings={"times": times})
-    let_pass(100.0, times, studio.thread)
+    studio = open_studio(freq=1.0, replays=True)
+    studio.loop._replay.move(100.0)
+    studio.rest()
     assert (studio.shots.taken, studio.shots.overrun) == (1, 0)
 
 
 def test_a_camera_may_take_snapshots_at_its_own_times_only(open_studio, log):
     class Other:
-        def __init__(self, state, timer):
+        def __init__(self, state, timer, **options):
             self.timer, self.taken = timer, 0
 
         def install(self):
@@ -310,11 +287,11 @@ def test_a_camera_may_take_snapshots_at_its_own_times_only(open_studio, log):
             pass
 
     studio = open_studio(Other)
-    studio.wait(1.0)
+    studio.pass_time(1.0)
     assert studio.shots.taken == studio.camera.taken == 1
     studio.thread.take_one()
     assert log() == ["this camera takes snapshots at its own times only"]
-    studio.end()
+    finish(studio)
 
 
 def test_other_calls_are_made_in_its_thread(open_studio, log):
@@ -335,7 +312,7 @@ def test_after_failures_it_waits_longer_and_longer(open_studio):
     studio.camera.fault = ValueError("no redis://u:s3kr1t@h")
     studio.camera.during = lambda: at.append(studio.clock.now - 1000.0)
     while studio.clock.now < 2500.0:
-        studio.wait(2.0)
+        studio.pass_time(2.0)
     assert at == [2, 4, 8, 16, 32, 64, 128, 256, 512, 812, 1112, 1412]
     assert studio.shots.failed == studio.counters.failures_in_row == 12
     assert studio.counters.last_error == "ValueError: no redis://**@h"
@@ -345,17 +322,17 @@ def test_when_it_works_again_that_is_logged_and_everything_is_as_before(open_stu
     # One with a long interval is tried at that.
     studio = open_studio(freq=1000.0)
     studio.camera.fault = ValueError("no")
-    studio.wait(1000.0)
-    studio.wait(1000.0)
+    studio.pass_time(1000.0)
+    studio.pass_time(1000.0)
     studio.camera.fault = None
-    studio.wait(1000.0)
+    studio.pass_time(1000.0)
     assert studio.counters.failures_in_row == 0
     assert log() == [
         "the camera failed (1 in a row), next try in 1000s: ValueError: no",
         "the camera failed (2 in a row), next try in 1000s: ValueError: no",
         "the camera works again, after 2 failures",
     ]
-    studio.wait(1000.0)
+    studio.pass_time(1000.0)
     assert studio.shots.taken == 2
 
 
@@ -363,18 +340,18 @@ def test_no_exception_of_a_camera_ends_the_thread(open_studio):
     studio = open_studio(Snap, freq=1.0)
     for fault in (SystemExit(3), KeyboardInterrupt(), GeneratorExit(), None):
         studio.camera.fault = fault
-        studio.wait(400.0)
+        studio.pass_time(400.0)
     assert (studio.shots.failed, studio.shots.taken) == (3, 1)
 
 
 def test_after_the_maximum_of_failures_in_a_row_it_gives_up(open_studio):
-    studio = open_studio(freq=1.0, settings={"max_failures": 2})
+    studio = open_studio(freq=1.0, max_failures=2)
     full = OutputError("the disk is full")
     for fault in (full, None, full, None, full):
         studio.camera.fault = fault
-        studio.wait(100.0)
+        studio.pass_time(100.0)
     assert studio.thread.gave_up is None
-    studio.wait(100.0)
+    studio.pass_time(100.0)
     assert isinstance(studio.thread.gave_up, CameraFailed)
     assert str(studio.thread.gave_up) == "gave up after 2 failures of the camera: the disk is full"
     assert studio.camera.done == ["closed"]
@@ -387,9 +364,9 @@ def test_after_the_maximum_of_failures_in_a_row_it_gives_up(open_studio):
 
 def test_in_the_end_there_is_a_last_snapshot(open_studio):
     studio = open_studio(freq=5.0)
-    studio.wait(5.0)
+    studio.pass_time(5.0)
     studio.state.apply([told("task-received", uuid="b")])
-    studio.end()
+    finish(studio)
     assert [tasks for _, tasks in studio.camera.pictures] == [["a"], ["a", "b"]]
     assert studio.camera.done == ["closed"]
     assert (studio.shots.taken, studio.thread.last_failed) == (2, False)
@@ -397,7 +374,7 @@ def test_in_the_end_there_is_a_last_snapshot(open_studio):
 
 @pytest.mark.parametrize("most", [None, 1])
 def test_a_camera_is_closed_once_even_if_the_last_snapshot_fails(open_studio, log, most):
-    studio, closed = open_studio(freq=5.0, settings={"max_failures": most}), []
+    studio, closed = open_studio(freq=5.0, max_failures=most), []
     studio.camera.fault = OutputError("no")
 
     def close():
@@ -405,7 +382,7 @@ def test_a_camera_is_closed_once_even_if_the_last_snapshot_fails(open_studio, lo
         raise ValueError("stuck")
 
     studio.camera.close = close
-    studio.end()
+    finish(studio)
     assert (studio.thread.gave_up is not None) == bool(most)
     assert studio.thread.last_failed
     assert closed == [1]
