@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from functools import reduce
 from math import inf, nextafter
 from typing import Any, Final, TypeAlias
 
@@ -181,16 +182,10 @@ def _any(tests: Sequence[Predicate]) -> Predicate:
 
 
 def _all(tests: Sequence[Predicate]) -> Predicate:
-    if len(tests) == 1:
-        return tests[0]
+    def both(first: Predicate, second: Predicate) -> Predicate:
+        return lambda subject: first(subject) and second(subject)
 
-    def passes(subject: Any) -> bool:
-        for test in tests:  # noqa: SIM110  (in half the time)
-            if not test(subject):
-                return False
-        return True
-
-    return passes
+    return reduce(both, tests) if tests else lambda _: True
 
 
 def _not(test: Predicate) -> Predicate:
@@ -198,6 +193,10 @@ def _not(test: Predicate) -> Predicate:
 
 
 # --- the compiler ---------------------------------------------------------------
+
+
+#: By the type of a field's value, the test of it; of another type it is unknown.
+_Tests: TypeAlias = dict[type, Callable[[Any], bool | None]]
 
 
 class _Compiler:
@@ -253,28 +252,17 @@ class _Compiler:
             get = _age_of(get, now)
         count = _Count(field)
         self.counts.append(count)
-        if field.kind in (Kind.TEXTS, Kind.IDS):
-            is_found = _texts_test(term, count)
+        if field.kind not in (Kind.TEXTS, Kind.IDS):
+            return _counted(get, self._tests(term, count), count, wanted=wanted)
+        is_found = _texts_test(term, count)
 
-            def matches_any(subject: Any) -> bool:
-                for text in get(subject):
-                    if isinstance(text, str) and is_found(text):
-                        return wanted
-                return not wanted
+        def matches_any(subject: Any) -> bool:
+            for text in get(subject):
+                if isinstance(text, str) and is_found(text):
+                    return wanted
+            return not wanted
 
-            return matches_any
-        tests = self._tests(term, count)
-
-        def matches(subject: Any) -> bool:
-            value = get(subject)
-            test = tests.get(type(value))
-            if test is None or value != value:  # noqa: PLR0124  (NaN)
-                count.unknown += field.applies(subject)
-                return False
-            count.known = True
-            return test(value) is wanted
-
-        return matches
+        return matches_any
 
     def _check_operator(self, term: Term, field: Field) -> None:
         operators = operators_of(field.kind)
@@ -289,10 +277,9 @@ class _Compiler:
             message = f'"{term.operator}" compares with one value, not with a list'
             raise term.values[1].mistake(message)
 
-    def _tests(self, term: Term, count: _Count) -> dict[type, Callable[[Any], bool | None]]:
-        # By the type of a field's value, the test of it; of another type it is unknown.
+    def _tests(self, term: Term, count: _Count) -> _Tests:
         kind, sign = count.field.kind, term.operator
-        tests: dict[type, Callable[[Any], bool | None]] = {}
+        tests: _Tests = {}
         if kind in _NUMBERS or sign in _COMPARISONS:
             numbers = [_number_test(sign, value, kind, self.zone) for value in term.values]
             return dict.fromkeys((int, float), _any(numbers))
@@ -338,6 +325,32 @@ class _Compiler:
             wanted = [Value(f"{key}={value.text}", value.literal) for value in term.values]
         found = self._term(replace(term, name=owner, operator=":", values=tuple(wanted)))
         return _not(found) if term.operator == "!=" else found
+
+
+def _counted(get: Callable[[Any], Any], tests: _Tests, count: _Count, *, wanted: bool) -> Predicate:
+    is_found, applies = tests.get(str), count.field.applies
+
+    def matches(subject: Any) -> bool:
+        value = get(subject)
+        test = tests.get(type(value))
+        if test is None or value != value:  # noqa: PLR0124  (NaN)
+            count.unknown += applies(subject)
+            return False
+        count.known = True
+        return test(value) is wanted
+
+    if is_found is None or len(tests) > 1:
+        return matches
+
+    def matches_text(subject: Any) -> bool:  # the same in less time
+        value = get(subject)
+        if not isinstance(value, str):
+            count.unknown += applies(subject)
+            return False
+        count.known = True
+        return is_found(value) is wanted
+
+    return matches_text
 
 
 def _age_of(since: Callable[[Any], float | None], now: Callable[[], float]) -> Callable[[Any], Any]:
@@ -545,6 +558,7 @@ def _parse_time(text: str, zone: tzinfo) -> _Span:
 #: The number of characters of the text that are scanned.
 PAIRS_MAX_CHARS: Final = 65536
 
+_ESCAPE = re.compile(r"\\([\\'\"])")
 _PAIR = re.compile(r"\s*([\w.-]+)\s*=(.*)", re.DOTALL)
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^'\"\[\](){},:]+|.", re.DOTALL)
 
@@ -598,5 +612,5 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
 
 def _unquoted(text: str) -> str:
     if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]:
-        return re.sub(r"\\([\\'\"])", r"\1", text[1:-1])
+        return _ESCAPE.sub(r"\1", text[1:-1])
     return text
