@@ -140,13 +140,19 @@ def check_workers(context: Context) -> Iterator[Finding]:
     """See who answered when asked, and under which names."""
     seen, pongs = context.observation, context.observation.pongs
     if seen.refusal is not None:
-        yield Finding(
-            "warning",
-            f"the workers could not be asked: {seen.refusal.message}",
-            "Watching works without; actions in evtop do not. --read-only asks no one.",
-        )
+        text = f"the workers could not be asked: {seen.refusal.message}"
+        advice = "Watching works without; actions in evtop do not. --read-only asks no one."
+        yield Finding("warning", text, advice)
+    elif pongs is None and context.settings.read_only:
+        yield Finding("note", "workers were not asked: --read-only")
+    elif pongs is None and context.has_mailboxes:
+        yield Finding("note", "workers were not asked, as we cannot listen")
     elif pongs is None:
-        yield _not_asked(context)
+        text = f"there is no exchange {context.settings.control_exchange}.pidbox"
+        if seen.workers:
+            yield Finding("warning", f"workers cannot be asked: {text}", f"They were {_DEAF}")
+        else:
+            yield Finding("note", f"{text}, so no worker takes questions here")
     elif pongs:
         answered = context.names(sorted(pongs))
         yield Finding("ok", f"{counted(len(pongs), 'worker')} answered: {answered}")
@@ -170,17 +176,6 @@ def check_workers(context: Context) -> Iterator[Finding]:
                 " @ keeps two on one host apart:\n"
                 "  celery -A proj worker -n worker2@%h",
             )
-
-
-def _not_asked(context: Context) -> Finding:
-    if context.settings.read_only:
-        return Finding("note", "workers were not asked: --read-only")
-    if context.has_mailboxes:
-        return Finding("note", "workers were not asked, as we cannot listen")
-    text = f"there is no exchange {context.settings.control_exchange}.pidbox"
-    if not context.observation.workers:
-        return Finding("note", f"{text}, so no worker takes questions here")
-    return Finding("warning", f"workers cannot be asked: {text}", f"They were {_DEAF}")
 
 
 _SWITCH_ON: Final = (

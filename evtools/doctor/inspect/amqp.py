@@ -52,8 +52,6 @@ _ROOM: Final = 10
 #: How RabbitMQ begins to refuse what topic permissions do not allow.
 _TOPIC: Final = "access to topic '"
 
-_Channel = Any
-
 
 class AMQPInspector(BrokerInspector):
     """Ask over AMQP; each question has a channel of its own, which a refusal closes."""
@@ -70,8 +68,8 @@ class AMQPInspector(BrokerInspector):
         name = self._settings.event_exchange
         where = f"exchange {name} of type {_TYPE} in vhost {self._vhost}"
         if not _has_exchange(self._connection, name):
-            command = ("rabbitmqctl", "-q", "list_exchanges", "-p", self._vhost)
-            return ExchangeStatus(where, exists=False, command=shlex.join(command))
+            command = _ctl("-q", "list_exchanges", "-p", self._vhost)
+            return ExchangeStatus(where, exists=False, command=command)
         try:
             self._ask("exchange_declare", name, _TYPE, durable=True, auto_delete=False)
         except PreconditionFailed as exc:
@@ -115,9 +113,8 @@ class AMQPInspector(BrokerInspector):
                     getattr(channel, method)(*args, **kwargs)
                 except AccessRefused as exc:
                     text = self._text_of(exc)
-                    grant = _grant_topics if text.startswith(_TOPIC) else _grant
-                    caveat = "it sets all of the user's rights there"
-                    advice = allow(grant(settings, self._vhost), caveat)
+                    command = _grant(settings, self._vhost, topics=text.startswith(_TOPIC))
+                    advice = allow(command, "it sets all of the user's rights there")
                     tried.append(Permission(name, text, advice))
                     break
                 tried.append(Permission(name))
@@ -165,11 +162,10 @@ class AMQPInspector(BrokerInspector):
         if names:
             return OrphanSearch([self._orphan(name) for name in names])
         columns = ("name", "consumers", "messages")
-        listed = ("rabbitmqctl", "-q", "list_queues", "-p", self._vhost, *columns)
+        listed = _ctl("-q", "list_queues", "-p", self._vhost, *columns)
         begin = re.escape(self._settings.event_queue_prefix).replace("/", r"\/")
         unread = shlex.join(("awk", f"/^{begin}[.]/ && $2 == 0"))
-        command = f"{shlex.join(listed)} | {unread}"
-        return OrphanSearch(gap="AMQP lists no queues", command=command)
+        return OrphanSearch(gap="AMQP lists no queues", command=f"{listed} | {unread}")
 
     def _orphan(self, name: str) -> OrphanedQueue:
         if not name.startswith(f"{self._settings.event_queue_prefix}."):
@@ -233,28 +229,29 @@ class AMQPInspector(BrokerInspector):
         if diagnosis.layer == "limit":
             return _raise_limit(diagnosis.text, settings, vhost)
         if diagnosis.text.endswith(" is down"):
-            return shlex.join(("rabbitmqctl", "restart_vhost", "-p", vhost))
+            return _ctl("restart_vhost", "-p", vhost)
         if diagnosis.text.endswith(" not found"):
-            return "rabbitmqctl -q list_vhosts"
+            return _ctl("-q", "list_vhosts")
         return _grant(settings, vhost)
 
 
 # --- remedies -----------------------------------------------------------------------
 
 
-def _grant(settings: ConnectionSettings, vhost: str) -> str:
+def _ctl(*words: str) -> str:
+    return shlex.join(("rabbitmqctl", *words))
+
+
+def _grant(settings: ConnectionSettings, vhost: str, *, topics: bool = False) -> str:
     # What lets the user watch, and do no more.
-    names = {settings.event_queue_prefix, settings.event_exchange}
-    pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
-    command = ("rabbitmqctl", "set_permissions", "-p", vhost, _user(settings))
-    return shlex.join((*command, pattern, pattern, pattern))
-
-
-def _grant_topics(settings: ConnectionSettings, vhost: str) -> str:
-    # What lets the user bind any key to the event exchange.  It must set what may be written,
-    # too; other users of the same name may be workers, so it allows that.
-    command = ("rabbitmqctl", "set_topic_permissions", "-p", vhost)
-    return shlex.join((*command, _user(settings), settings.event_exchange, ".*", ".*"))
+    exchange, user = settings.event_exchange, _user(settings)
+    if topics:
+        # It must set what may be written, too; other users of the same name may be workers,
+        # so it allows that.
+        return _ctl("set_topic_permissions", "-p", vhost, user, exchange, ".*", ".*")
+    names = "|".join(map(re.escape, sorted({settings.event_queue_prefix, exchange})))
+    pattern = f"^({names})([.]|$)"
+    return _ctl("set_permissions", "-p", vhost, user, pattern, pattern, pattern)
 
 
 def _raise_limit(text: str, settings: ConnectionSettings, vhost: str) -> str:
@@ -262,12 +259,11 @@ def _raise_limit(text: str, settings: ConnectionSettings, vhost: str) -> str:
         if text.startswith(begin):
             number = int(re.findall(r"\d+", text)[-1]) + _ROOM
             whose = (_user(settings),) if kind == "user" else ("-p", vhost)
-            limits = json.dumps({name: number})
-            command = shlex.join(("rabbitmqctl", f"set_{kind}_limits", *whose, limits))
+            command = _ctl(f"set_{kind}_limits", *whose, json.dumps({name: number}))
             if kind == "user":
                 return command
             # Setting one limit of a virtual host takes the others away.
-            listed = shlex.join(("rabbitmqctl", "-q", "list_vhost_limits", *whose))
+            listed = _ctl("-q", "list_vhost_limits", *whose)
             return f"{listed}\nAll are set at once; add the others to:\n  {command}"
     return ""
 
@@ -280,7 +276,7 @@ def _user(settings: ConnectionSettings) -> str:
 
 
 @contextmanager
-def _channel_of(connection: Connection) -> Iterator[_Channel]:
+def _channel_of(connection: Connection) -> Iterator[Any]:
     channel = connection.channel()
     try:
         yield channel

@@ -94,69 +94,45 @@ def test_workers_name_another_exchange_themselves_and_it_is_reported_once(case, 
 LIST = OrphanedQueue("list", "celeryev.a", messages=3, size_bytes=2048)
 BINDING = OrphanedQueue("binding", "celeryev.a")
 BUSY = OrphanedQueue("queue", "celeryev.b", "it is being read")
-MANY = OrphanSearch([OrphanedQueue("queue", f"celeryev.{n}") for n in range(20)])
+MANY = [OrphanedQueue("queue", f"celeryev.{n}") for n in range(20)]
+NAMES = ", ".join(f"celeryev.{n}" for n in range(20))
+FEW = ", ".join(f"celeryev.{n}" for n in range(5))
+FREE = "without a reader: "
+YES = {"fix": True, "confirm": lambda _: True}
+GAP = "not all orphaned event queues can be found: "
 
 
-def test_orphans_are_counted_and_named(case, fake, told):
-    broker = fake(left=OrphanSearch([LIST, BINDING, BUSY]))
-    ((severity, text),) = told(check_orphans, case(broker))
-    assert severity == "warning"
-    assert "1 list and 1 binding (3 messages, 2.0K): celeryev.a\n" in text
-    assert "--fix" in text
-    assert broker.removed == []
-    broker = fake(left=OrphanSearch([BUSY]))
-    assert told(check_orphans, case(broker)) == [("ok", "no orphaned event queues\n")]
+@pytest.mark.parametrize(("search", "options", "findings"), [
+    (OrphanSearch([BUSY]), {}, [("ok", "no orphaned event queues\n")]),
+    (OrphanSearch([LIST, BINDING, BUSY]), {},
+     [("warning", f"{FREE}1 list and 1 binding (3 messages, 2.0K): celeryev.a\nMonit")]),
+    # Of many some are named, and all on request.
+    (OrphanSearch(MANY), {}, [("warning", f"{FREE}20 queues: {FEW} and 15 more\n")]),
+    (OrphanSearch(MANY), {"verbose": True}, [("warning", f"{FREE}20 queues: {NAMES}\n")]),
+    (OrphanSearch([LIST, BUSY]), {"queues": ("celeryev.b",)},
+     [("note", "celeryev.b stays: it is being read\n"), ("warning", f"{FREE}1 list")]),
+    (OrphanSearch([LIST, BUSY]), YES, [("note", "removed 1 list (3 messages, 2.0K): c")]),
+    (OrphanSearch([LIST]), {"fix": True}, [("warning", "not removed: 1 list (3 messages")]),
+    (OrphanSearch(gap="AMQP lists no queues", command="rabbitmqctl x"), {},
+     [("note", f"{GAP}AMQP lists no queues\nOn the broker's host, this lists them:\n  rabbitmq")]),
+    (OrphanSearch(gap="too many keys"), {}, [("note", f"{GAP}too many keys\n")]),
+])  # fmt: skip
+def test_orphans_are_named_and_removed_when_somebody_says_yes(
+    case, fake, told, search, options, findings
+):
+    broker = fake(left=search)
+    found = told(check_orphans, case(broker, options=options))
+    assert [severity for severity, _ in found] == [severity for severity, _ in findings]
+    for (_, said), (_, text) in zip(found, findings, strict=True):
+        assert said.startswith(text)
+    assert broker.removed == ([LIST] if options is YES else [])
 
 
-def test_of_many_some_are_named_and_all_on_request_or_before_they_go(case, fake, told):
+def test_every_name_stands_in_the_question_and_the_broker_may_keep_them(case, fake, told):
     asked = []
-    ((_, text),) = told(check_orphans, case(fake(left=MANY)))
-    assert "20 queues: celeryev.0, " in text
-    assert "celeryev.4 and 15 more" in text
-    ((_, text),) = told(check_orphans, case(fake(left=MANY), options={"verbose": True}))
-    assert "celeryev.19" in text
-    told(check_orphans, case(fake(left=MANY), options={"fix": True, "confirm": asked.append}))
-    assert all(f"celeryev.{n}" in asked[0] for n in range(20))
-
-
-def test_orphans_are_removed_when_somebody_says_yes(case, fake, told):
-    asked = []
-
-    def agree(question):
-        asked.append(question)
-        return True
-
-    broker = fake(left=OrphanSearch([LIST, BUSY]))
-    options = {"fix": True, "confirm": agree}
-    ((severity, text),) = told(check_orphans, case(broker, options=options))
-    assert asked == ["Remove 1 list (3 messages, 2.0K): celeryev.a?"]
-    assert (severity, text.startswith("removed 1 list")) == ("note", True)
-    assert broker.removed == [LIST]
-
-
-def test_orphans_stay_unless_somebody_says_yes_and_the_broker_lets_them_go(case, fake, told):
-    broker = fake(left=OrphanSearch([LIST]))
-    ((severity, text),) = told(check_orphans, case(broker, options={"fix": True}))
-    assert (severity, text.startswith("not removed")) == ("warning", True)
-    assert broker.removed == []
+    options = {"fix": True, "confirm": asked.append}
+    told(check_orphans, case(fake(left=OrphanSearch(MANY)), options=options))
+    assert asked == [f"Remove 20 queues: {NAMES}?"]
     broker = fake(left=OrphanSearch([LIST]), stays="in use")
-    options = {"fix": True, "confirm": lambda _: True}
-    assert told(check_orphans, case(broker, options=options)) == [
-        ("warning", "celeryev.a stays: in use\n")
-    ]
-
-
-def test_a_queue_that_was_named_and_is_in_use_is_reported(case, fake, told):
-    broker = fake(left=OrphanSearch([LIST, BUSY]))
-    findings = told(check_orphans, case(broker, options={"queues": ("celeryev.b",)}))
-    assert ("note", "celeryev.b stays: it is being read\n") in findings
-
-
-def test_a_gap_is_reported_with_the_way_to_close_it(case, fake, told):
-    broker = fake(left=OrphanSearch(gap="AMQP lists no queues", command="rabbitmqctl x"))
-    ((severity, text),) = told(check_orphans, case(broker))
-    assert severity == "note"
-    assert "AMQP lists no queues" in text
-    assert "\n  rabbitmqctl x\n" in text
-    ((_, text),) = told(check_orphans, case(fake(left=OrphanSearch(gap="too many keys"))))
-    assert text.endswith("too many keys\n")
+    kept = [("warning", "celeryev.a stays: in use\n")]
+    assert told(check_orphans, case(broker, options=YES)) == kept

@@ -13,9 +13,6 @@ from redis.exceptions import NoPermissionError
 from evtools.doctor.inspect import OrphanedQueue
 from evtools.doctor.inspect import redis as module
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
-from evtools.transport import ConnectionSettings
-from evtools.transport.errors import diagnose
-from evtools.transport.receiver import subscribe
 from servers.ports import HOST
 from tools.flow import on_redis
 
@@ -89,24 +86,7 @@ def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, data
     rights = examine(url, **settings).permissions()
     assert rights
     assert not any(right.refusal for right in rights)
-
-
-@pytest.mark.parametrize(
-    ("rules", "database"), [("resetchannels -@all", 7), ("allchannels -@all", 0)]
-)
-def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, database):
-    name = f"user-{uuid.uuid4().hex}"
-    redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", *rules.split())
-    url = f"redis://{name}:pw@{HOST}:{redis_acl.port}/{database}"
-    settings = ConnectionSettings(urls=url)
-    with pytest.raises(NoPermissionError) as refused:
-        examine(url)
-    paste(redis_acl, RedisInspector.remedy(diagnose(refused.value, settings), settings))
-    assert [right.refusal for right in examine(url).permissions()] == [""]
-    subscribe(settings).close()
-    allowed = redis_acl.redis_cli("ACL", "GETUSER", name)
-    assert "+ping" in allowed
-    assert "publish" not in allowed
+    assert "publish" not in redis_acl.redis_cli("ACL", "GETUSER", name)
 
 
 # --- elsewhere ---------------------------------------------------------------------
@@ -186,7 +166,6 @@ def test_a_list_that_somebody_reads_is_not_free(examine, client, redis_url):
     (orphan,) = inspector.orphans([]).found
     assert orphan.kept
     assert "somebody has read" in inspector.remove(orphan)
-    assert client.llen("celeryev.alive") == 1
     client.delete("celeryev.alive")
     assert "somebody has read" in inspector.remove(orphan)
 
