@@ -8,20 +8,10 @@ from evtools.transport.receiver import EventReceiver
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.source import Notice, Source, Statistics
 
+# fmt: off
 __all__ = [
-    "TLS",
-    "ConnectionSettings",
-    "EventDispatcher",
-    "EventReceiver",
-    "Notice",
-    "Replies",
-    "Source",
-    "Statistics",
-    "broadcast",
-    "call",
-    "check_transport",
-    "connect",
-    "explain",
-    "get_exchange",
+    "TLS", "ConnectionSettings", "EventDispatcher", "EventReceiver", "Notice", "Replies", "Source",
+    "Statistics", "broadcast", "call", "check_transport", "connect", "explain", "get_exchange",
     "probe",
 ]
+# fmt: on

@@ -8,25 +8,23 @@ from socket import gaierror
 from typing import Any, Final
 
 import amqp.exceptions
-import kombu.exceptions
 import redis.exceptions
 import redis.sentinel
+from kombu.exceptions import KombuError
 
 from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError
 from evtools.transport import url
 from evtools.transport.settings import ConnectionSettings
 
+_R, _A = redis.exceptions, amqp.exceptions
 #: What kombu and the drivers raise where something is wrong with the broker.
-FAILURES: Final[tuple[type[Exception], ...]] = (
-    OSError,
-    amqp.exceptions.AMQPError,
-    redis.exceptions.RedisError,
-    kombu.exceptions.KombuError,
-    NotImplementedError,
-)
+FAILURES: Final = (OSError, _A.AMQPError, _R.RedisError, KombuError, NotImplementedError)
+
+_TEXT_MAX = 300
+_CHAIN_MAX = 10
 
 
-class PeerFailure(redis.exceptions.ConnectionError):
+class PeerFailure(_R.ConnectionError):
     """A Sentinel, or the master that it names, failed; `__cause__` says how.
 
     `peer` is one of the two words, `address` host and port.
@@ -37,9 +35,6 @@ class PeerFailure(redis.exceptions.ConnectionError):
         self.peer = peer
         self.address = address
 
-
-_TEXT_MAX = 300
-_CHAIN_MAX = 10
 
 # fmt: off
 _UP = "Is the broker up, and may this host connect to it?"
@@ -110,7 +105,7 @@ _LIMIT = (r"(?s)(access to vhost|connection refused|number of channels|cannot de
 _UNKNOWN = r"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _LACKS = "the server has no {command}"
 
-_R, _A, _Refused = redis.exceptions, amqp.exceptions, amqp.exceptions.AccessRefused
+_Refused = _A.AccessRefused
 _MasterNotFound = redis.sentinel.MasterNotFoundError
 _ANY_TIMEOUT = (_R.TimeoutError, TimeoutError)
 _OF_CLUSTERS = (_R.ClusterError, _R.ClusterCrossSlotError, _R.AskError, _R.RedisClusterException)
@@ -265,7 +260,7 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
 
 def _answer(exc: BaseException) -> str:
     # What the other side said, from its beginning; of TLS OpenSSL's name for it.
-    if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
+    if isinstance(exc, _A.AMQPError) and exc.reply_text:
         # As in "ACCESS_REFUSED - Login was refused ..."
         return _AMQP_CODE.sub("", exc.reply_text) or exc.reply_text
     if isinstance(exc, ssl.SSLError):
@@ -277,7 +272,7 @@ def _answer(exc: BaseException) -> str:
 
 
 def _text(exc: BaseException) -> str:
-    if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
+    if isinstance(exc, _A.AMQPError) and exc.reply_text:
         text = _answer(exc)
     elif isinstance(exc, ssl.SSLError):
         reason = _answer(exc).replace("_", " ").lower()

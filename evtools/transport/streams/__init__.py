@@ -48,6 +48,12 @@ class Stream(Protocol):
         ...
 
 
+def as_sent(body: Any, *facts: Any) -> Message:
+    """Return the message of a driver's body, content type, encoding and compression."""
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    return Message(body, *(fact if isinstance(fact, str) else None for fact in facts))
+
+
 class SocketStream:
     """A stream that reads the socket of its driver's connection itself.
 

@@ -11,7 +11,7 @@ from amqp.basic_message import Message as Properties
 from amqp.exceptions import ChannelError, UnexpectedFrame
 from kombu.connection import Connection
 
-from evtools.transport.streams import SocketStream
+from evtools.transport.streams import SocketStream, as_sent
 from evtools.wire import MESSAGE_MAX_BYTES, Message
 
 _FRAME_HEADER = struct.Struct(">BHI")
@@ -145,7 +145,7 @@ class AMQPStream(SocketStream):
             content = Properties()
             try:
                 content.inbound_header(payload)
-                properties = _properties_of(content)
+                properties = to_message(content)[1:]
             except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
                 properties = (None, None, None)
             if len(self._known) < _KNOWN_PROPERTIES_MAX:
@@ -187,15 +187,8 @@ class AMQPStream(SocketStream):
 
 def to_message(message: Any) -> Message:
     """Return what py-amqp has read, as it was on the wire."""
-    body = message.body
-    body = body.encode() if isinstance(body, str) else bytes(body)
-    return Message(body, *_properties_of(message))
-
-
-def _properties_of(message: Any) -> _Properties:
     found = message.properties
     headers = found.get("application_headers")
     compression = headers.get("compression") if isinstance(headers, dict) else None
-    values = (found.get("content_type"), found.get("content_encoding"), compression)
-    kind, encoding, compression = (v if isinstance(v, str) else None for v in values)
-    return kind, encoding, compression
+    kind, encoding = found.get("content_type"), found.get("content_encoding")
+    return as_sent(message.body, kind, encoding, compression)

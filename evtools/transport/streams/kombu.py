@@ -8,6 +8,7 @@ import kombu.message
 from kombu.connection import Connection
 from kombu.messaging import Consumer
 
+from evtools.transport.streams import as_sent
 from evtools.wire import Message
 
 #: How many messages to hand out together at the most; kombu gives one at a time.
@@ -32,10 +33,8 @@ def keep_packed(channel: Any) -> None:
 
 def as_it_came(message: Any) -> Message:
     """Return a message of such a channel as it was on the wire."""
-    body = message.body
-    body = body.encode() if isinstance(body, str) else bytes(body)
     facts = (message.content_type, message.content_encoding, message.compression)
-    return Message(body, *(fact if isinstance(fact, str) else None for fact in facts))
+    return as_sent(message.body, *facts)
 
 
 class KombuStream:

@@ -64,24 +64,24 @@ class RedisStream(SocketStream):
         self._has_one_source = len(names) + len(patterns) == 1
         self._patterns = {pattern: _glob(pattern) for pattern in patterns}
         self._recent: dict[int, None] | None = {} if topics.copies else None
-        self._confirmed = 0
         self._messages: list[Message] = []
+        self._unconfirmed = 0
         deadline = time.monotonic() + timeout
         try:
-            self._subscribe("SUBSCRIBE", names, len(names), deadline)
+            self._subscribe("SUBSCRIBE", names, deadline)
         except ResponseError:
             # A right, or a server, may know patterns only.
             patterns = [*(escape_glob(name).encode() for name in topics.names), *patterns]
-            self._sources, names = {}, []
+            self._unconfirmed -= len(names)
+            self._sources = {}
             self._patterns = {pattern: _glob(pattern) for pattern in patterns}
-        self._subscribe("PSUBSCRIBE", patterns, len(names) + len(patterns), deadline)
+        self._subscribe("PSUBSCRIBE", patterns, deadline)
 
-    def _subscribe(
-        self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
-    ) -> None:
+    def _subscribe(self, command: str, topics: Sequence[bytes], deadline: float) -> None:
         if topics:
             self._send(command, *topics)
-        while self._confirmed < confirmed:
+        self._unconfirmed += len(topics)
+        while self._unconfirmed > 0:
             if time.monotonic() > deadline:
                 raise TimeoutError("the broker did not confirm the subscription")
             self._read(max(0.01, deadline - time.monotonic()))
@@ -102,18 +102,14 @@ class RedisStream(SocketStream):
         data = self._receive(timeout)
         for reply in self._replies.feed(data, self._messages) if data else ():
             match reply:
-                case [b"pmessage", source, bytes(channel), bytes(data)] | [
-                    b"message",
-                    bytes(channel) as source,
-                    bytes(data),
-                ]:
-                    # Redis delivers a message once for every topic that matches it; AMQP once
-                    # for a queue.
-                    is_first = self._has_one_source or self._source_of(channel) == source
-                    if is_first and not self._is_copy(data):
-                        self._messages.append(Message(data, ENVELOPE))
+                case [b"pmessage" | b"message", *_, bytes(channel), bytes(body)]:
+                    # Redis delivers a message once for every topic that matches it, which stands
+                    # in front of the channel or is the channel; AMQP once for a queue.
+                    is_first = self._has_one_source or self._source_of(channel) == reply[1]
+                    if is_first and not self._is_copy(body):
+                        self._messages.append(Message(body, ENVELOPE))
                 case [b"subscribe" | b"psubscribe", *_]:
-                    self._confirmed += 1
+                    self._unconfirmed -= 1
                 case ResponseError():
                     refusal = reply
                 case _:  # the answer to a PING
