@@ -10,6 +10,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain, groupby
 from typing import Final, NamedTuple, TypeAlias
 
@@ -388,6 +389,7 @@ class Choice(NamedTuple):
     key: str = ""
 
 
+@dataclass(eq=False)
 class Menu(Layer):
     """Choices to take by key or with the cursor; it is on the one with number `at` first.
 
@@ -395,48 +397,41 @@ class Menu(Layer):
     after a choice.
     """
 
-    def __init__(
-        self,
-        title: str,
-        choices: Callable[[], Sequence[Choice]],
-        *,
-        at: int = 0,
-        stays: bool = False,
-    ) -> None:
-        self._title = title
-        self._choices = choices
-        self._stays = stays
-        self._at = at
-        self._rows = 10
+    title: str
+    choices: Callable[[], Sequence[Choice]]
+    _: KW_ONLY
+    at: int = 0
+    stays: bool = False
+    _rows: int = field(default=10, init=False)
 
     def _keyed(self) -> list[Choice]:
-        choices = self._choices()
+        choices = self.choices()
         taken = {choice.key for choice in choices}
         digits = (digit for digit in "123456789" if digit not in taken)
         keyed = [
             one if one.key or one.chosen is None else one._replace(key=next(digits, ""))
             for one in choices
         ]
-        self._at = min(self._at, max(0, len(keyed) - 1))
+        self.at = min(self.at, max(0, len(keyed) - 1))
         return keyed
 
     def press(self, key: str, command: str | None) -> OnClose:
         choices = self._keyed()
         choice = next((one for one in choices if one.key == key), None)
         if command == "choose" and choices:
-            choice = choice or choices[self._at]
+            choice = choice or choices[self.at]
         if choice is not None:
-            if choice.chosen is None or not self._stays:
+            if choice.chosen is None or not self.stays:
                 return choice.chosen
             choice.chosen()
         elif command == "menu-close":
             return closed
         elif command is not None:
             move = command.removeprefix("menu-")
-            self._at += step_of(move, self._rows + 1)
+            self.at += step_of(move, self._rows + 1)
             if move in ("down", "up"):  # a single step goes around the ends
-                self._at %= max(1, len(choices))
-            self._at = max(0, self._at)
+                self.at %= max(1, len(choices))
+            self.at = max(0, self.at)
         return None
 
     def box(self, cols: int, rows: int) -> Box:
@@ -446,18 +441,19 @@ class Menu(Layer):
         keys = max((width(one.key) for one in choices), default=0)
         for number, one in enumerate(choices):
             key, text = pad(one.key, keys), clip(one.text, max(1, cols - keys - 3))
-            if number == self._at:
+            if number == self.at:
                 lines.append([("selected", f">{key}  {text}")])
             else:
                 style = "hint" if one.chosen is None else "text"
                 lines.append([("key", f" {key}  "), (style, text)])
-        top = max(0, self._at - self._rows + 1)
-        return Box(self._title, lines[top : top + self._rows])
+        top = max(0, self.at - rows + 1)
+        return Box(self.title, lines[top : top + rows])
 
 
 _DIALOG_COLS: Final = 76
 
 
+@dataclass(eq=False)
 class Dialog(Layer):
     """Ask before `confirmed` is called; Enter means No at first.
 
@@ -465,61 +461,53 @@ class Dialog(Layer):
     `sure` are keys that confirm, too: with some of them Enter means Yes at first.
     """
 
-    def __init__(
-        self,
-        title: str,
-        text: Sequence[str],
-        confirmed: Callable[[], object],
-        *,
-        word: str = "",
-        yes: str = "Yes",
-        sure: Sequence[str] = (),
-    ) -> None:
-        self.contexts = ("prompts",) if word else ("menus",)
-        self._title = title
-        self._text = text
-        self._confirmed = confirmed
-        self._word = word
-        self._buttons = ("No", yes)
-        self._sure = ("y", *sure)
-        self._at = 1 if sure else 0
+    title: str
+    text: Sequence[str]
+    confirmed: Callable[[], object]
+    _: KW_ONLY
+    word: str = ""
+    yes: str = "Yes"
+    sure: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.contexts = ("prompts",) if self.word else ("menus",)
+        self._at_yes = bool(self.sure)
         self._editor = Editor()
 
     def press(self, key: str, command: str | None) -> OnClose:
-        if self._word:
+        if self.word:
             if command == "accept":
                 # Anything but exactly the word is a No.
-                return self._confirmed if self._editor.text == self._word else closed
+                return self.confirmed if self._editor.text == self.word else closed
             if command == "cancel":
                 return closed
             self._editor.press(key, command)
-        elif key in self._sure or (command == "choose" and self._at):
-            return self._confirmed
+        elif key in ("y", *self.sure) or (command == "choose" and self._at_yes):
+            return self.confirmed
         elif key == "n" or command in ("choose", "menu-close"):
             return closed
         elif command is not None:
-            self._at = 1 - self._at
+            self._at_yes = not self._at_yes
         return None
 
     def box(self, cols: int, rows: int) -> Box:  # noqa: ARG002  (what does not fit is cut)
         cols = min(_DIALOG_COLS, cols)
-        lines = [line for text in self._text for line in paragraph(text, cols)]
+        lines = [line for text in self.text for line in paragraph(text, cols)]
         lines.append([])
-        if not self._word:
-            buttons: Line = []
-            for number, button in enumerate(self._buttons):
-                style = "selected" if number == self._at else "text"
-                buttons += [(style, f"[{button}]"), ("text", "  ")]
-            keys = " or ".join(self._sure[:2])
-            lines.append([*buttons, ("hint", f"{keys} confirms, Esc closes")])
-            return Box(self._title, lines)
-        lead = f"Type {sanitize(self._word)} to confirm: "
+        if not self.word:
+            no, yes = ("text", "selected") if self._at_yes else ("selected", "text")
+            keys = " or ".join(("y", *self.sure)[:2])
+            hint = ("hint", f"{keys} confirms, Esc closes")
+            blank = ("text", "  ")
+            lines.append([(no, "[No]"), blank, (yes, f"[{self.yes}]"), blank, hint])
+            return Box(self.title, lines)
+        lead = f"Type {sanitize(self.word)} to confirm: "
         if width(lead) > cols // 2:
             lines += [[("note", piece)] for piece in wrapped(lead.rstrip(), cols)]
             lead = "> "
         line, column = self._editor.line(cols - width(lead))
         lines.append([("prompt", lead), *line])
-        return Box(self._title, lines, (width(lead) + column, len(lines) - 1))
+        return Box(self.title, lines, (width(lead) + column, len(lines) - 1))
 
 
 _HELP_LEAD: Final = "find> "
@@ -597,7 +585,7 @@ class Prompt(Layer):
         """Look at the text after a key that changed it."""
 
     def cancelled(self) -> None:
-        """Undo what `changed` has done: the prompt was left without Enter."""
+        """Undo that: the prompt was left without Enter."""
 
     def press(self, key: str, command: str | None) -> OnClose:
         before = self.text
@@ -687,10 +675,10 @@ class DetailPane:
 
         place = self.pager.place()
         right: Line = [("hint", f" {place} "), ("rule", bar * 2)] if place else []
+        room = max(0, cols - columns(right))
         left: Line = [("rule", bar * 2), ("head", f" {detail.title} ")]
-        left = fitted(left, min(columns(left), cols - columns(right) - 2))
-        rest = cols - columns(left) - columns(right)
-        title = [*left, ("rule", bar * max(0, rest)), *right]
+        left = fitted(left, min(columns(left), room - 2))
+        title = [*left, ("rule", bar * (room - columns(left))), *right]
         return [title, *above, *text][:rows]
 
 
