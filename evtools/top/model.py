@@ -14,7 +14,7 @@ from evtools.top.columns import RenderContext
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters
 from evtools.top.table import Picture, TableModel
-from evtools.top.views.events import EventLog, EventsView
+from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.queues import Depth
@@ -49,7 +49,6 @@ class Model:
             max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock
         )
         self.statistics = Statistics()
-        self.log = EventLog()
         self.intake = StreamCounters()
         self._clock = clock
         #: The time of the picture.
@@ -63,12 +62,13 @@ class Model:
         self._back = 0
         self._tasks = TasksView(self.state, clock)
         self._queues = QueuesView(self.statistics)
+        self._events = EventsView(self.state, clock)
         views: tuple[TableModel, ...] = (
             self._tasks,
             TypesView(self.statistics),
             WorkersView(self.statistics, self.state),
             self._queues,
-            EventsView(self.log, self.state, clock),
+            self._events,
             ErrorsView(self.statistics),
         )
         self.views: Mapping[str, TableModel] = {view.name: view for view in views}
@@ -86,7 +86,7 @@ class Model:
         changes = self.state.changes(events)
         with ExitStack() as stack:
             stack.callback(self.intake.take, events, self.state)
-            stack.callback(self.log.extend, events)
+            stack.callback(self._events.take, events)
             # The state takes in what the statistics have left.
             stack.callback(deque, changes, maxlen=0)
             self.statistics.take(changes)

@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -26,63 +26,6 @@ _JSON_FACTOR: Final = 3
 #: An empty list or object is 2 characters of JSON, and takes this many bytes with its
 #: place.  A text that looks like one is counted, too.
 _CONTAINER_BYTES: Final = 64
-
-
-class EventLog:
-    """The newest events, each under a number that grows by one.
-
-    The oldest are dropped if there are more than `max_events`, or, as many
-    as were added at once, if all together weigh (estimated) more than `max_bytes`.
-    """
-
-    def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._ring: deque[Event] = deque()
-        #: How many were added at once, and their weight.
-        self._added: deque[tuple[int, int]] = deque()
-        #: The number of the oldest event here, and of the next to come.
-        self.first = 0
-        self.end = 0
-        self.weight_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._ring)
-
-    def extend(self, events: Sequence[Event]) -> None:
-        """Add some events, the newest last."""
-        if not events:
-            return
-        # Estimated from their JSON, all at once: to look at each value takes three times as
-        # long.
-        line = encode_line(events)
-        containers = line.count(b"[") + line.count(b"{")
-        weight_bytes = len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
-        weight_bytes += len(events) * _EVENT_BYTES
-        self._ring.extend(events)
-        self._added.append((len(events), weight_bytes))
-        self.end += len(events)
-        self.weight_bytes += weight_bytes
-        while (surplus := len(self._ring) - self._max_events) > 0:
-            self._drop_oldest(surplus)
-        while self.weight_bytes > self._max_bytes:
-            self._drop_oldest(len(self._ring))
-
-    def _drop_oldest(self, most: int) -> None:
-        # The rest of those that were added first, or `most` of them.
-        left, weight_bytes = self._added.popleft()
-        count = min(left, most)
-        share = weight_bytes * count // left
-        if count < left:
-            self._added.appendleft((left - count, weight_bytes - share))
-        for _ in range(count):
-            self._ring.popleft()
-        self.first += count
-        self.weight_bytes -= share
-
-    def since(self, number: int) -> Iterator[Event]:
-        """Yield the events from a number on, which must not be before `first`."""
-        return islice(self._ring, number - self.first, None)
 
 
 # --- words ----------------------------------------------------------------------
@@ -191,7 +134,11 @@ class _OfTask(Mapping[str, Any]):
 
 
 class EventsView(LiveTable):
-    """The newest events; rows are numbered as they come in."""
+    """The newest events; rows are numbered as they come in.
+
+    The oldest are dropped if there are more than `max_events`, or, as many as were taken at
+    once, if all together weigh (estimated) more than `max_bytes`.
+    """
 
     name = "events"
     default_sort = "time"
@@ -200,11 +147,23 @@ class EventsView(LiveTable):
     fields = EVENT_FIELDS
     offers = ("type", "name", "worker", "uuid", "queue", "exc", "root")
 
-    def __init__(self, log: EventLog, state: State, clock: Clock) -> None:
-        self._log = log
-        #: The number of the first event that has not been taken from the log.
-        self._next = 0
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        *,
+        max_events: int = MAX_EVENTS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self._state = state
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._ring: deque[Event] = deque()
+        #: How many were taken at once, and their weight.
+        self._taken: deque[tuple[int, int]] = deque()
+        #: The numbers of the oldest event here, of the first not noted, and of the next to come.
+        self._first = self._next = self._end = 0
+        self.weight_bytes = 0
 
         def field(name: str) -> Callable[[Event, float], str | None]:
             return lambda event, _: text_of(event.get(name))
@@ -231,16 +190,46 @@ class EventsView(LiveTable):
         )
         # fmt: on
         # What is in a picture that stands still stays.
-        super().__init__(clock, lambda key, _: self.frozen or int(key) >= log.first)
+        super().__init__(clock, lambda key, _: self.frozen or int(key) >= self._first)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Keep some events, the newest last; they are shown from the next refresh on."""
+        if not events:
+            return
+        # Estimated from their JSON, all at once: to look at each value takes three times as
+        # long.
+        line = encode_line(events)
+        containers = line.count(b"[") + line.count(b"{")
+        weight_bytes = len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
+        weight_bytes += len(events) * _EVENT_BYTES
+        self._ring.extend(events)
+        self._taken.append((len(events), weight_bytes))
+        self._end += len(events)
+        self.weight_bytes += weight_bytes
+        while (surplus := len(self._ring) - self._max_events) > 0:
+            self._drop_oldest(surplus)
+        while self.weight_bytes > self._max_bytes:
+            self._drop_oldest(len(self._ring))
+
+    def _drop_oldest(self, most: int) -> None:
+        # The rest of those that were taken first, or `most` of them.
+        left, weight_bytes = self._taken.popleft()
+        count = min(left, most)
+        share = weight_bytes * count // left
+        if count < left:
+            self._taken.appendleft((left - count, weight_bytes - share))
+        for _ in range(count):
+            self._ring.popleft()
+        self._first += count
+        self.weight_bytes -= share
 
     def note(self) -> None:
-        log, index = self._log, self._index
-        self._next = max(self._next, log.first)
-        numbers = map(str, range(self._next, log.end))
-        index.take(zip(numbers, log.since(self._next), strict=True))
-        self._next = log.end
-        oldest = int(next(iter(index.subjects), log.first))
-        index.forget(list(islice(index.subjects, log.first - oldest)))
+        first = max(self._next, self._first)
+        newest = islice(self._ring, first - self._first, None)
+        self._index.take(zip(map(str, range(first, self._end)), newest, strict=True))
+        self._next = self._end
+        oldest = int(next(iter(self.rows), self._first))
+        self._index.forget(list(islice(self.rows, self._first - oldest)))
 
     def matcher(self, chosen: Filter) -> Matches:
         matches = chosen.matches

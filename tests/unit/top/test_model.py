@@ -126,7 +126,7 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
         assert screen.look(view) or view == "workers"
     [row] = screen.model.statistics.types("all", screen.clock.now)
     assert (row.counts["succeeded"], row.counts["failed"]) == (1, 1)
-    assert (len(screen.model.log), screen.model.intake.events) == (8, 8)
+    assert (screen.model.views["events"].total, screen.model.intake.events) == (8, 8)
 
 
 def test_ages_stop_without_a_connection_and_are_those_of_a_tape():

@@ -1,4 +1,4 @@
-"""The view of events, and the log that it shows."""
+"""The view of events."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from evtools.state import State
 from evtools.top.columns import RenderContext
 from evtools.top.ui.theme import STYLES
-from evtools.top.views.events import EventLog, EventsView, event_story
+from evtools.top.views.events import EventsView, event_story
 from evtools.wire import GAP
 from tools.clock import FakeClock
 from tools.gaps import gap
@@ -16,18 +16,17 @@ from tools.typed import event_of, events_of
 
 
 class Events:
-    """A log with its events as a table."""
+    """A state, and its events as a table."""
 
-    def __init__(self, max_events=1000):
+    def __init__(self, **bounds):
         self.life = Life()
         self.state = State()
-        self.log = EventLog(max_events=max_events)
-        self.table = EventsView(self.log, self.state, FakeClock())
+        self.table = EventsView(self.state, FakeClock(), **bounds)
 
     def take(self, *events):
         events = events_of(events)
         self.state.apply(events)
-        self.log.extend(events)
+        self.table.take(events)
 
     def refresh(self):
         self.table.refresh(RenderContext(self.life.now))
@@ -91,12 +90,28 @@ def test_the_order_is_that_of_receipt_and_can_be_turned_round(events):
     assert events.refresh() == ["OK", "START", "RECV", "SENT"]
 
 
-def test_the_oldest_go():
-    events = Events(max_events=3)
-    for uuid in "tu":
-        events.take(*events.life.success(uuid))
-        assert events.refresh() == ["RECV", "START", "OK"]
-    assert (events.table.total, events.table.subject("0")) == (3, None)
+def test_the_oldest_go_when_there_are_too_many():
+    events = Events(max_events=5)
+    events.take(*[{"type": str(number)} for number in range(4)])
+    assert events.refresh() == list("0123")
+    weight_bytes = events.table.weight_bytes
+    # Of those that came together some may stay.
+    events.take(*[{"type": str(number)} for number in range(4, 8)])
+    assert weight_bytes < events.table.weight_bytes < 2 * weight_bytes
+    events.take()
+    assert events.refresh() == list("34567")
+    assert (events.table.total, events.table.subject("2")) == (5, None)
+
+
+def test_the_oldest_go_when_they_weigh_too_much():
+    events = Events(max_bytes=10_000)
+    for _ in range(100):
+        events.take({"type": "task-received", "args": "x" * 1000})
+    assert 1 <= len(events.refresh()) <= 2
+    assert 5000 < events.table.weight_bytes <= 10_000
+    # Containers weigh more than they seem to.
+    events.take({"type": "a", "nested": [[]] * 150})
+    assert (events.refresh(), events.table.weight_bytes) == ([], 0)
 
 
 def test_a_detail_has_all_of_the_event_and_of_its_task(events):
@@ -143,40 +158,6 @@ def test_ages_in_filters_go_on(events):
     events.life.now += 60
     events.refresh()
     assert len(events.table) == 0
-
-
-# --- the log ---------------------------------------------------------------------
-
-
-def event(number, **fields):
-    return event_of({"type": str(number), **fields})
-
-
-def kinds(log, number):
-    return [event.type for event in log.since(number)]
-
-
-def test_the_oldest_go_when_there_are_too_many():
-    log = EventLog(max_events=5)
-    log.extend([event(number) for number in range(4)])
-    weight_bytes = log.weight_bytes
-    # Of those that came together some may stay.
-    log.extend([event(number) for number in range(4, 8)])
-    assert (log.first, log.end, len(log), kinds(log, 6)) == (3, 8, 5, ["6", "7"])
-    assert weight_bytes < log.weight_bytes < 2 * weight_bytes
-    log.extend([])
-    assert log.end == 8
-
-
-def test_the_oldest_go_when_they_weigh_too_much():
-    log = EventLog(max_bytes=10_000)
-    for _ in range(100):
-        log.extend([event_of({"type": "task-received", "args": "x" * 1000})])
-    assert 1 <= len(log) <= 2
-    assert 5000 < log.weight_bytes <= 10_000
-    # Containers weigh more than they seem to.
-    log.extend([event("a", nested=[[]] * 150)])
-    assert (len(log), log.first, log.end) == (0, 101, 101)
 
 
 # --- words -----------------------------------------------------------------------
