@@ -44,7 +44,7 @@ class Model:
         clock = clock or SystemClock()
         #: Its own: keys change them.
         self.options = options = replace(options or TopOptions())
-        self.connection = connection
+        self.connection = connection or ConnectionStatus(clock)
         self.state = State(
             max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock
         )
@@ -103,7 +103,7 @@ class Model:
             return self._now
         if self.options.read:
             return now if self.intake.latest is None else self.intake.latest
-        lost_at = self.connection.lost_at if self.connection is not None else None
+        lost_at = self.connection.lost_at
         return now if lost_at is None else min(now, lost_at)
 
     def context(self) -> RenderContext:
@@ -121,8 +121,9 @@ class Model:
         self._keep_picture()
         self._now, self._view, self._facts = self.as_of(now), view, None
         self.intake.settle()
-        table.refresh(self.context())
+        table.refresh(context := self.context())
         if table is not self._tasks:
+            self._tasks.context = context
             self._tasks.load()
 
     def is_lagging(self) -> bool:
@@ -215,30 +216,28 @@ class Model:
         table, connection = self.views[view], self.connection
         if len(table):
             return []
-        if connection is not None and connection.emptiness:
+        if connection.emptiness:
             return [sanitize(f"{connection.emptiness}.")]
         lines = []
-        is_live = connection is None or connection.status == "live"
-        if connection is not None and not is_live:
-            reason = connection.reason[:_REASON_CHARS]
-            reason = f": {sanitize(reason)}" if reason else "."
-            if connection.status == "connecting":
-                lines = [f"Not connected yet{reason}"]
-                lines += [f"{DOCTOR}."] if connection.attempts else []
-            elif connection.lost_at is not None:
-                age = human_age(max(0.0, self._clock.wall() - connection.lost_at))
-                lines = [f"Not connected for {age}{reason}"]
+        reason = sanitize(connection.reason[:_REASON_CHARS])
+        reason = f": {reason}" if reason else "."
+        if connection.status == "connecting":
+            lines = [f"Not connected yet{reason}"]
+            lines += [f"{DOCTOR}."] if connection.attempts else []
+        elif connection.status != "live" and connection.lost_at is not None:
+            age = human_age(max(0.0, self._clock.wall() - connection.lost_at))
+            lines = [f"Not connected for {age}{reason}"]
         if table.filter is not None and table.total:
             searched = " so far" if table.waiting else ""
             hides = f"The filter hides all of {table.total} {table.name}{searched}."
             lines.append(f"{hides} Esc clears it, / changes it.")
             return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
         lines.append(_NOTHING_YET[view].format(window=table.context.window))
-        return [*lines, *self._silence(view, is_live=is_live)]
+        return [*lines, *self._silence(view)]
 
-    def _silence(self, view: str, *, is_live: bool) -> Iterator[str]:
+    def _silence(self, view: str) -> Iterator[str]:
         if not self.intake.events:
-            yield from _SILENCE if is_live else ()
+            yield from _SILENCE if self.connection.status == "live" else ()
         elif view in ("tasks", "types", "errors") and not self.intake.has_tasks:
             workers = self.state.workers
             if workers:
