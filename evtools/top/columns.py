@@ -83,7 +83,6 @@ def as_text(value: Any) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a value as text, None for None."""
     return None if value is None else as_text(value)
 
 
@@ -163,7 +162,6 @@ class Column:
 
 
 def short_uuid(value: str) -> str:
-    """Return the start of a task's id, which is enough to recognise it."""
     return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
 
 

@@ -92,7 +92,6 @@ class Model:
             self.statistics.take(changes)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
-        """Take the depth of queues, as the broker answered."""
         self._queues.depths = depths
 
     # --- the picture ---------------------------------------------------------------
@@ -131,7 +130,6 @@ class Model:
         return not self._back and bool(self.views[self._view].waiting)
 
     def work(self) -> None:
-        """Go on with what the last picture had no time for."""
         self.views[self._view].work()
 
     def refresh_view(self, view: str) -> None:

@@ -171,7 +171,6 @@ class Cursor:
         self._key, self.pinned = key, True
 
     def toggle_follow(self) -> None:
-        """Start or stop following."""
         if self.newest_last:
             self.pinned, self.held = not self.pinned, 0
         else:
@@ -241,7 +240,6 @@ class TableModel(ABC):
 
     @property
     def fields(self) -> FieldTable:
-        """The fields of its filter."""
         return fields_of(self.columns, self.now)
 
     @property
@@ -476,7 +474,6 @@ class TableModel(ABC):
         self.sort_by(names[max(0, min(at + step, len(names) - 1))])
 
     def invert(self) -> None:
-        """Sort in the other direction."""
         self.reverse = not self.reverse
         self._rearrange()
 
@@ -533,7 +530,6 @@ class TableModel(ABC):
         return self.cursor.index
 
     def move(self, by: int) -> None:
-        """Move the cursor by a number of rows."""
         self.cursor.to(self.cursor.index + by)
 
     def home(self) -> None:
@@ -568,7 +564,6 @@ class TableModel(ABC):
         return filter(None, map(self.record, list(self.cursor.keys)))
 
     def as_json(self, key: str) -> str:
-        """Return a row as one line of JSON."""
         return encode_line(self.record(key)).decode()
 
 

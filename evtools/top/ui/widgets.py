@@ -641,7 +641,6 @@ class DetailPane:
             self.pager.reset()
 
     def show(self, detail: Detail | None) -> None:
-        """Show the data of now; None where the row has been forgotten."""
         self._forgotten = detail is None
         self._detail = detail or self._detail
         self.pager.show(self._detail.sections.get(self.section, ()))

@@ -252,7 +252,6 @@ class EventsView(LiveTable):
         """Stay in the order of receipt; only its direction can be changed."""
 
     def detail(self, key: str) -> Detail | None:
-        """Return all that is in an event, and what is known of its task."""
         event = self.subject(key)
         if event is None:
             return None
@@ -283,6 +282,5 @@ class EventsView(LiveTable):
         return self.seek(lambda event: event.type == "task-failed", step)
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return an event as it came."""
         event = self.subject(key)
         return {} if event is None else event.as_dict()

@@ -185,8 +185,6 @@ _WORKERS: Final = (
 
 
 class WorkersView(_Summary):
-    """One row for each worker."""
-
     name = "workers"
     default_sort = "status"
     columns = _WORKERS

@@ -227,7 +227,6 @@ class TasksView(LiveTable):
         return f"its parent {sanitize(task.parent_id[:_ID_CHARS])} is {why}"
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return all fields of a task as plain values."""
         task = self.subject(key)
         return {} if task is None else {**plain_task(task), "lost": task.lost(self.now())}
 
