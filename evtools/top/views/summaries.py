@@ -185,6 +185,8 @@ _WORKERS: Final = (
 
 
 class WorkersView(_Summary):
+    """One row for each worker."""
+
     name = "workers"
     default_sort = "status"
     columns = _WORKERS

@@ -147,6 +147,16 @@ def test_ages_stop_without_a_connection_and_are_those_of_a_tape():
     assert screen.model.as_of(9e9) == event["local_received"]
 
 
+def test_a_filter_on_ages_goes_on_while_another_view_is_shown(screen):
+    screen.take(screen.life.started("t"))
+    tasks = screen.model.views["tasks"]
+    screen.look()
+    tasks.set_filter("age>50s")
+    screen.clock.now += 60
+    screen.look("types")
+    assert "t" in tasks._index
+
+
 # --- pause ------------------------------------------------------------------------
 
 
@@ -240,7 +250,9 @@ def test_stepping_back_shows_what_was_on_the_screen_and_looked_different(screen)
     for uuid in "tuv":
         screen.take(screen.life.started(uuid))
         screen.look()
-        screen.look()  # which looks the same
+        screen.model.views["tasks"].move(1)
+        screen.look()  # which looks the same but for the cursor
+        screen.model.views["tasks"].home()
     screen.model.freeze(screen.clock.now)
     assert len(screen.drawn()) == 3
     assert [step(screen, -1) for _ in range(4)] == ["tasks", "tasks", "workers", None]
