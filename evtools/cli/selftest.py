@@ -137,18 +137,15 @@ def _standard_library() -> str:
 
 
 def _native_code() -> str:
-    import bz2
     import ctypes
-    import lzma
     import sqlite3
-    import zlib
 
     from evtools.text import BoundedPattern
 
     _require(ctypes.CDLL(None).getpid() == os.getpid(), "ctypes cannot call libc")
-    for module in (bz2, lzma, zlib):
-        packed = module.compress(b"event" * 100)
-        _require(module.decompress(packed) == b"event" * 100, f"{module.__name__} is broken")
+    for name in ("bz2", "lzma", "zlib"):
+        module, text = import_module(name), b"event" * 100
+        _require(module.decompress(module.compress(text)) == text, f"{name} is broken")
     with sqlite3.connect(":memory:") as database:
         (one,) = database.execute("select json_extract('[1]', '$[0]')").fetchone()
     _require(one == 1, "SQLite cannot read JSON")
@@ -258,18 +255,13 @@ def _demo(words: str) -> str:
     return f"{words}: {len(done.stdout)} bytes"
 
 
+# fmt: off
 CHECKS: Final[Mapping[str, Callable[[], str]]] = {
-    "python": _python,
-    "standard library": _standard_library,
-    "native code": _native_code,
-    "tls": _tls,
-    "transports": _transports,
-    "serialisers": _serialisers,
-    "screen": _screen,
-    "rich": _rich,
-    "metadata": _metadata,
-    "processes": _processes,
+    "python": _python, "standard library": _standard_library, "native code": _native_code,
+    "tls": _tls, "transports": _transports, "serialisers": _serialisers, "screen": _screen,
+    "rich": _rich, "metadata": _metadata, "processes": _processes,
     "evdump": partial(_demo, "dump --demo -c 20 -o json"),
     "evtop": partial(_demo, "top --demo -B -n 1"),
     "evcam": partial(_demo, "cam --demo --test -c jsonl:unused"),
 }
+# fmt: on

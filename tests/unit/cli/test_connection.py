@@ -83,6 +83,8 @@ def test_a_url_in_a_file_or_in_the_settings_is_read_again(tmp_path, config):
     config("")
     for read_again in (settings("-b", "redis://h"), settings()):
         assert read_again.renewal is None
+    assert settings("--broker-command", "true").renewal.due
+    assert not renewal.due
     with pytest.raises(UsageError, match="no longer has a broker"):
         renewal.renew()
 
