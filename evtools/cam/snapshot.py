@@ -234,12 +234,9 @@ class Steps:
                 yield Step(name, task, attempt)
 
     def _count(self, task: Task, name: str, now: int, *, is_own: bool) -> int:
-        """Return how many attempts have newly taken a step that `now` have taken.
-
-        They are fewer than before if the state has forgotten the task, or the oldest
-        attempts of one that is retried again and again; then the step of the event itself
-        counts (`is_own`).
-        """
+        # How many attempts have newly taken a step that `now` have taken.  They are fewer than
+        # before if the state has forgotten the task, or the oldest attempts of one that is
+        # retried again and again; then the step of the event itself counts (`is_own`).
         key, shift = hash(task.uuid), _SHIFTS[name]
         counted = self._young.get(key)
         if counted is None:
@@ -254,7 +251,6 @@ class Steps:
 
 
 def _when(attempt: Any, name: str) -> Any:
-    """Return when an attempt took a step, None if it has not."""
     if name == WAITED:
         return None if attempt.sent is None else attempt.started
     return getattr(attempt, name, None)

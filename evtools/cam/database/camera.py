@@ -177,12 +177,19 @@ class DatabaseCamera(Camera):
         self._remove(_SWEEP_SLICES)
 
     def _remove(self, slices: int) -> None:
-        """Remove old rows, in a number of slices at most; the rest is for later."""
+        # In a number of slices at most; the rest is for later.
         removed: Counter[str] = Counter()
         for table, before, also in self._expired():
+            keys, place, age = ", ".join(table.key), self.place(table), table.age
+            old = (
+                f"SELECT {keys} FROM {place} WHERE {age} < {self.parameter}{also} "  # noqa: S608
+                f"ORDER BY {age} LIMIT {_SLICE_ROWS}{self.unlocked}"
+            )
+            statement = f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
             count = _SLICE_ROWS
             while count == _SLICE_ROWS and slices:
-                count = self._remove_some(table, before, also)
+                with self.transaction():
+                    count = self.connection.execute(statement, (before,)).rowcount
                 removed[table.name] += count
                 slices -= 1
         self._sweeps = not slices
@@ -210,17 +217,6 @@ class DatabaseCamera(Camera):
                 row = self.connection.execute(statement, (self.keep_tasks - 1,)).fetchone()
             if row is not None:
                 yield TASKS, str(row[0]), ""
-
-    def _remove_some(self, table: Table, before: str, also: str) -> int:
-        """Remove some rows, the oldest first; return their number."""
-        keys, place, age = ", ".join(table.key), self.place(table), table.age
-        old = (
-            f"SELECT {keys} FROM {place} WHERE {age} < {self.parameter}{also} "  # noqa: S608
-            f"ORDER BY {age} LIMIT {_SLICE_ROWS}{self.unlocked}"
-        )
-        statement = f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
-        with self.transaction():
-            return int(self.connection.execute(statement, (before,)).rowcount)
 
     # --- SQL ------------------------------------------------------------------------
 

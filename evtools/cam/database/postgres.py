@@ -171,15 +171,12 @@ class Postgres(DatabaseCamera):
         return connection
 
     def _limit(self, connection: Any) -> None:
-        """Let nothing take too long, and let the server end idle transactions.
-
-        Within a transaction, as poolers hand out connections by the transaction.
-        """
+        # Nothing takes too long, and the server ends idle transactions.  Set within one, as
+        # poolers hand out connections by the transaction.
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             connection.execute(f"SET LOCAL {name} = {self._timeout_ms}")
 
     def _prepare(self, connection: Any) -> None:
-        """Create the tables, or bring them up to date."""
         if self._version_in(connection) == self.version:
             return
         execute = connection.execute
@@ -201,11 +198,8 @@ class Postgres(DatabaseCamera):
         return f'"{self.schema}".about'
 
     def _version_in(self, connection: Any) -> int:
-        """Return the version of the tables, 0 if there are none.
-
-        Raise OutputError for tables of a newer evcam.
-        """
-        # Names are looked up in a cache, which does not see new tables of others.
+        # 0 if there are no tables.  Names are looked up in a cache, which does not see new ones
+        # of others.
         there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
         if _one(connection, there, self.schema) is None:
             return 0
@@ -214,16 +208,15 @@ class Postgres(DatabaseCamera):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raise OutputError for errors of PostgreSQL, and connect again the next time."""
         try:
             yield
         except self.error as error:
-            self.close()
+            self.close()  # and connect again the next time
             raise OutputError(f"cannot write to {self.describe()}: {_line(error)}") from error
 
 
 def _as_json(table: Table, rows: Sequence[Row]) -> str:
-    """Return rows as one text, which the server converts to the types of the table."""
+    # The server converts it to the types of the table.
     shape, nested = _SHAPES[table]
     for row in rows:
         for place in nested:
@@ -237,14 +230,13 @@ def _one(connection: Any, question: str, *values: Any) -> Any:
 
 
 def _line(error: Any) -> str:
-    """Return the first line of an error; the rest may have values of a row."""
+    # What follows the first line may have values of a row.
     text = error.diag.message_primary or str(error)
     return text.strip().partition("\n")[0] or type(error).__name__
 
 
 def _driver() -> Any:
-    """Return psycopg, with everything that it will import."""
-    codecs.lookup("idna")  # of the names of hosts
+    codecs.lookup("idna")  # which it would import later, for the names of hosts
     try:
         import psycopg  # noqa: PLC0415  (an extra that need not be there)
     except ImportError as error:

@@ -128,23 +128,20 @@ NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
 #: In characters.  PostgreSQL has no room in an index for longer ones.
 NAME_MAX: Final = 255
 TEXT_MAX: Final = 16 * 1024
-_CUT: Final = "…"
-_INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"
-_DIGEST_CHARS: Final = 64
 _UNFIT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def clean(text: str, limit: int = TEXT_MAX) -> str:
     """Return a text that every database takes, of `limit` characters at most."""
     if len(text) > limit:
-        text = text[: limit - 1] + _CUT
-    return text if text.isascii() and "\0" not in text else _UNFIT.sub(_INSTEAD, text)
+        text = text[: limit - 1] + "…"
+    return text if text.isascii() and "\0" not in text else _UNFIT.sub("\ufffd", text)
 
 
 def clean_end(text: str) -> str:
     """Return the end of a text that is too long: the cause is at the end of a traceback."""
     if len(text) > TEXT_MAX:
-        text = _CUT + text[1 - TEXT_MAX :]
+        text = "…" + text[1 - TEXT_MAX :]
     return clean(text)
 
 
@@ -158,7 +155,7 @@ def clean_key(text: str) -> str:
     if len(text) <= NAME_MAX:
         return clean(text)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return clean(text, NAME_MAX - _DIGEST_CHARS) + digest
+    return clean(text, NAME_MAX - len(digest)) + digest
 
 
 def clean_value(value: Any) -> Any:
@@ -174,11 +171,10 @@ def clean_value(value: Any) -> Any:
             return value
 
 
-#: Functions that clean the fields of events, if not `clean`.
+#: Functions that clean the fields of events of tasks, if not `clean`.
 CLEANERS: Final[Mapping[str, Callable[[str], str]]] = {
-    **dict.fromkeys(("hostname", "uuid", "root_id", "parent_id"), clean_key),
+    **dict.fromkeys(("hostname", "root_id", "parent_id"), clean_key),
     **dict.fromkeys(("name", "queue", "exchange", "routing_key"), clean_name),
     **dict.fromkeys(("eta", "expires", "signum"), clean_name),
-    **dict.fromkeys(("sw_ident", "sw_ver", "sw_sys"), clean_name),
     "traceback": clean_end,
 }

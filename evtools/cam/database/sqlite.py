@@ -144,7 +144,7 @@ class SQLite(DatabaseCamera):
         self._inode = self.path.stat().st_ino
 
     def _opened(self) -> sqlite3.Connection:
-        """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
+        # Raise sqlite3.Error if it is damaged and was set aside.
         try:
             # SQLite opens by name what it needs, whenever it needs it.
             check_folder(self.path.absolute().parent)
@@ -184,10 +184,7 @@ class SQLite(DatabaseCamera):
         execute("COMMIT")
 
     def _version_in(self, connection: sqlite3.Connection) -> int:
-        """Return the version of the tables, 0 if there are none.
-
-        Raise OutputError for a file of another program, or of a newer evcam.
-        """
+        # 0 if there are no tables, and nothing else either.
         [application] = connection.execute("PRAGMA application_id").fetchone()
         [version] = connection.execute("PRAGMA user_version").fetchone()
         [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -207,7 +204,7 @@ class SQLite(DatabaseCamera):
         return OutputError(why, hint if error.errno == errno.EPERM else "")
 
     def _refuse_what_is_not_ours(self, error: BaseException) -> None:
-        """Raise OutputError for a file that may be anything, by its name and its beginning."""
+        # By its name and its beginning: any file may have been given by mistake.
         if self.path.suffix in _SUFFIXES:
             return
         with suppress(OSError), self.path.open("rb") as file:
@@ -219,10 +216,7 @@ class SQLite(DatabaseCamera):
         )
 
     def _set_aside_if_damaged(self, error: BaseException) -> None:
-        """Rename a damaged file and its companions, and log that.
-
-        Before it is closed: SQLite would remove the companions.
-        """
+        # Before it is closed: SQLite would remove its companions.
         if _code(error) not in _DAMAGED:
             return
         self._refuse_what_is_not_ours(error)
