@@ -217,18 +217,13 @@ class RedisInspector(BrokerInspector):
     # -- orphans --------------------------------------------------------------
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
-        found = []
         try:
             lists, all_lists = self._lists()
             table = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
             every = self._client.sscan_iter(table, count=_SCAN_COUNT)
             members = list(islice(every, _ORPHANS_MAX))
-            for orphan in lists:
-                size_bytes = None
-                with suppress(ResponseError):
-                    size_bytes = self._client.memory_usage(orphan.key, samples=5)
-                found.append(orphan._replace(size_bytes=size_bytes))
-            found += self._orphaned_bindings(members, {list_.name: list_.kept for list_ in found})
+            kept = {orphan.name: orphan.kept for orphan in lists}
+            found = [*lists, *self._orphaned_bindings(members, kept)]
         except ResponseError as exc:
             return OrphanSearch(gap=diagnose(exc, self._settings).text)
         if names:
@@ -248,8 +243,10 @@ class RedisInspector(BrokerInspector):
                 for key in chunk:
                     pipe.llen(key)
                     pipe.lindex(key, -1)
+                    pipe.memory_usage(key, samples=5)
                 replies = pipe.execute(raise_on_error=False)
-            for key, length, oldest in zip(chunk, replies[::2], replies[1::2], strict=True):
+            for number, key in enumerate(chunk):
+                length, oldest, size = replies[3 * number : 3 * number + 3]
                 if not (isinstance(length, int) and isinstance(oldest, bytes)):
                     continue
                 mark, kept = _mark(oldest), ""
@@ -257,7 +254,8 @@ class RedisInspector(BrokerInspector):
                     kept = "its oldest message is no event"
                 elif self._marks.get(key) != mark:
                     kept = "somebody reads from it, or it is new"
-                found.append(OrphanedQueue("list", _text(key), kept, length, key=key, mark=mark))
+                size_bytes = size if isinstance(size, int) else None  # we may not ask for it
+                found.append(OrphanedQueue("list", _text(key), kept, length, size_bytes, key, mark))
         return found, complete
 
     def _orphaned_bindings(
