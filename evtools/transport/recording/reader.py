@@ -213,7 +213,7 @@ class RecordingReader(Source):
 
         Infinite in a pause.  Without a moment an event is due with those before it.
         """
-        if not self.paused and math.inf in (-self._position, self.speed):
+        if not self.paused and (self.speed == math.inf or self._position == -math.inf):
             self._position = max(self._position, moment or -math.inf)
         elif moment > self._position:
             return math.inf if self.paused else (moment - self._position) / self.speed
@@ -334,7 +334,8 @@ class RecordingReader(Source):
                 times.append(when)
                 if when and not window.is_known:
                     window.settle(when, lambda: math.inf)
-                if not when or window.since <= when <= window.until:
+                is_timeless = not when and event.get("local_received") != 0
+                if is_timeless or window.since <= when <= window.until:
                     events.append(event)
         file.good += len(times)
         self._statistics.messages += len(times)

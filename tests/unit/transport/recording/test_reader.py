@@ -196,6 +196,8 @@ def test_only_what_was_received_in_time_is_played(tape_of, form):
     assert events_of(tape_of(lines, until=101.0)) == EVENTS[:2]
     assert events_of(tape_of(lines, since=101.0, until=101.0)) == EVENTS[1:2]
     assert events_of(tape_of(lines, since=1e9)) == []
+    at_first = {"type": "x", "local_received": 0}
+    assert events_of(tape_of([form(at_first), *lines], since=101.0)) == EVENTS[1:]
 
 
 def test_what_is_left_out_takes_no_time(tape_of, clock):
