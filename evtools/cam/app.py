@@ -1,4 +1,4 @@
-"""evcam as a process: its folder, log, pidfile and user, the loop; and status, stop, check."""
+"""evcam as a process: its folder, log, pidfile and user, the loop; and a check of these."""
 
 import contextlib
 import gc
@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from evtools.cam.camera import Camera
-from evtools.cam.daemon import Detached, Holder, Notifier, Pidfile, holder_of, start
+from evtools.cam.daemon import Detached, Notifier, Pidfile, start
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
 from evtools.cam.log import Log, default_log_file
 from evtools.cam.loop import Loop, Signals
-from evtools.cam.options import BUILT_IN, CamOptions, Command
+from evtools.cam.options import BUILT_IN, CamOptions
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.cam.schedule import rate
 from evtools.clock import SystemClock
@@ -44,13 +43,8 @@ _LATE: Final = (
     "traceback", "yaml",
 )
 _LATE_OF_CAMERA: Final = {"postgres": ("psycopg",)}
-#: Exit statuses of LSB for init scripts.
-RUNS, NOT_IN_TIME, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 # fmt: on
 _UNEXPECTED: Final = 1
-_PAUSE: Final = 0.05
-#: Seconds that ending takes at most besides the last snapshot.
-_MARGIN: Final = 5.0
 
 
 def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
@@ -267,63 +261,6 @@ def find(options: CamOptions) -> Loaded:
     )
 
 
-# --- status, stop, check ------------------------------------------------------------
-
-
-def run_command(
-    command: Command, options: CamOptions, settings: ConnectionSettings
-) -> tuple[int, str]:
-    """Do something else than running; return an exit status and a text.
-
-    An evcam that is stopped takes a last snapshot before it ends, and this returns when it is
-    gone.  Raise EvtoolsError if it is not possible.
-    """
-    if command == "check":
-        return RUNS, check(options, settings)
-    if not options.pidfile:
-        raise UsageError(
-            "--pidfile is required",
-            "give the one of the running evcam with --pidfile FILE, EVCAM_PIDFILE or in the"
-            " settings file",
-        )
-    pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
-    is_question = command == "status"
-    try:
-        with holder_of(pidfile) as holder:
-            if holder is None:
-                return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
-            if is_question:
-                return RUNS, f"evcam runs, process {holder.number}"
-            return stop(holder, timeout=options.shutdown_timeout + _MARGIN)
-    except OSError as error:
-        if is_question:
-            return UNKNOWN, f"cannot read {pidfile}: {error.strerror}"
-        raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
-    except EvtoolsError as error:
-        if is_question:
-            return UNKNOWN, error.message
-        raise
-
-
-def stop(holder: Holder, *, timeout: float) -> tuple[int, str]:
-    """End an evcam; return when it is gone, or after `timeout` seconds.
-
-    Raise OSError if that is not allowed.
-    """
-    clock = SystemClock()
-    try:
-        holder.end()
-    except ProcessLookupError:
-        return RUNS, "evcam has ended"
-    deadline = clock.monotonic() + timeout
-    while holder.lives():
-        if clock.monotonic() >= deadline:
-            text = f"evcam, process {holder.number}, has not ended within {timeout:g}s"
-            return NOT_IN_TIME, text
-        time.sleep(_PAUSE)
-    return RUNS, f"evcam, process {holder.number}, has ended"
-
-
 def check(options: CamOptions, settings: ConnectionSettings) -> str:
     """Try camera and broker, as the user that evcam would run as; take no snapshot.
 
@@ -347,7 +284,7 @@ def check(options: CamOptions, settings: ConnectionSettings) -> str:
     notices: list[Notice] = []
     once = replace(settings, reconnect=False, wakeup=False, enable_events=False)
     with EventReceiver(once, on_notice=notices.append) as receiver:
-        for _ in receiver.events(_PAUSE):
+        for _ in receiver.events(0.05):
             if notices and notices[-1].kind == "listening":
                 break
     return f"{text}\nbroker: {notices[-1].text}"

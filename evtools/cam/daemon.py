@@ -1,4 +1,4 @@
-"""evcam in the background: --detach, its pidfile, and its supervisor, see sd_notify(3)."""
+"""evcam in the background: --detach, pidfile, status and stop, and systemd, see sd_notify(3)."""
 
 import contextlib
 import errno
@@ -20,6 +20,7 @@ from typing import Final, Self
 
 from daemon.daemon import prevent_core_dump, redirect_stream, set_signal_handlers
 
+from evtools.cam.options import CamOptions, Command
 from evtools.cam.privileges import Identity, open_owned
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError, OutputError, UsageError
@@ -440,6 +441,60 @@ def _number(file: int) -> int:
         return 0
     content = _CONTENT.fullmatch(os.pread(file, _CONTENT_MAX, 0))
     return int(content[1]) if content else 0
+
+
+# --- status and stop ----------------------------------------------------------------
+
+#: Exit statuses of LSB for init scripts.
+RUNS, NOT_IN_TIME, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
+#: Seconds that ending takes at most besides the last snapshot.
+_MARGIN: Final = 5.0
+_PAUSE: Final = 0.05
+
+
+def control(command: Command, options: CamOptions) -> tuple[int, str]:
+    """Do `status` or `stop` of the evcam of a pidfile; return an exit status and a text.
+
+    One that is stopped takes a last snapshot before it ends, and this returns when it is gone.
+    Raise EvtoolsError if it is not possible.
+    """
+    if not options.pidfile:
+        raise UsageError(
+            "--pidfile is required",
+            "give the one of the running evcam with --pidfile FILE, EVCAM_PIDFILE or in the"
+            " settings file",
+        )
+    pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
+    is_question = command == "status"
+    try:
+        with holder_of(pidfile) as holder:
+            if holder is None:
+                return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
+            if is_question:
+                return RUNS, f"evcam runs, process {holder.number}"
+            return _stop(holder, options.shutdown_timeout + _MARGIN)
+    except OSError as error:
+        if is_question:
+            return UNKNOWN, f"cannot read {pidfile}: {error.strerror}"
+        raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
+    except EvtoolsError as error:
+        if is_question:
+            return UNKNOWN, error.message
+        raise
+
+
+def _stop(holder: Holder, timeout: float) -> tuple[int, str]:
+    try:
+        holder.end()
+    except ProcessLookupError:
+        return RUNS, "evcam has ended"
+    clock, evcam = SystemClock(), f"evcam, process {holder.number},"
+    deadline = clock.monotonic() + timeout
+    while holder.lives():
+        if clock.monotonic() >= deadline:
+            return NOT_IN_TIME, f"{evcam} has not ended within {timeout:g}s"
+        time.sleep(_PAUSE)
+    return RUNS, f"{evcam} has ended"
 
 
 # --- systemd ------------------------------------------------------------------------

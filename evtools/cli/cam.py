@@ -115,15 +115,20 @@ def run(ctx: click.Context) -> int:
     options = build_options(ctx)
     if not (options.read or options.demo or word in _ABOUT_ANOTHER):
         check_transport(settings)
-    from evtools.cam import app
+    if word in _ABOUT_ANOTHER:
+        from evtools.cam.daemon import control
 
-    if word is None:
-        from evtools.cli.config import reloader
+        status, text = control(word, options)
+    else:
+        from evtools.cam import app
 
-        return app.run(options, settings, reread=reloader(ctx, level_of))
+        if word is None:
+            from evtools.cli.config import reloader
+
+            return app.run(options, settings, reread=reloader(ctx, level_of))
+        status, text = 0, app.check(options, settings)
     from evtools.text import hide_credentials
 
-    status, text = app.run_command(word, options, settings)
     click.echo(hide_credentials(text))
     return status
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Process, Signals, drop_privileges, run, run_command
+from evtools.cam.app import Process, Signals, check, drop_privileges, run
 from evtools.cam.options import CamOptions
 from evtools.errors import OutputError, UsageError
 from evtools.transport import ConnectionSettings
@@ -173,13 +173,13 @@ def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be
     became = []
     monkeypatch.setattr(app, "become", lambda who: became.append(who.uid))
     asked = options(demo=True, uid=str(os.getuid()))
-    assert run_command("check", asked, SETTINGS) == (0, "camera: Kept")
+    assert check(asked, SETTINGS) == "camera: Kept"
     assert became == [os.getuid()]
     name, settings = "evtools.cam.camera:Polaroid", ConnectionSettings(urls="memory://")
-    found = (0, f"camera: camera {name}\nbroker: memory://")
-    assert run_command("check", options(camera=name), settings) == found
+    found = f"camera: camera {name}\nbroker: memory://"
+    assert check(options(camera=name), settings) == found
     with pytest.raises(OutputError, match="the disk is full"):
-        run_command("check", options("Full", demo=True), SETTINGS)
+        check(options("Full", demo=True), SETTINGS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])

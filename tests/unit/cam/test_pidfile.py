@@ -1,4 +1,4 @@
-"""The pidfile, and the commands status, stop and check.
+"""The pidfile, and the commands status and stop.
 
 The lock is the kernel's, so the other process is a real one.
 """
@@ -13,14 +13,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from evtools.cam import app, daemon
-from evtools.cam.app import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run_command
-from evtools.cam.daemon import Pidfile, holder_of
+from evtools.cam import daemon
+from evtools.cam.daemon import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, Pidfile, control, holder_of
 from evtools.cam.options import CamOptions
 from evtools.errors import EvtoolsError, OutputError, UsageError
-from evtools.transport import ConnectionSettings
 
-NO_SETTINGS = ConnectionSettings()
 OURS = f"{os.getpid()}\n"
 
 
@@ -80,7 +77,7 @@ def other(path, start):
 
 
 def run(command, path, **options):
-    return run_command(command, CamOptions(pidfile=str(path), **options), NO_SETTINGS)
+    return control(command, CamOptions(pidfile=str(path), **options))
 
 
 def refuse(*_, **__):
@@ -284,7 +281,7 @@ def test_stop_waits_for_one_that_does_not_end_and_not_for_one_that_just_has(
             raise ProcessLookupError(3, "No such process")
 
     monkeypatch.setattr(signal, "pidfd_send_signal", signal_it)
-    monkeypatch.setattr(app, "_MARGIN", 0.0)
+    monkeypatch.setattr(daemon, "_MARGIN", 0.0)
     expected = (NOT_IN_TIME, f"evcam, process {other.pid}, has not ended within 0.1s")
     if is_gone:
         expected = (RUNS, "evcam has ended")
