@@ -65,13 +65,17 @@ def test_a_second_term_is_only_one_more(signals, ends):
     assert ends == ["end"] * 3
 
 
-def test_others_can_be_added_and_all_are_put_back(clock):
+def test_others_can_be_added_all_are_put_back_and_what_is_ignored_stays_so(clock):
     heard = []
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
     before = [signal.getsignal(number) for number in numbers]
+    ignored = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signals = EndingSignals(lambda: None, clock)
-    signals.handlers[signal.SIGUSR2] = lambda number, _: heard.append(number)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signals.handlers[number] = lambda number, _: heard.append(number)
     with signals:
+        signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR2)
+    signal.signal(signal.SIGUSR1, ignored)
     assert heard == [signal.SIGUSR2]
     assert [signal.getsignal(number) for number in numbers] == before

@@ -220,20 +220,17 @@ def test_the_setup_warns_and_hides_secrets(titles, monkeypatch, caplog, config, 
 @pytest.mark.parametrize(
     ("when", "environ", "is_terminal", "expected"),
     [
-        ("auto", {}, True, True),
-        ("auto", {}, False, False),
-        ("auto", {"TERM": "dumb"}, True, False),
-        ("auto", {"NO_COLOR": ""}, True, True),
+        ("auto", {}, True, True), ("auto", {}, False, False),
+        ("auto", {"TERM": "dumb"}, True, False), ("auto", {"NO_COLOR": ""}, True, True),
         ("auto", {"EVTOOLS_NO_COLOR": "1"}, True, False),
         ("auto", {"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
-        ("auto", {"FORCE_COLOR": "0"}, False, False),
-        ("auto", {"FORCE_COLOR": ""}, False, False),
+        ("auto", {"FORCE_COLOR": "0"}, False, False), ("auto", {"FORCE_COLOR": ""}, False, False),
         ("auto", {"FORCE_COLOR": "1"}, False, True),
         ("auto", {"CLICOLOR_FORCE": "1", "TERM": "dumb"}, False, True),
         ("always", {"NO_COLOR": "1", "TERM": "dumb"}, False, True),
         ("never", {"FORCE_COLOR": "1"}, True, False),
     ],
-)
+)  # fmt: skip
 def test_the_first_in_the_order_decides(monkeypatch, when, environ, is_terminal, expected):
     for name in ("NO_COLOR", "EVTOOLS_NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERM"):
         monkeypatch.delenv(name, raising=False)

@@ -165,12 +165,10 @@ def test_a_profile_or_a_file_that_is_not_there_is_named(config, tmp_path):
         ("broker = 'redis://:pw@h'", True),
         ("[broker_option.sentinel_kwargs]\npassword = 'x'", True),
         ("broker_url = ['redis://h', 'redis://:pw@h']", True),
-        ("[profile.x]\nbroker = 'redis://:pw@h'", True),
-        ("broker = 'redis://h'", False),
-        ("heartbeat = 3\nbroker = ''", False),
-        ("accept = ['json']", False),
+        ("[profile.x]\nbroker = 'redis://:pw@h'", True), ("broker = 'redis://h'", False),
+        ("heartbeat = 3\nbroker = ''", False), ("accept = ['json']", False),
     ],
-)
+)  # fmt: skip
 def test_a_password_that_everyone_can_read_is_warned_of(config, text, is_secret):
     path = config(text, mode=0o644)
     assert [f"chmod 600 {path}" in warning for warning in read(path).warnings] == [True] * is_secret

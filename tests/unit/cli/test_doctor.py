@@ -29,14 +29,12 @@ def options(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "fields"),
     [
-        ((), {}),
-        (("--wait", "1m", "celeryev.1"), {"wait": 60.0, "queues": ("celeryev.1",)}),
+        ((), {}), (("--wait", "1m", "celeryev.1"), {"wait": 60.0, "queues": ("celeryev.1",)}),
         (("-q", "-v", "--color", "always"), {"quiet": True, "verbose": True, "colour": True}),
-        (("-o", "json"), {"output": "json"}),
-        (("--json",), {"output": "json"}),
+        (("-o", "json"), {"output": "json"}), (("--json",), {"output": "json"}),
         (("--fix", "--yes"), {"fix": True}),
     ],
-)
+)  # fmt: skip
 def test_options_reach_the_doctor(arguments, fields):
     made = options(*arguments)
     assert made == replace(DoctorOptions(confirm=made.confirm), **fields)

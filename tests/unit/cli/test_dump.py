@@ -73,21 +73,16 @@ def test_a_terminal_gets_coloured_text_and_a_pipe_json(monkeypatch):
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("-r f --demo", "--read and --demo"),
-        ("-S 10m", "--since requires --read"),
-        ("-r f -S 10m -U 20m", "--until is before --since"),
-        ("-w - --print", "--print and -w -"),
+        ("-r f --demo", "--read and --demo"), ("-S 10m", "--since requires --read"),
+        ("-r f -S 10m -U 20m", "--until is before --since"), ("-w - --print", "--print and -w -"),
         ("--rotate-size 1K", "--rotate-size requires --write"),
         ("-w f --rotate-keep 1", "needs --rotate-size or --rotate-every"),
         ("--template x -T t", "--template and --template-file"),
-        ("--json --template x", "--json and --template"),
-        ("--json -o csv", "-o csv and --json"),
-        ("-o csv --template x", "-o csv and --template"),
-        ("-o template", "-o template needs"),
-        ("--ts utc -t", "--ts and -t"),
-        ("redis://:s3kr1t@h/0", "looks like a broker URL"),
+        ("--json --template x", "--json and --template"), ("--json -o csv", "-o csv and --json"),
+        ("-o csv --template x", "-o csv and --template"), ("-o template", "-o template needs"),
+        ("--ts utc -t", "--ts and -t"), ("redis://:s3kr1t@h/0", "looks like a broker URL"),
     ],
-)
+)  # fmt: skip
 def test_options_that_conflict_are_refused(tmp_path, typed, words):
     (tmp_path / "t").write_text("x")
     with pytest.raises(UsageError, match=words) as caught:

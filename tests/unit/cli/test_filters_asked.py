@@ -114,30 +114,23 @@ def test_what_was_typed_is_understood(asked, typed, means):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("user_id=42", "kwargs:user_id=VALUE"),
-        ("args.0=42", "args:42 finds text"),
-        ("kwargs.user_id>40", "write kwargs:user_id=40"),
-        ("time>5", "runtime is how long it ran"),
-        ("namee:x", 'did you mean "name"?'),
-        ("> 5", '">" needs a field on its left'),
+        ("user_id=42", "kwargs:user_id=VALUE"), ("args.0=42", "args:42 finds text"),
+        ("kwargs.user_id>40", "write kwargs:user_id=40"), ("time>5", "runtime is how long it ran"),
+        ("namee:x", 'did you mean "name"?'), ("> 5", '">" needs a field on its left'),
         ("1 < runtime", '"<" needs a field on its left'),
         ('.name | test("x")', '"|" is not an operator'),
         ("state=failure | count", '"|" is not an operator'),
         ("state:failure & name:x", '"&" is not an operator'),
         ("-l state=failure", "-l is an option of k9s"),
         ('name.startswith("x")', "there are no functions"),
-        ('contains(name, "x")', "there are no functions"),
-        ("name => 5", "did you mean"),
+        ('contains(name, "x")', "there are no functions"), ("name => 5", "did you mean"),
         ("state = nosuch", 'unknown state "nosuch"'),
         ("state in (a AND b)", "AND is not allowed in a list"),
-        ("state in (failure", "never closed"),
-        ("runtime between 5", "as in runtime:1..5"),
-        ("runtime > 5 days ago and", "AND needs a term"),
-        ("name >", "a value is missing"),
-        ("and", "AND needs a term"),
-        ("runtime:(1 OR 2", "never closed"),
+        ("state in (failure", "never closed"), ("runtime between 5", "as in runtime:1..5"),
+        ("runtime > 5 days ago and", "AND needs a term"), ("name >", "a value is missing"),
+        ("and", "AND needs a term"), ("runtime:(1 OR 2", "never closed"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_meant_says_what_to_write(asked, cli, recording, typed, told):
     for ended in (asked(typed)[1], cli("-r", recording, "--", typed)):
         assert ended.status == 2

@@ -47,19 +47,12 @@ def ended(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (124, 124),
-        (None, 0),
-        (click.exceptions.Exit(3), 3),
-        (EvtoolsError("x"), 1),
-        (BrokerUnavailable("x"), 69),
-        (OutputError("x"), 73),
-        (ConfigError("x"), 78),
-        (click.UsageError("x"), 2),
-        (KeyboardInterrupt(), 130),
-        (click.Abort(), 130),
+        (124, 124), (None, 0), (click.exceptions.Exit(3), 3), (EvtoolsError("x"), 1),
+        (BrokerUnavailable("x"), 69), (OutputError("x"), 73), (ConfigError("x"), 78),
+        (click.UsageError("x"), 2), (KeyboardInterrupt(), 130), (click.Abort(), 130),
         (ValueError("x"), 1),
     ],
-)
+)  # fmt: skip
 def test_every_outcome_has_its_status(ended, outcome, status):
     found, err = ended(outcome)
     assert found == status
@@ -183,19 +176,12 @@ def test_output_may_be_cut_short(arguments):
 @pytest.mark.parametrize(
     ("argv", "program"),
     [
-        ("evtools -V", "evtools"),
-        ("evtools dump -V", "evdump"),
-        ("evtools evdump -V", "evdump"),
-        ("/usr/bin/evdump -V", "evdump"),
-        ("dump -V", "evdump"),
-        ("evtools doctor -V", "evtools"),
-        ("evdump -q -V", "evdump"),
-        ("evtools --version", "evtools"),
-        ("evtop --version", "evtop"),
-        ("evtop --version -q", "evtop"),
-        ("evtools config --version -q", "evtools"),
+        ("evtools -V", "evtools"), ("evtools dump -V", "evdump"), ("evtools evdump -V", "evdump"),
+        ("/usr/bin/evdump -V", "evdump"), ("dump -V", "evdump"), ("evtools doctor -V", "evtools"),
+        ("evdump -q -V", "evdump"), ("evtools --version", "evtools"), ("evtop --version", "evtop"),
+        ("evtop --version -q", "evtop"), ("evtools config --version -q", "evtools"),
     ],
-)
+)  # fmt: skip
 def test_a_tool_is_called_by_name_or_argument(monkeypatch, capsys, argv, program):
     monkeypatch.setattr(sys, "argv", argv.split())
     assert main() == 0
@@ -212,15 +198,12 @@ def test_versions_are_for_programs_too(capsys, flags):
 @pytest.mark.parametrize(
     ("words", "status", "out"),
     [
-        (["-h"], 0, "Usage: evtools TOOL"),
-        (["--help"], 0, "Usage: evtools TOOL"),
-        (["help"], 0, "Usage: evtools TOOL"),
-        ([], 2, "Usage: evtools TOOL"),
-        (["help", "dump"], 0, "Usage: evdump "),
-        (["help", "evdump"], 0, "Usage: evdump "),
+        (["-h"], 0, "Usage: evtools TOOL"), (["--help"], 0, "Usage: evtools TOOL"),
+        (["help"], 0, "Usage: evtools TOOL"), ([], 2, "Usage: evtools TOOL"),
+        (["help", "dump"], 0, "Usage: evdump "), (["help", "evdump"], 0, "Usage: evdump "),
         *((["help", name], 0, topic(name)) for name in TOPICS),
     ],
-)
+)  # fmt: skip
 def test_help_is_of_evtools_a_tool_or_a_topic(evtools, words, status, out):
     ended = evtools("evtools", *words)
     assert (ended.status, ended.err) == (status, "")

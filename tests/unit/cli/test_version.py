@@ -81,16 +81,12 @@ def test_a_terminal_is_asked_and_a_locale_need_not_be_installed(environ, colours
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({}, True),
-        ({"LANG": ""}, True),
-        ({"LC_ALL": "POSIX"}, False),
-        ({"LANG": "de_DE"}, False),
-        ({"LANG": "C.UTF-8"}, True),
-        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
+        ({}, True), ({"LANG": ""}, True), ({"LC_ALL": "POSIX"}, False), ({"LANG": "de_DE"}, False),
+        ({"LANG": "C.UTF-8"}, True), ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
         ({"LANG": "de_DE.ISO-8859-1", "LC_CTYPE": "en_US.UTF-8"}, True),
         ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
     ],
-)
+)  # fmt: skip
 def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monkeypatch):
     monkeypatch.setattr(version, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0)))
     monkeypatch.setattr("os.environ", environ)

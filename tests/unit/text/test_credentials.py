@@ -60,19 +60,15 @@ def test_other_ways_to_write_a_password_are_known(text, hidden):
 @pytest.mark.parametrize(
     "text",
     [
-        'FATAL: password authentication failed for user "app"',
-        "wrong password: try again now",
+        'FATAL: password authentication failed for user "app"', "wrong password: try again now",
         "NOAUTH Authentication required.",
         "ERR AUTH <password> called without any password configured",
         "Client sent AUTH, but no password is set",
         "WRONGPASS invalid username-password pair or user is disabled.",
-        "Login was refused using authentication mechanism PLAIN",
-        "Unexpected token: foo",
-        "max_tokens=5 author=me bypass",
-        "KeyError: 'token'",
-        "https://example.com/@user/x",
+        "Login was refused using authentication mechanism PLAIN", "Unexpected token: foo",
+        "max_tokens=5 author=me bypass", "KeyError: 'token'", "https://example.com/@user/x",
     ],
-)
+)  # fmt: skip
 def test_what_only_speaks_of_passwords_stays(text):
     assert hide_credentials(text) == text
 

@@ -13,21 +13,16 @@ from evtools.text.regexes import TIME_LIMIT
 @pytest.mark.parametrize(
     ("pattern", "text", "found"),
     [
-        ("charge", "proj.CHARGE", True),
-        ("^proj", "x.proj", False),
-        (r"^proj\.(a|b)$", "proj.b", True),
-        ("time.*redis.*6379", "Timeout: redis on 6379", True),
-        ("time.*redis.*6379", "redis 6379 Timeout", False),
-        ("a.*b", "a\nb", False),
+        ("charge", "proj.CHARGE", True), ("^proj", "x.proj", False),
+        (r"^proj\.(a|b)$", "proj.b", True), ("time.*redis.*6379", "Timeout: redis on 6379", True),
+        ("time.*redis.*6379", "redis 6379 Timeout", False), ("a.*b", "a\nb", False),
         (r"^ValueError: .*x$", 'Traceback\n  File "a"\nValueError: no x\n', True),
         (r"^ValueError: .*x$", "Traceback\n  ValueError: no\nx", False),
-        ("(?P<q>['\"])x(?P=q)", "'x'", True),
-        (r"(a)\1", "aa", True),
-        (r"(\w+\s?)+x", "some words with x", True),
-        ("", "anything", True),
+        ("(?P<q>['\"])x(?P=q)", "'x'", True), (r"(a)\1", "aa", True),
+        (r"(\w+\s?)+x", "some words with x", True), ("", "anything", True),
         ("needle", "x" * 200_000 + "NEEDLE", True),
     ],
-)
+)  # fmt: skip
 def test_a_pattern_is_found_in_any_case(pattern, text, found):
     search = BoundedPattern(pattern)
     assert search.found_in(text) is found
@@ -37,15 +32,11 @@ def test_a_pattern_is_found_in_any_case(pattern, text, found):
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [
-        ("a)", "unbalanced"),
-        ("[a", "unterminated"),
-        ("*", "nothing to repeat"),
-        ("a{99999999999999}", "repeat count"),
-        ("(" * 1500 + ")" * 1500, "regular expression"),
-        ("(?P<\x1b>a)", "bad character"),
-        ("a\x1b(", r"regular expression"),
+        ("a)", "unbalanced"), ("[a", "unterminated"), ("*", "nothing to repeat"),
+        ("a{99999999999999}", "repeat count"), ("(" * 1500 + ")" * 1500, "regular expression"),
+        ("(?P<\x1b>a)", "bad character"), ("a\x1b(", r"regular expression"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_an_expression_is_refused(pattern, says):
     with pytest.raises(ValueError, match=says) as caught:
         BoundedPattern(pattern)

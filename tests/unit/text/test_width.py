@@ -31,18 +31,12 @@ def test_width_counts_columns(text, columns):
 @pytest.mark.parametrize(
     ("text", "cols", "expected"),
     [
-        ("charge", 6, "charge"),
-        ("charge_card", 6, "char.."),
-        ("charge_card", 3, "c.."),
-        ("charge_card", 2, "ch"),
-        ("charge_card", 0, ""),
-        ("charge_card", -1, ""),
-        ("中文字", 5, "中.."),
-        ("中文字", 4, "中.."),
-        ("中文字", 1, ""),
+        ("charge", 6, "charge"), ("charge_card", 6, "char.."), ("charge_card", 3, "c.."),
+        ("charge_card", 2, "ch"), ("charge_card", 0, ""), ("charge_card", -1, ""),
+        ("中文字", 5, "中.."), ("中文字", 4, "中.."), ("中文字", 1, ""),
         ("e\u0301e\u0301e\u0301e\u0301", 3, "e\u0301.."),
     ],
-)
+)  # fmt: skip
 def test_clip_keeps_the_start(text, cols, expected):
     assert clip(text, cols) == expected
 
@@ -59,12 +53,10 @@ def test_clip_takes_another_ellipsis_or_none():
         ("proj.billing.invoices.charge_card", 25, "proj.billing..charge_card"),
         ("proj.billing.invoices.charge_card", 20, "proj.bi..charge_card"),
         ("a.b.c.an_extraordinarily_long_name", 20, "a.b.c..ly_long_name"),
-        ("abcdefghij", 8, "ab..ghij"),
-        ("abcdefghij", 3, "abc"),
-        ("abcdefghij", 0, ""),
+        ("abcdefghij", 8, "ab..ghij"), ("abcdefghij", 3, "abc"), ("abcdefghij", 0, ""),
         ("日本.中文字.任務名稱", 13, "日..任務名稱"),
     ],
-)
+)  # fmt: skip
 def test_elide_middle_keeps_both_ends(text, cols, expected):
     assert elide_middle(text, cols) == expected
 
