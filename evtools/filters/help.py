@@ -1,6 +1,6 @@
 """The filter language on one page, made from its own tables, and mistakes in filters, shown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import Final
 
@@ -60,47 +60,36 @@ field, an operator and a value. Quote it in the shell.
 
 def page() -> str:
     """Return the page: lines of at most 80 columns."""
-    lines = [_HEAD]
-    lines += _section("Examples", EXAMPLES)
-    lines += _section("Syntax of other tools", DIALECTS)
-    lines += _section("Operators", MEANINGS)
     states = {"(all)": STATES, **STATE_GROUPS}
-    lines += _section(
-        "States and groups of them",
-        {
+    sections: dict[str, Mapping[str, str]] = {
+        "Examples": EXAMPLES,
+        "Syntax of other tools": DIALECTS,
+        "Operators": MEANINGS,
+        "States and groups of them": {
             group: " ".join(state.lower() for state in STATES if state in members)
             for group, members in states.items()
         },
-    )
-    for operators, rows in _fields().items():
-        lines += _section(f"Fields that take {operators}", rows)
+    }
+    fields: dict[str, dict[str, str]] = {}
+    for field in {**TASK_FIELDS, **EVENT_FIELDS}.values():
+        rows = fields.setdefault(f"Fields that take {' '.join(operators_of(field.kind))}", {})
+        rows[field.name] = field.about + ("" if field.name in EVENT_FIELDS else " (tasks in evtop)")
+        if field.kind is Kind.OTHER:
+            long, short = (f"{prefix}NAME" for prefix in PREFIXES)
+            rows[long] = f"any other field of an event; also {short}"
     aliases: dict[str, str] = {}
     for alias, name in ALIASES.items():
         aliases[name] = f"{aliases[name]}, {alias}" if name in aliases else alias
-    lines += _section("Other names of fields", aliases)
+    lines = [_HEAD]
+    for title, section in {**sections, **fields, "Other names of fields": aliases}.items():
+        cols = max(map(len, section))
+        lines.append(title.upper())
+        for left, right in section.items():
+            first, *more = wrap(right, _COLS - cols - 4)
+            lines.append(f"  {left:<{cols}}  {first}")
+            lines += [f"  {'':<{cols}}  {line}" for line in more]
+        lines.append("")
     return "\n".join((*lines, "See evfilter(7) for more."))
-
-
-def _section(title: str, rows: Mapping[str, str]) -> Iterator[str]:
-    cols = max(map(len, rows))
-    yield title.upper()
-    for left, right in rows.items():
-        first, *more = wrap(right, _COLS - cols - 4)
-        yield f"  {left:<{cols}}  {first}"
-        yield from (f"  {'':<{cols}}  {line}" for line in more)
-    yield ""
-
-
-def _fields() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for field in {**TASK_FIELDS, **EVENT_FIELDS}.values():
-        rows = found.setdefault(" ".join(operators_of(field.kind)), {})
-        where = "" if field.name in EVENT_FIELDS else " (tasks in evtop)"
-        rows[field.name] = f"{field.about}{where}"
-    long, short = (f"{prefix}NAME" for prefix in PREFIXES)
-    others = found[" ".join(operators_of(Kind.OTHER))]
-    others[long] = f"any other field of an event; also {short}"
-    return found
 
 
 # --- mistakes ---------------------------------------------------------------------

@@ -181,12 +181,18 @@ class AMQPInspector(BrokerInspector):
 
     def _is_foreign(self, name: str) -> str:
         # Why a queue without readers is not one of events, "" if it is.  Where it is declared
-        # otherwise, no message is touched: looking at one marks it as redelivered, and may
-        # move it.
-        for shape in self._shapes():
+        # otherwise than by us or by Celery's own monitors, no message is touched: looking at
+        # one marks it as redelivered, and may move it.
+        ours = (self._settings.event_queue_ttl, self._settings.event_queue_expires)
+        either = (False, True)
+        for life, durable, auto_delete in product({ours, _CELERYS_LIFE}, either, either):
+            arguments = queue_arguments(ttl=life[0], expires=life[1])
+            shape = {"arguments": arguments, "durable": durable, "auto_delete": auto_delete}
+            # Without an end, queues of tasks are declared as durable.
             with suppress(ChannelError):
-                self._ask("queue_declare", name, **shape)
-                break
+                if arguments or not durable:
+                    self._ask("queue_declare", name, **shape)
+                    break
         else:
             return (
                 "it is not declared as event queues are (--event-queue-ttl, --event-queue-expires)"
@@ -201,16 +207,6 @@ class AMQPInspector(BrokerInspector):
         if oldest is None or is_event(to_message(oldest), self._settings.accept):
             return ""
         return "its oldest message is no event"
-
-    def _shapes(self) -> Iterator[dict[str, Any]]:
-        # How event queues are declared: by us, and by Celery's own monitors.
-        ours = (self._settings.event_queue_ttl, self._settings.event_queue_expires)
-        for ttl, expires in {ours, _CELERYS_LIFE}:
-            arguments = queue_arguments(ttl=ttl, expires=expires)
-            for durable, auto_delete in product((False, True), repeat=2):
-                # Without an end, queues of tasks are declared like that.
-                if arguments or not durable:
-                    yield {"arguments": arguments, "durable": durable, "auto_delete": auto_delete}
 
     def remove(self, orphan: OrphanedQueue) -> str:
         """Delete a queue; RabbitMQ itself refuses one that has a consumer."""
