@@ -101,6 +101,7 @@ class EventDispatcher:
         self._owns_connection = owns_connection
         self._group_buffer: defaultdict[str, list[EventFields]] = defaultdict(list)
         self._outbound_buffer: deque[tuple[Any, str]] = deque()
+        self._closed = False
         #: None while closed; the caller may put another in its place than we made.
         self.producer: Producer | None = None
         self._own_producer: Producer | None = None
@@ -117,7 +118,7 @@ class EventDispatcher:
         """Begin to send; call the `on_enabled` callbacks."""
         with self.mutex:
             self._revive()
-            self.enabled = True
+            self._closed, self.enabled = False, True
         for callback in self.on_enabled:
             callback()
 
@@ -152,7 +153,7 @@ class EventDispatcher:
         event = self._prepare_event(type, fields, blind, utcoffset, Event)
         if group not in self.buffer_group:
             with self.mutex:
-                if self.producer is not None:
+                if self.producer is not None and not self._closed:
                     self._flush_outbound()
                     self._send_or_keep(event, key, retry=retry, retry_policy=retry_policy)
             return
@@ -184,7 +185,7 @@ class EventDispatcher:
         event = self._prepare_event(type, fields, blind, kwargs.pop("utcoffset", None), Event)
         key = routing_key_from(type)
         with self.mutex:
-            if not self._publish(event, key, producer, **kwargs):
+            if self._publish(event, producer, key, **kwargs) is False:
                 self._keep([(event, key)])
 
     def flush(self, errors: bool = True, groups: bool = True) -> None:
@@ -193,7 +194,7 @@ class EventDispatcher:
         Those that cannot be sent now go on waiting, in their order.
         """
         with self.mutex:
-            if self.producer is None:
+            if self._closed:
                 return
             if errors:
                 self._flush_outbound()
@@ -217,7 +218,7 @@ class EventDispatcher:
     def close(self) -> None:
         """Stop using the connection; waiting events are kept for after `enable`."""
         with self.mutex:
-            self.producer = None
+            self._closed, self.producer = True, None
             if self._owns_connection:
                 self.connection.release()
 
@@ -256,8 +257,13 @@ class EventDispatcher:
             auto_declare=False,
         )
 
-    def _publish(self, body: Any, routing_key: str, producer: Any, **retry: Any) -> bool:
-        """Send an event, or a list of events; return whether it was sent."""
+    def _publish(self, body: Any, producer: Any, routing_key: str, **retry: Any) -> bool:
+        """Send an event, or a list of events; return whether it was sent.
+
+        Name, arguments and False for what was not sent are known to others, as in Celery.
+        """
+        if producer is None:
+            return False
         try:
             producer.publish(
                 body,
@@ -285,7 +291,8 @@ class EventDispatcher:
 
     def _send_or_keep(self, body: Any, routing_key: str, **retry: Any) -> None:
         # Behind what waits.
-        if self._outbound_buffer or not self._publish(body, routing_key, self.producer, **retry):
+        waiting = self._outbound_buffer
+        if waiting or self._publish(body, self.producer, routing_key, **retry) is False:
             self._keep([(body, routing_key)])
 
     def _keep(self, waiting: Iterable[tuple[Any, str]]) -> None:
@@ -295,9 +302,11 @@ class EventDispatcher:
             self.dropped += len(body) if isinstance(body, list) else 1
 
     def _flush_outbound(self) -> None:
-        waiting = self._outbound_buffer
-        while waiting and self._publish(*waiting[0], self.producer):
-            waiting.popleft()
+        while self._outbound_buffer:
+            body, routing_key = self._outbound_buffer[0]
+            if self._publish(body, self.producer, routing_key) is False:
+                return
+            self._outbound_buffer.popleft()
 
     def _is_sound(self, event: EventFields) -> bool:
         try:
