@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -347,23 +346,17 @@ class Holder:
         return text.rpartition(")")[2].split()[:1] != ["Z"]
 
 
-@contextlib.contextmanager
-def holder_of(path: str) -> Iterator[Holder | None]:
-    """Yield the evcam that has a pidfile; None if there is none.
+def holder_of(path: str, stack: contextlib.ExitStack) -> Holder | None:
+    """Return the evcam that has a pidfile, as long as `stack` is open; None if there is none.
 
     Raise OSError if the file cannot be read, and EvtoolsError if it is locked but names a
     process other than the evcam that has locked it.
     """
-    with contextlib.ExitStack() as stack:
-        holder = None
-        with contextlib.suppress(FileNotFoundError):
-            file = open_safely(path, _FLAGS | os.O_RDONLY)
-            stack.callback(os.close, file)
-            holder = _found(path, file, stack)
-        yield holder
-
-
-def _found(path: str, file: int, stack: contextlib.ExitStack) -> Holder | None:
+    try:
+        file = open_safely(path, _FLAGS | os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    stack.callback(os.close, file)
     number = 0
     for _ in range(_TRIES):
         if not _is_locked(file):
@@ -467,7 +460,8 @@ def control(command: Command, options: CamOptions) -> tuple[int, str]:
     pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
     is_question = command == "status"
     try:
-        with holder_of(pidfile) as holder:
+        with contextlib.ExitStack() as stack:
+            holder = holder_of(pidfile, stack)
             if holder is None:
                 return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
             if is_question:

@@ -221,7 +221,8 @@ def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, mon
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(os, "pidfd_open", missing)
-    with holder_of(str(path)) as holder:
+    with ExitStack() as stack:
+        holder = holder_of(str(path), stack)
         assert holder.number == other.pid
         assert holder.lives()
         holder.end()
