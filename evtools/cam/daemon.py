@@ -403,7 +403,9 @@ def _has(number: int, status: os.stat_result) -> bool:
         if status.st_mode & _OTHERS_MAY_WRITE:
             return False
         with contextlib.suppress(OSError):
-            return status.st_uid in {_ROOT, folder.stat().st_uid}
+            # The folder itself is root's, once a process has changed its user.
+            user = re.search(r"^Uid:\s*(\d+)", (folder / "status").read_text(), re.MULTILINE)
+            return user is not None and status.st_uid in {_ROOT, int(user[1])}
         return status.st_uid == _ROOT or not (_PROC / "self").exists()
     for name in names:
         with contextlib.suppress(OSError):

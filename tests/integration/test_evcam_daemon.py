@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from evtools.cam.daemon import control
+from evtools.cam.options import CamOptions
 from servers.process import wait_until
 from tools.daemon import Daemon, EvcamStarter, facts, is_there
 from tools.systemd import NotifySocket
@@ -161,8 +163,25 @@ def test_in_a_folder_of_its_own_everything_is_the_users(daemon, folder, redis_ur
     for path in (daemon.logfile, daemon.pidfile):
         assert path.stat().st_uid == NOBODY.pw_uid
         assert path.stat().st_mode & 0o027 == 0
-    assert daemon.stop().status == 0
+    options = CamOptions(pidfile=str(daemon.pidfile))
+    assert as_nobody(lambda: control("status", options)) == 0
+    assert as_nobody(lambda: control("stop", options)) == 0
     assert not daemon.pidfile.exists()
+
+
+def as_nobody(function):
+    """Return the exit status of a function that a process of nobody's calls."""
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY.pw_gid)
+            os.setuid(NOBODY.pw_uid)
+            status, _ = function()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_root_is_not_led_astray_by_links(daemon, folder, redis_url, tmp_path):
