@@ -260,6 +260,10 @@ def test_what_the_row_says_is_not_said_twice():
         "last": 12.25,
         "steps": [["sent", 10.0, {}], ["received", 11.0, {}], ["started", 12.0, {}]],
     }
+    # Nor is an exception that billiard has wrapped, which the row names as it was raised.
+    wrapped = {"exception": "ExceptionWithTraceback()", "traceback": "...\nOSError: 5"}
+    failed, _ = log_of([told("task-failed", **wrapped)]).rows(UUID)
+    assert json.loads(failed[-1])["steps"] == [["failed", 10.0, {}]]
     # What somebody removed from a row is gone.
     row[list(TASKS.columns).index("args")] = "(redacted)"
     assert TaskLog.unpack(stored_of(row)).steps[1].args == "(redacted)"
