@@ -183,7 +183,6 @@ _SWITCH_ON: Final = (
     " restart run, with the same broker:\n  evdump --enable-events"
 )
 _UNKNOWN: Final = "no task ran, so it is unknown whether task events are on, at"
-# fmt: off
 _TASK_EVENTS: Final[Mapping[str, tuple[Severity, str, str]]] = {
     "off": ("problem", "task events are off: tasks ran, and no event of any came, at",
             f"To enable: {_SWITCH_ON}"),
@@ -193,8 +192,7 @@ _TASK_EVENTS: Final[Mapping[str, tuple[Severity, str, str]]] = {
     "unknown": ("note", _UNKNOWN, f"If they are off: {_SWITCH_ON}"),
     "set": ("ok", "are switched on, though no task was seen, at", ""),
     "seen": ("ok", "come from", ""),
-}
-# fmt: on
+}  # fmt: skip
 
 
 def check_task_events(context: Context) -> Iterator[Finding]:

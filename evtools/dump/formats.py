@@ -335,7 +335,6 @@ class _Kind(NamedTuple):
     named: tuple[str, ...] = ()
 
 
-# fmt: off
 _KINDS: Final[Mapping[str, _Kind]] = {
     "task-sent": _Kind("SENT", "blue", (), ("queue",)),
     "task-received": _Kind("RECV", "cyan"),
@@ -350,8 +349,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "worker-heartbeat": _Kind("beat", "dim", (), ("active", "processed", "loadavg")),
     "worker-offline": _Kind("offline", "bold red"),
     GAP: _Kind("GAP", "bold yellow"),
-}
-# fmt: on
+}  # fmt: skip
 
 _LABELS: Final = {"loadavg": "load"}
 _WORD_COLS: Final = 6

@@ -14,10 +14,8 @@ from evtools.filters.fields import (
 from evtools.filters.grammar import quote, quote_pattern
 from evtools.filters.help import caret, shell_trap
 
-# fmt: off
 __all__ = [
     "EVENT_FIELDS", "TASK_FIELDS", "Field", "FieldTable", "Filter", "FilterError", "Kind",
     "all_of", "caret", "compile_filter", "exclude", "quote", "quote_pattern", "running_since",
     "shell_trap", "task_fields",
-]
-# fmt: on
+]  # fmt: skip

@@ -38,15 +38,13 @@ STATE_GROUPS: Final = {
     "done": FINAL_STATES,
 }
 #: Short names, as on the screen, and other words for the same.
-# fmt: off
 STATE_NAMES: Final = {
     **{state.lower(): state for state in STATES},
     **{kind.removeprefix("task-"): state for kind, state in EVENT_STATES.items()},
     "recv": "RECEIVED", "run": "STARTED", "running": "STARTED", "retrying": "RETRY",
     "ok": "SUCCESS", "fail": "FAILURE", "failing": "FAILURE", "errored": "FAILURE",
     "revoke": "REVOKED", "reject": "REJECTED", "cancel": "CANCELLED", "canceled": "CANCELLED",
-}
-# fmt: on
+}  # fmt: skip
 #: State names that are too often part of other words to mean a state by themselves.
 TOO_SHORT: Final = frozenset({"sent", "recv", "run", "ok", "fail", "revoke", "reject", "cancel"})
 

@@ -187,12 +187,10 @@ _FOUND_IN = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _OPERATOR_CHARACTERS = re.compile(r"[:=~<>!]*")
-# fmt: off
 _SPELLINGS: Final = {
     "==": "=", "===": "=", "!==": "!=", "<>": "!=", "=~": "~",
     ":>": ">", ":>=": ">=", ":<": "<", ":<=": "<=",
-}
-# fmt: on
+}  # fmt: skip
 _LIKELY: Final = {"=>": ">=", "=<": "<=", ":=": "=", ":~": "~"}
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _APOSTROPHES = re.compile(r"'((?:[^'\\]|\\.)*)'(?=[\s),}\]]|&&|\|\||$)", re.DOTALL)
@@ -216,11 +214,9 @@ _BRACED_PATTERN = re.compile(r"[^\s,}]*")
 _EVERYTHING = re.compile(r"\*:\*")
 _SIGNS = re.compile(r"&&|\|\|")
 _BRACKETS: Final[dict[str, Literal["(", ")"]]] = {"(": "(", "{": "(", ")": ")", "}": ")"}
-# fmt: off
 _KEYWORDS: Final[dict[str, Literal["AND", "OR", "NOT"]]] = {
-    "AND": "AND", "OR": "OR", "NOT": "NOT", "&&": "AND", "||": "OR",
-}
-# fmt: on
+    "AND": "AND", "OR": "OR", "NOT": "NOT", "&&": "AND", "||": "OR"
+}  # fmt: skip
 #: The flags of a filter in k9s.
 _FLAGS: Final = re.compile(r"-[lf](?=\s+\S)")
 
@@ -250,7 +246,9 @@ class _Scanner:
         # One token, or the two of a negated term, or none for a comma.
         self._skip(_REQUIRED)
         start, character = self.at, self.text[self.at]
-        if character in "()" or self._is_brace(character):
+        # In PromQL, {state="FAILURE", name="x"}.
+        is_brace = _BRACED_FIELD.match(self.text, start) or (self.braces and character in ",}")
+        if character in "()" or is_brace:
             self.at += 1
             self.braces += {"{": 1, "}": -1}.get(character, 0)
             return [] if character == "," else [_Sign(_BRACKETS[character], position=start)]
@@ -277,12 +275,6 @@ class _Scanner:
         ):
             return [self._compared(match)]
         return [self._word()]
-
-    def _is_brace(self, character: str) -> bool:
-        # Whether a brace or comma is one of PromQL's: {state="FAILURE", name="x"}.
-        if character == "{":
-            return _BRACED_FIELD.match(self.text, self.at) is not None
-        return self.braces > 0 and character in ",}"
 
     def _is_field(self, name: str) -> bool:
         first = re.split(r"[.\[]", name.lower())[0]

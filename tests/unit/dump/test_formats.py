@@ -34,20 +34,16 @@ values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-# fmt: off
 field_names = st.sampled_from([
     "uuid", "name", "args", "kwargs", "hostname", "timestamp", "runtime", "exception",
     "traceback", "result", "loadavg", "reason", "duration", "error", "missed", "dropped",
     "local_received", "started", "root_id", "v", "own", "terminated", "sw_ver", "queue", "",
-])
-# fmt: on
+])  # fmt: skip
 field_names |= st.text(st.characters(exclude_categories=["Cs"]))
-# fmt: off
 types = st.sampled_from([
     "task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-revoked",
     "task-progress", "worker-heartbeat", "worker-online", "x\x1b[2Jy\n", "\u202e", GAP,
-])
-# fmt: on
+])  # fmt: skip
 events = st.builds(
     lambda kind, fields: {**fields, "type": kind},
     types,

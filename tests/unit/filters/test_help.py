@@ -16,14 +16,12 @@ PAGE = page()
 MANUAL = (Path(__file__).parents[3] / "man" / "evfilter.7").read_text(encoding="utf-8")
 ESCAPES = {"-": "-", "e": "\\", "(ti": "~", "(ha": "^", "(dq": '"', "(aq": "'"}
 #: What the documentation of Flower searches for.
-# fmt: off
 FLOWER = [
     "email invoice", "email AND invoice", "invoice OR receipt", "(email OR report) urgent",
     '"connection refused"', "args:customer", "kwargs:queue=priority", "result:timeout",
     'result:"connection refused"', "name:send_email", "worker:celery@host", "state:FAILURE",
     "(state:FAILURE OR state:RETRY)",
-]
-# fmt: on
+]  # fmt: skip
 
 
 def first_words(heading):
