@@ -21,7 +21,7 @@ class Events:
             self.settings = replace(broker, **settings)
         elif not isinstance(broker, str):
             raise TypeError(
-                f"Events takes a URL or ConnectionSettings, not a {_kind(broker)}; "
+                f"Events takes a URL or ConnectionSettings, not a {type(broker).__name__}; "
                 "EventReceiver takes a connection, or app="
             )
         else:
@@ -36,7 +36,7 @@ class Events:
         if channel is not None:
             raise TypeError(
                 f"a receiver of Events listens where its settings say, not on a "
-                f"{_kind(channel)}; EventReceiver takes a connection"
+                f"{type(channel).__name__}; EventReceiver takes a connection"
             )
         return EventReceiver(self.settings, handlers, **kwargs)
 
@@ -55,7 +55,3 @@ class Events:
 
     def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
         return State(**kwargs)
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

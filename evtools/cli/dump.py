@@ -1,7 +1,6 @@
 """evdump: its options, from the command line to DumpOptions."""
 
 import sys
-from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, Final
 
@@ -120,12 +119,15 @@ def build_options(ctx: click.Context) -> DumpOptions:
     if values["write"] == "-":
         # stdout is not rotated; typing it there is an error of the recorder.
         values = values | {name: None for name in _ROTATION if not is_typed(ctx, name)}
+    lines = _content(values["filter_file"]).splitlines()
+    file = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    typed = command.filter_of(values["filters"], reading=bool(values["read"]))
     count = min(values["ts_count"], len(_COUNTED_TIMESTAMPS))
     timestamps = _COUNTED_TIMESTAMPS[count - 1] if count else values["ts"] or "local"
     return build(
         DumpOptions,
         values,
-        filters=_filters(values),
+        filters=tuple(text for text in (typed, file.strip()) if text.strip()),
         excludes=values["exclude"],
         print=values["print"] or not values["write"],
         output=_output(ctx),
@@ -137,13 +139,6 @@ def build_options(ctx: click.Context) -> DumpOptions:
         multiline=sys.stdout.isatty(),
         verbosity=values["verbose"],
     )
-
-
-def _filters(values: Mapping[str, Any]) -> tuple[str, ...]:
-    lines = _content(values["filter_file"]).splitlines()
-    file = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
-    typed = command.filter_of(values["filters"], reading=bool(values["read"]))
-    return tuple(text for text in (typed, file.strip()) if text.strip())
 
 
 def _content(file: types.TextFile | None) -> str:
