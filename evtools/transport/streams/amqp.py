@@ -49,11 +49,7 @@ class AMQPStream(SocketStream):
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        channel: Any,
-        queue: str,
-        bind: Callable[[], None] = lambda: None,
+        self, connection: Connection, channel: Any, queue: str, bind: Callable[[], None]
     ) -> None:
         self.errors = (*connection.connection_errors, *connection.channel_errors, OSError)
         self._amqp = connection.connection
