@@ -83,7 +83,7 @@ def start(executable: str, *, typed: str = "") -> int:
             source.write(typed.encode())
         try:
             if _copy_until_ready(ready, output.fileno()):
-                # It lives on without a parent: Popen need not complain of that.
+                # It lives on without a parent: Popen need neither wait for it nor complain.
                 child.returncode = 0
                 return 0
         except KeyboardInterrupt:

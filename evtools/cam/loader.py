@@ -52,7 +52,7 @@ class Loaded:
 
     name: str
     make: Callable[..., Any]
-    standard: frozenset[str]
+    standard: set[str]
     options: Mapping[str, Any]
 
     def __call__(self, state: Any, **standard: Any) -> Any:
@@ -128,8 +128,8 @@ class Signature:
     """
 
     options: Mapping[str, Any]
-    required: frozenset[str]
-    standard: frozenset[str]
+    required: set[str]
+    standard: set[str]
     is_open: bool
 
 
@@ -160,12 +160,9 @@ def signature_of(make: Callable[..., Any]) -> Signature:
         if name not in {*STANDARD, "self"}
         and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
     }
-    return Signature(
-        options,
-        frozenset(name for name in options if found[name].default is inspect.Parameter.empty),
-        frozenset(STANDARD) if is_open else frozenset(STANDARD) & found.keys(),
-        is_open,
-    )
+    required = {name for name in options if found[name].default is inspect.Parameter.empty}
+    standard = {name for name in STANDARD if is_open or name in found}
+    return Signature(options, required, standard, is_open)
 
 
 def converted(given: Mapping[str, Any], signature: Signature, camera: str) -> dict[str, Any]:
