@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any, Final
+from uuid import UUID
 
 from evtools.wire import LamportClock
 
@@ -206,8 +207,7 @@ class Simulation:
 
     def make_task(self, kind: Kind, parent: DemoTask | None = None) -> DemoTask:
         """Have the client, or a task that runs, send a task of a type."""
-        now, digits = self.wall(), f"{self.rng.getrandbits(128):032x}"
-        uuid = "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:]))
+        now, uuid = self.wall(), str(UUID(int=self.rng.getrandbits(128), version=4))
         eta = now + kind.countdown if kind.countdown else 0.0
         expires = now + kind.expires if kind.expires else 0.0
         fields = {
