@@ -75,11 +75,11 @@ def test_retries_are_told_ever_more_rarely_until_there_is_news(reported):
     retries = [("retry", f"refused; no; trying again in {number}s") for number in range(1, 20)]
     told = [line.rpartition(" ")[2] for line in reported(noticed(*retries))]
     assert told == ["1s", "2s", "4s", "8s", "16s"]
-    errors = ["refused", "refused", "refused", "no route", "refused"]
+    errors = ["refused", "refused", "refused", "no route", "refused", "refused"]
     retries = [("retry", f"{error}; trying again in 1s") for error in errors]
     told = reported(noticed(*retries, ("restored", "X"), retries[0]))
     assert [line.removeprefix("evdump: ").partition(";")[0] for line in told] == [
-        *("refused", "refused", "no route", "refused"),
+        *("refused", "refused", "no route", "refused", "refused"),
         *("connected again to X", "refused"),
     ]
 
