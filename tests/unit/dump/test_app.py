@@ -170,8 +170,9 @@ def test_an_end_asked_for_by_a_signal_is_no_timeout(scripted):
     def interrupt():
         run.signal(signal.SIGTERM)()
         run.clock.now += 20
+        return [B]
 
-    run.source.script = [[A], interrupt, [B], []]
+    run.source.script = [[A], interrupt]
     assert run() == 0
 
 
