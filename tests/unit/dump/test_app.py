@@ -316,6 +316,7 @@ def test_a_recording_is_printed(tape, capfd):
 
 def test_what_was_recorded_looks_as_it_did(tape, capfd):
     lines = [
+        encode_line(envelope({"type": "task-received", "uuid": "u1", "args": "(4411,)"})),
         encode_line(envelope({"type": "task-failed", "uuid": "u1"}, {"name": "card 4411"})),
         encode_line(envelope({"type": "task-started", "uuid": "u1"})),
     ]
