@@ -600,7 +600,7 @@ class LiveTable(TableModel):
         """Take in what happened, also while something else is on the screen."""
         self.note()
         self._index.refresh()
-        self.marks.intersection_update(self.rows)
+        self.marks = {key for key in self.marks if key in self.rows}
 
     def work(self) -> None:
         self._index.work()

@@ -156,7 +156,7 @@ class TasksView(LiveTable):
         keys, rows = super().matching(), self.rows
         if not self.tree:
             return keys
-        self.closed.intersection_update(rows)
+        self.closed = {key for key in self.closed if key in rows}
         # Of the first ones only; there may be too many to grow.
         self._prefixes = dict(
             grow(
