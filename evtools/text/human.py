@@ -53,8 +53,12 @@ def human_duration(seconds: float) -> str:
     if not _is_finite(seconds):
         return _odd(seconds)
     size = abs(seconds)
-    short = (form.format(size * factor) for below, factor, form in _SHORT_SPANS if size < below)
-    text = next(short, "") or _clock(round(size))
+    for below, factor, form in _SHORT_SPANS:
+        if size < below:
+            text = form.format(size * factor)
+            break
+    else:
+        text = _clock(round(size))
     return text if seconds >= 0 or not text.strip("0ms.") else _negative(text)
 
 
