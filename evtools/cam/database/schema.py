@@ -108,11 +108,9 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 _OWN: Final = frozenset({"runtime", "terminated", "signum", "expired", "requeue"})
 #: The columns that hold these fields, "" for none, by kind of event.
 COLUMNS: Final = {
-    kind: tuple(
-        {"hostname": "client" if kind == "task-sent" else "worker"}.get(name, name)
-        if name not in _OWN
-        else ""
-        for name in names
+    kind: (
+        "client" if kind == "task-sent" else "worker",
+        *("" if name in _OWN else name for name in names[1:]),
     )
     for kind, names in FIELDS.items()
 }
