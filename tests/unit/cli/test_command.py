@@ -13,6 +13,7 @@ from evtools.cli.command import filter_of, hide_secrets, setup, wants_colour
 from evtools.cli.connection import connection_settings
 from evtools.cli.dump import evdump
 from evtools.cli.main import start
+from evtools.cli.options import Option
 from evtools.cli.tools import command
 from evtools.errors import UsageError
 from evtools.transport import connect
@@ -27,6 +28,30 @@ def test_the_help_is_as_reviewed(capfd, name):
     out = capfd.readouterr().out
     assert out == reviewed.read_text()
     assert max(map(len, out.splitlines())) <= 80
+
+
+def variables(option):
+    return [option.envvar] if isinstance(option.envvar, str) else list(option.envvar)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_option_has_a_variable_named_after_it_and_flags_of_its_own(tool):
+    taken = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "EVTOOLS_NO_COLOR"}
+    flags = [flag for each in command(tool).params for flag in each.opts + each.secondary_opts]
+    assert len(flags) == len(set(flags))
+    for option in command(tool).params:
+        if not isinstance(option, Option):
+            continue
+        assert not taken & set(variables(option))
+        no_variable = tool == "doctor" and not option.shared
+        if option.name in {"json_output", "ts_count", "version_line"} or no_variable:
+            assert variables(option) == []
+        elif option.name == "broker":
+            assert variables(option)[0] == "EVTOOLS_BROKER_URL"
+        else:
+            prefix = "EVTOOLS" if option.shared else f"EV{tool.upper()}"
+            long = next(name for name in option.opts if name.startswith("--")).removeprefix("--")
+            assert variables(option) == [f"{prefix}_{long.replace('-', '_').upper()}"]
 
 
 @pytest.mark.parametrize(

@@ -262,10 +262,3 @@ def test_the_page_of_keys_has_every_key_and_command():
         assert line.startswith(f"  {keys_text(binding)} ")
         assert f" {binding.help} (" in line
     assert all(len(line) < 80 for name in TOPICS for line in topic(name).splitlines())
-
-
-def test_a_closed_stdout_is_no_failure():
-    code = "import sys; from evtools.cli.main import start; sys.exit(start('top', ['--version']))"
-    command = ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", code]
-    ended = subprocess.run(command, capture_output=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -104,20 +104,20 @@ def test_a_time_of_day_after_midnight_is_of_the_next_day(shown, tmp_path, wanted
     assert shown("dump", "-r", str(path), *wanted)[0] == ids
 
 
-@tools
-def test_where_nothing_is_shown_it_says_what_there_is(shown, evening, tool):
-    ids, ended = shown(tool, "-r", evening, "-S", "21:30", "-U", "21:40")
+@pytest.mark.parametrize(
+    ("tool", "words", "told"),
+    [
+        *((tool, ("-S", "21:30", "-U", "21:40"),
+           ("0 of 61 events from 2026-11-20 21:30:00 to 2026-11-20 21:40:00; the recording goes"
+           " from 2026-11-20 20:00:00 to 2026-11-20 21:00:00")) for tool in ("dump", "top", "cam")),
+        ("dump", ("state:failure",),
+         "0 of 61 events; the recording goes from 2026-11-20 20:00:00"),
+    ],
+)  # fmt: skip
+def test_where_nothing_is_shown_it_says_what_there_is(shown, evening, tool, words, told):
+    ids, ended = shown(tool, "-r", evening, *words)
     assert ids == []
-    assert (
-        "0 of 61 events from 2026-11-20 21:30:00 to 2026-11-20 21:40:00; the recording"
-        " goes from 2026-11-20 20:00:00 to 2026-11-20 21:00:00" in ended.err
-    )
-
-
-def test_a_filter_that_hides_all_of_a_recording_says_what_there_is(shown, evening):
-    ids, ended = shown("dump", "-r", evening, "state:failure")
-    assert ids == []
-    assert "0 of 61 events; the recording goes from 2026-11-20 20:00:00" in ended.err
+    assert told in ended.err
 
 
 def test_nothing_is_left_out_by_where_it_stands(shown, tmp_path):
