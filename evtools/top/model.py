@@ -83,13 +83,10 @@ class Model:
         """
         if self.paused:
             self._tasks.keep(events)
-        changes = self.state.changes(events)
         with ExitStack() as stack:
             stack.callback(self.intake.take, events, self.state)
             stack.callback(self._events.take, events)
-            # The state takes in what the statistics have left.
-            stack.callback(deque, changes, maxlen=0)
-            self.statistics.take(changes)
+            self.statistics.take(self.state.changes(events))
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         self._queues.depths = depths
