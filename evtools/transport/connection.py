@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Final
@@ -429,7 +429,16 @@ def reach(settings: ConnectionSettings) -> Connection:
     attempt, has_renewed = 0, False
     while True:
         try:
-            return _enter(settings, attempt)
+            with ExitStack() as undo:
+                connection = connect(settings, attempt=attempt)
+                undo.callback(connection.release)
+                # Of Redis, a connection is not made before there is something to say.
+                connection.default_channel  # noqa: B018  (a property that connects)
+                if connection.transport.driver_name == "py-amqp":
+                    amqp = connection.connection
+                    amqp.on_blocked = partial(_refuse, amqp)
+                undo.pop_all()
+                return connection
         except Exception as error:
             attempt += 1
             if attempt < len(settings.addresses()):
@@ -439,20 +448,6 @@ def reach(settings: ConnectionSettings) -> Connection:
             if not settings.renew():
                 raise
             attempt, has_renewed = 0, True
-
-
-def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
-    connection = connect(settings, attempt=attempt)
-    try:
-        # Of Redis, a connection is not made before there is something to say.
-        connection.default_channel  # noqa: B018  (a property that connects)
-        if connection.transport.driver_name == "py-amqp":
-            amqp = connection.connection
-            amqp.on_blocked = partial(_refuse, amqp)
-    except BaseException:
-        connection.release()
-        raise
-    return connection
 
 
 def _refuse(amqp: Any, _reason: str) -> None:

@@ -468,13 +468,35 @@ def subscribe(
     its drivers raise.
     """
     connection = connect(settings, attempt=attempt, like=like)
-    try:
-        if connection.transport.driver_type == "redis":
-            return _subscribe_redis(connection, settings)
-        return _subscribe_queue(connection, settings, "" if attempt else queue)
-    except BaseException:
+    is_redis = connection.transport.driver_type == "redis"
+    stream: Stream
+    with ExitStack() as undo:
+        undo.callback(connection.release)
+        if is_redis:
+            channel: Any = connection.default_channel
+            # kombu's parameters (TLS, Sentinel, credentials), for a connection of our own.
+            pool = channel._get_pool()  # noqa: SLF001
+            undo.callback(pool.disconnect)
+            subjects = topics(settings, channel.database, sentinel=channel.has_sentinel)
+            how = {"heartbeat": settings.heartbeat, "timeout": settings.connect_timeout}
+            stream = RedisStream(pool.get_connection(), pool, subjects, **how)
+        else:
+            stream = _subscribe_queue(connection, settings, "" if attempt else queue)
+        # After the subscription: while memory or disk are short RabbitMQ no longer listens to
+        # a connection that has published, but it goes on delivering.
+        if settings.enable_events:
+            broadcast(connection, "enable_events", settings=settings)
+        if settings.wakeup and not settings.read_only:
+            try:
+                broadcast(connection, "heartbeat", settings=settings)
+            except (Forbidden, NoPermissionError) as exc:
+                # The workers show themselves with the next heartbeat anyway.
+                _log.info("may not ask the workers for a heartbeat: %s", exc)
+        undo.pop_all()
+    if is_redis:
+        # One connection per tool: kombu's was for what we said to the workers.
         connection.release()
-        raise
+    return stream
 
 
 def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name: str) -> Stream:
@@ -496,34 +518,9 @@ def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name:
             queue.bind_to(settings.event_exchange, routing_key=key, nowait=nowait)
 
     bind(nowait=False)
-    stream: Stream
     if connection.transport.driver_name == "py-amqp":
-        stream = AMQPStream(connection, channel, queue.name, bind)
-    else:
-        stream = KombuStream(connection, channel, queue)
-    # After the subscription: while memory or disk are short RabbitMQ no longer listens to
-    # a connection that has published, but it goes on delivering.
-    _greet(connection, settings)
-    return stream
-
-
-def _subscribe_redis(connection: Connection, settings: ConnectionSettings) -> Stream:
-    channel: Any = connection.default_channel
-    # kombu's parameters (TLS, Sentinel, credentials), for a connection of our own.  kombu's are
-    # closed once the workers are greeted: one connection per tool.
-    pool = channel._get_pool()  # noqa: SLF001
-    try:
-        subjects = topics(settings, channel.database, sentinel=channel.has_sentinel)
-        heartbeat, timeout = settings.heartbeat, settings.connect_timeout
-        stream = RedisStream(
-            pool.get_connection(), pool, subjects, heartbeat=heartbeat, timeout=timeout
-        )
-        _greet(connection, settings)
-    except BaseException:
-        pool.disconnect()
-        raise
-    connection.release()
-    return stream
+        return AMQPStream(connection, channel, queue.name, bind)
+    return KombuStream(connection, channel, queue)
 
 
 def _own_queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
@@ -548,15 +545,3 @@ def fresh_queue_name(settings: ConnectionSettings) -> str:
     """Return a name that shows an administrator whose the queue is."""
     owner = f"{socket.gethostname()}-{os.getpid()}"
     return queue_name(settings.event_queue_prefix, owner, uuid.uuid4().hex[:12])
-
-
-def _greet(connection: Connection, settings: ConnectionSettings) -> None:
-    # Ask the workers to show themselves, unless we are to publish nothing.
-    if settings.enable_events:
-        broadcast(connection, "enable_events", settings=settings)
-    if settings.wakeup and not settings.read_only:
-        try:
-            broadcast(connection, "heartbeat", settings=settings)
-        except (Forbidden, NoPermissionError) as exc:
-            # They show themselves with the next heartbeat anyway.
-            _log.info("may not ask the workers for a heartbeat: %s", exc)
