@@ -74,8 +74,7 @@ class FileReader:
         self._recoder: codecs.IncrementalDecoder | None = None
         self._has_content = False
         #: What is no whole line yet.
-        self._line: list[bytes] = []
-        self._line_bytes = 0
+        self._line = bytearray()
         self._skipping = False
         #: Bytes of the file that were read so far.
         self.done_bytes = 0
@@ -94,20 +93,20 @@ class FileReader:
             data = self._read()
         if not data:
             self.ended = True
-            return b"".join(self._line)
-        whole, newline, rest = self._to_utf8(self._unpack(data)).rpartition(b"\n")
-        if newline:
+            return bytes(self._line)
+        before, whole = len(self._line), b""
+        self._line += self._to_utf8(self._unpack(data))
+        end = self._line.rfind(b"\n", before)
+        if end >= 0:
+            whole = bytes(self._line[:end])
+            del self._line[: end + 1]
             if self._skipping:
                 whole = whole.partition(b"\n")[2]
-            else:
-                whole = b"".join([*self._line, whole])
-            self._line, self._line_bytes, self._skipping = [], 0, False
-        if rest and not self._skipping:
-            self._line.append(rest)
-            self._line_bytes += len(rest)
-            if self._line_bytes > LINE_BYTES_MAX:
-                self._line, self._line_bytes = [], 0
-                self._skipping = self.too_long = True
+            self._skipping = False
+        elif len(self._line) > LINE_BYTES_MAX:
+            self._skipping = self.too_long = True
+        if self._skipping:
+            self._line.clear()
         return whole
 
     def close(self) -> None:
