@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from evtools.cam import loop
 from evtools.cam.loop import Loop
 from evtools.cam.options import CamOptions
 from evtools.cam.schedule import Timer
@@ -140,8 +141,9 @@ def gate():
 
 
 @pytest.fixture
-def stage():
+def stage(monkeypatch):
     stages = []
+    monkeypatch.setattr(loop, "TICK", 0.02)
 
     def start(*steps, **options):
         stages.append(Stage(*steps, **options))

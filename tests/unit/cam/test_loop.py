@@ -151,7 +151,7 @@ def test_events_reach_the_state_the_camera_and_the_counters(stage):
     types = [change.event.type for change in play.camera.observed]
     assert types[:3] == ["task-received", "worker-heartbeat", "task-received"]
     assert play.counters.events == 3
-    assert play.asked == [0.25]
+    assert play.asked == [0.02]
     # Holes are noted in the next snapshot.
     (info,) = play.camera.infos
     assert (info.dropped, len(info.gaps)) == (7, 1)
