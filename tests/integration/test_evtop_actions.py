@@ -210,7 +210,7 @@ def test_a_queue_is_given_to_a_worker_and_taken_from_all(own_worker, act):
     queue = f"extra-{own_worker.event_exchange}"
     assert do("queue-add", queue, worker=own_worker.hostname).good
     wait_consumes(own_worker, queue, consumes=True)
-    assert do("queue-cancel", queue).answered >= 1
+    assert do("queue-cancel", queue).replied >= 1
     wait_consumes(own_worker, queue, consumes=False)
 
 

@@ -125,13 +125,10 @@ def test_answers_that_contradict_each_other_are_refused(crowd, sent):
 @pytest.mark.parametrize(
     ("keys", "confirmed"),
     [
-        ([*"w1@host", "enter"], True),
-        ([*"w1@hostx", "backspace", "enter"], True),
-        ([*"w1@hos", "enter"], False),
-        (["y", "enter"], False),
-        ([*"w1@host", "esc"], False),
+        ([*"w1@host", "enter"], True), ([*"w1@hostx", "backspace", "enter"], True),
+        ([*"w1@hos", "enter"], False), (["y", "enter"], False), ([*"w1@host", "esc"], False),
     ],
-)
+)  # fmt: skip
 def test_a_worker_is_shut_down_after_its_name_was_typed(crowd, sent, keys, confirmed):
     crowd.press("3", "S")
     assert dialog(crowd)[-1] == "Type w1@host to confirm: "

@@ -37,22 +37,12 @@ def test_the_first_context_that_knows_a_key_says_what_it_means():
 @pytest.mark.parametrize(
     ("typed", "name"),
     [
-        (b" ", "space"),
-        (b"\t", "tab"),
-        (b"\x1b[Z", "shift-tab"),
-        (b"\r", "enter"),
-        (b"\x1b", "esc"),
-        (b"\x7f", "backspace"),
-        (b"\x1b[5~", "pgup"),
-        (b"\x1b[6~", "pgdn"),
-        (b"\x1b[3~", "delete"),
-        (b"\x06", "ctrl-f"),
-        (b"\x1bx", "alt-x"),
-        (b"\x1bOP", "f1"),
-        (b"\x1b[1;5C", "ctrl-right"),
-        ("中".encode(), "中"),
+        (b" ", "space"), (b"\t", "tab"), (b"\x1b[Z", "shift-tab"), (b"\r", "enter"),
+        (b"\x1b", "esc"), (b"\x7f", "backspace"), (b"\x1b[5~", "pgup"), (b"\x1b[6~", "pgdn"),
+        (b"\x1b[3~", "delete"), (b"\x06", "ctrl-f"), (b"\x1bx", "alt-x"), (b"\x1bOP", "f1"),
+        (b"\x1b[1;5C", "ctrl-right"), ("中".encode(), "中"),
     ],
-)
+)  # fmt: skip
 def test_keys_of_a_terminal_have_the_names_of_the_table(typed, name):
     keys, rest = escape.process_keyqueue(list(typed), False)
     assert [canonical(key) for key in keys] == [name]
