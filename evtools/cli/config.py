@@ -43,9 +43,8 @@ class Setting(NamedTuple):
 class Sources:
     """The settings that neither flags nor environment gave, by option name.
 
-    `path` is the settings file, if there is one, `warnings` are for the user, `keys` is
-    evtop's table of keys, and `app_options` names the transport options that an application
-    sets.
+    `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
+    table of keys, and `app_options` names the transport options that an application sets.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)

@@ -67,9 +67,8 @@ def folder() -> str:
 def build() -> dict[str, Any]:
     """Return how the standalone program was built; empty outside of it.
 
-    `form` is "single file" or "folder", `commit` and `date` are those of its sources,
-    `bootloader` is "own" in a release, `library` lists the modules of the standard
-    library that are inside.
+    `form` is "single file" or "folder", `commit` and `date` are those of its sources, `bootloader`
+    is "own" in a release, `library` lists the modules of the standard library that are inside.
     """
     if not folder():
         return {}
