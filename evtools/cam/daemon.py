@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -311,46 +310,13 @@ class Pidfile:
             self._file = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The evcam that has a pidfile: its number, and a descriptor of the process.
+def holder_of(path: str, stack: contextlib.ExitStack) -> tuple[int, int] | None:
+    """Return the evcam that has a pidfile: its number, and a descriptor of the process.
 
-    The descriptor is -1 on Linux before 5.3 and in some containers: there the number is all
-    there is, checked just before it is used.
-    """
-
-    number: int
-    descriptor: int
-
-    def end(self) -> None:
-        """Ask it to end; raise ProcessLookupError if it has ended, and OSError."""
-        if self.descriptor < 0:
-            os.kill(self.number, signal.SIGTERM)
-        else:
-            signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
-
-    def lives(self) -> bool:
-        """Return whether it runs; one that has ended and waits for its parent does not."""
-        if self.descriptor >= 0:
-            return not select.select([self.descriptor], [], [], 0)[0]
-        try:
-            os.kill(self.number, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        try:
-            text = (_PROC / str(self.number) / "stat").read_text(errors="replace")
-        except OSError:
-            return True
-        return text.rpartition(")")[2].split()[:1] != ["Z"]
-
-
-def holder_of(path: str, stack: contextlib.ExitStack) -> Holder | None:
-    """Return the evcam that has a pidfile, as long as `stack` is open; None if there is none.
-
-    Raise OSError if the file cannot be read, and EvtoolsError if it is locked but names a
-    process other than the evcam that has locked it.
+    None if there is none.  `stack` closes the descriptor, which is -1 on Linux before 5.3 and in
+    some containers: there the number is all there is, checked just before it is used.  Raise
+    OSError if the file cannot be read, and EvtoolsError if it is locked but names a process
+    other than the evcam that has locked it.
     """
     try:
         file = open_safely(path, _FLAGS | os.O_RDONLY)
@@ -372,7 +338,7 @@ def holder_of(path: str, stack: contextlib.ExitStack) -> Holder | None:
         except (AttributeError, OSError):  # an old kernel, or a sandbox that forbids it
             pass
         if is_there and _is_evcam(number) and _has(number, os.fstat(file)):
-            return Holder(number, descriptor)
+            return number, descriptor
         time.sleep(_LOCK_PAUSE)
     who = f"process {number}" if number else "no process"
     hint = "find the process that has locked it with lslocks, and end that by hand"
@@ -467,8 +433,8 @@ def control(command: Command, options: CamOptions) -> tuple[int, str]:
             if holder is None:
                 return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
             if is_question:
-                return RUNS, f"evcam runs, process {holder.number}"
-            return _stop(holder, options.shutdown_timeout + _MARGIN)
+                return RUNS, f"evcam runs, process {holder[0]}"
+            return _stop(*holder, options.shutdown_timeout + _MARGIN)
     except OSError as error:
         if is_question:
             return UNKNOWN, f"cannot read {pidfile}: {error.strerror}"
@@ -479,18 +445,38 @@ def control(command: Command, options: CamOptions) -> tuple[int, str]:
         raise
 
 
-def _stop(holder: Holder, timeout: float) -> tuple[int, str]:
+def _stop(number: int, descriptor: int, timeout: float) -> tuple[int, str]:
     try:
-        holder.end()
+        if descriptor < 0:
+            os.kill(number, signal.SIGTERM)
+        else:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
     except ProcessLookupError:
         return RUNS, "evcam has ended"
-    clock, evcam = SystemClock(), f"evcam, process {holder.number},"
+    clock, evcam = SystemClock(), f"evcam, process {number},"
     deadline = clock.monotonic() + timeout
-    while holder.lives():
+    while _lives(number, descriptor):
         if clock.monotonic() >= deadline:
             return NOT_IN_TIME, f"{evcam} has not ended within {timeout:g}s"
         time.sleep(_PAUSE)
     return RUNS, f"{evcam} has ended"
+
+
+def _lives(number: int, descriptor: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    if descriptor >= 0:
+        return not select.select([descriptor], [], [], 0)[0]
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        text = (_PROC / str(number) / "stat").read_text(errors="replace")
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[:1] != ["Z"]
 
 
 # --- systemd ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from evtools.cam import daemon
-from evtools.cam.daemon import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, Pidfile, control, holder_of
+from evtools.cam.daemon import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, Pidfile, control
 from evtools.cam.options import CamOptions
 from evtools.errors import EvtoolsError, OutputError, UsageError
 
@@ -221,17 +221,9 @@ def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, mon
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(os, "pidfd_open", missing)
-    with ExitStack() as stack:
-        holder = holder_of(str(path), stack)
-        assert holder.number == other.pid
-        assert holder.lives()
-        holder.end()
-        other.stdin.close()
-        # It waits for us to ask for its status.
-        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-        assert not holder.lives()
-        assert other.wait() == -signal.SIGTERM
-        assert not holder.lives()
+    # It has ended as soon as it waits for us to ask for its status.
+    assert run("stop", path) == (RUNS, f"evcam, process {other.pid}, has ended")
+    assert other.wait() == -signal.SIGTERM
 
 
 def test_a_killed_process_hinders_nobody(path, other):
