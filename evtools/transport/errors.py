@@ -112,7 +112,7 @@ _OF_CLUSTERS = (_R.ClusterError, _R.ClusterCrossSlotError, _R.AskError, _R.Redis
 _NO_FRAMES = (_A.FrameError, _A.FrameSyntaxError, _A.UnexpectedFrame)
 _FINAL = True
 
-#: Exceptions, the beginning of `_answer`, layer, text, hint, and whether another attempt is
+#: Exceptions, the beginning of what was said, layer, text, hint, and whether another attempt is
 #: useless.  The text may contain {text}, the exception's own words, {name}, the exception's name,
 #: {host}, {timeout} and {command}.
 #:
@@ -225,9 +225,9 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
         (cause, match, *rest)
         for types, beginning, *rest in _RULES
         for cause in causes
-        if isinstance(cause, types) and (match := re.match(beginning, _answer(cause)))
+        if isinstance(cause, types) and (match := re.match(beginning, _said(cause)[0]))
     )
-    words = _text(cause)
+    _, words = _said(cause)
     hidden = url.secrets(settings.current) | set(_secret_options(settings.options))
     for secret in sorted(hidden, key=len, reverse=True):
         words = words.replace(secret, url.MASK)
@@ -258,30 +258,23 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     return BrokerUnavailable(f"cannot reach {settings.masked()}: {diagnosis.what}", hint)
 
 
-def _answer(exc: BaseException) -> str:
-    # What the other side said, from its beginning; of TLS OpenSSL's name for it.
+def _said(exc: BaseException) -> tuple[str, str]:
+    # What the other side said, from its beginning (of TLS OpenSSL's name for it); how it is shown.
     if isinstance(exc, _A.AMQPError) and exc.reply_text:
         # As in "ACCESS_REFUSED - Login was refused ..."
-        return _AMQP_CODE.sub("", exc.reply_text) or exc.reply_text
-    if isinstance(exc, ssl.SSLError):
-        # Which attributes there are depends on where in OpenSSL it came from.
-        return getattr(exc, "reason", "") or ""
-    # redis-py takes the code away that an error of the server begins with.
-    code = getattr(exc, "status_code", None)
-    return f"{code} {exc}" if code else str(exc)
-
-
-def _text(exc: BaseException) -> str:
-    if isinstance(exc, _A.AMQPError) and exc.reply_text:
-        text = _answer(exc)
+        answer = text = _AMQP_CODE.sub("", exc.reply_text) or exc.reply_text
     elif isinstance(exc, ssl.SSLError):
-        reason = _answer(exc).replace("_", " ").lower()
+        # Which attributes there are depends on where in OpenSSL it came from.
+        answer = getattr(exc, "reason", "") or ""
         # Without OpenSSL's own source line.
         otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
-        text = getattr(exc, "verify_message", "") or reason or otherwise
+        text = getattr(exc, "verify_message", "") or answer.replace("_", " ").lower() or otherwise
     else:
+        # redis-py takes the code away that an error of the server begins with.
+        code = getattr(exc, "status_code", None)
+        answer = f"{code} {exc}" if code else str(exc)
         text = (isinstance(exc, OSError) and exc.strerror) or str(exc)
-    return " ".join(text.split())[:_TEXT_MAX] or type(exc).__name__
+    return answer, " ".join(text.split())[:_TEXT_MAX] or type(exc).__name__
 
 
 def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
