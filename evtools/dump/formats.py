@@ -559,11 +559,10 @@ class TemplateError(UsageError):
 class TemplateFormatter(Formatter):
     r"""Fill the event's own and joined fields into a template.
 
-    `ts` is the time as `--ts` has it, `runtime` is worked out for failures
-    too, `exception` is the real one.  What is unknown or null is `-`.  A
-    template reads fields and nothing else: no attributes, no code.  Values
-    are escaped and add no lines; `\n` and `\t` in the template itself are
-    taken literally.  A gap is a sentence, whatever the template.
+    `ts` is the time as `--ts` has it, `runtime` is worked out for failures too, `exception` is the
+    real one.  What is unknown or null is `-`.  A template reads fields and nothing else: no
+    attributes, no code.  Values are escaped and add no lines; `\n` and `\t` in the template itself
+    are taken literally.  A gap is a sentence, whatever the template.
     """
 
     def __init__(self, options: DumpOptions) -> None:

@@ -129,9 +129,8 @@ def compile_filter(
 ) -> Filter:
     """Compile a filter, see evfilter(7); the empty one matches everything.
 
-    Times are in `zone` unless they have their own.  `now` returns the epoch seconds that
-    ages are counted from; without it `age` is refused.  Raise FilterError with the place
-    of the mistake.
+    Times are in `zone` unless they have their own.  `now` returns the epoch seconds that ages are
+    counted from; without it `age` is refused.  Raise FilterError with the place of the mistake.
     """
     names = {*fields, *(alias for alias, name in ALIASES.items() if name in fields)}
     compiler = _Compiler(fields, zone, now)

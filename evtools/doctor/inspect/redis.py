@@ -261,9 +261,8 @@ class RedisInspector(BrokerInspector):
     def _orphaned_bindings(
         self, members: Sequence[bytes], lists: dict[str, str]
     ) -> Iterator[OrphanedQueue]:
-        # `lists` says why each list is kept, or "".  On Redis no binding brings events to
-        # anybody; only a publisher that takes the exchange for another type heeds them, and
-        # fills lists.
+        # `lists` says why each list is kept, or "".  On Redis no binding brings events to anybody;
+        # only a publisher that takes the exchange for another type heeds them, and fills lists.
         listeners = self._listeners(self._database) if members else 0
         begin = f"{self._settings.event_queue_prefix}."
         for member in members:
