@@ -564,7 +564,7 @@ class Commands(Session):
         """
         if self.control is None:
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-        offered = {one: self._targets(one) for one in actions_for(self.view)}
+        offered = actions_for(self.view)
         if name:
             action = BY_NAME.get(name)
             if action is None:
@@ -572,14 +572,14 @@ class Commands(Session):
             if action not in offered:
                 raise UsageError(f"{action.title} is not for {self.table.title.lower()}")
             state, now = self.model.state, self.clock.wall()
-            self._answer(prepare(state, action, offered[action], now=now), {})
+            self._answer(prepare(state, action, self._targets(action), now=now), {})
             return
         choices = []
-        for action, targets in offered.items():
-            many = f"{len(targets)} {action.kind}s"
-            about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
-            do = partial(self._act, action.name)
-            if targets:
+        for action in offered:
+            if targets := self._targets(action):
+                many = f"{len(targets)} {action.kind}s"
+                about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
+                do = partial(self._act, action.name)
                 choices.append(Choice(f"{action.title}  ({about})", do, action.key))
         if not choices:
             raise UsageError("there are no actions on this row")
