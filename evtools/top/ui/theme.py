@@ -98,16 +98,13 @@ class Glyphs:
 
         It is blank before the first value above zero: nothing may have been watched then.
         """
-        top = max(values, default=0.0)
-        line = "".join(self._level(value, top) for value in values)
+        steps, top = len(self.levels) - 1, max(values, default=0.0)
+        line = ""
+        for value in values:
+            is_some = value > 0 and top > 0
+            line += self.levels[max(1, math.ceil(value / top * steps - 1e-9)) if is_some else 0]
         known = line.lstrip(self.levels[0])
         return " " * (len(line) - len(known)) + known
-
-    def _level(self, value: float, top: float) -> str:
-        if not value > 0 or not top > 0:
-            return self.levels[0]
-        steps = len(self.levels) - 1
-        return self.levels[max(1, math.ceil(value / top * steps - 1e-9))]
 
     def plain(self, text: str) -> str:
         """Return `text` in characters that may be shown, as wide as before."""

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from copy import copy
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from evtools.cli.types import LocalZone
 from evtools.state import Quantiles
 from evtools.top.screen import LEAST, status_bar
 from evtools.top.status import ConnectionStatus, StreamCounters
@@ -379,24 +380,8 @@ def test_a_replay_has_its_speed_its_time_and_its_end(tmp_path):
     tape.close()
 
 
-class Here(tzinfo):
-    """The zone of this machine, as the command line has it."""
-
-    def utcoffset(self, dt):
-        return dt.replace(tzinfo=None).astimezone().utcoffset()
-
-    def dst(self, dt):
-        return None
-
-    def tzname(self, dt):
-        return "local"
-
-    def fromutc(self, dt):
-        return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
-
-
 def test_the_zone_of_this_machine_has_its_name(terminal):
-    terminal.session.model.options.zone = Here()
+    terminal.session.model.options.zone = LocalZone()
     name = datetime.fromtimestamp(1000.0, UTC).astimezone().tzname()
     assert first(terminal).endswith(f" {name}")
     terminal.clock.now = 1e30  # no calendar has it
