@@ -234,11 +234,10 @@ class RecordingReader(Source):
         self._deadline = self._look() + (math.inf if timeout is None else timeout)
         due: list[Event] = []
         while not self._stopped and len(due) < _BATCH:
-            if (target := self._target) is not None:
+            if (target := self._target) is not None and not due:
                 goes_back = target < (self._latest if self._is_exhausted else self._position)
                 self._position, self._target = target, None
                 if goes_back:
-                    due.clear()
                     self.close()
                     self._begin()
                     self.on_notice(Notice("rewound", ", ".join(self._sizes)))
@@ -278,17 +277,15 @@ class RecordingReader(Source):
         heads: list[tuple[float, int, Event, Iterator[Event | None]]] = []
         while waiting or heads:
             if waiting and (not heads or waiting[0][0] <= heads[0][0]):
-                past, path = waiting.popleft()
-                number, rest = len(self._files), self._events_of(path)
+                number, rest = len(self._files), self._events_of(waiting.popleft()[1])
             else:
-                past, number, event, rest = heapq.heappop(heads)
+                _, number, event, rest = heapq.heappop(heads)
                 yield event
             if not waiting and not heads:
                 yield from rest
             for following in rest:
                 if following is not None:
-                    head = max(past, following.local_received)
-                    heapq.heappush(heads, (head, number, following, rest))
+                    heapq.heappush(heads, (following.local_received, number, following, rest))
                     break
                 yield None
 

@@ -120,6 +120,7 @@ def test_replies_that_are_none_do_not_disturb(impostor, request, kind):
     def replies(send, _):
         send({"late@x": 1}, headers={"ticket": "of another call"})
         send(["no", "mapping"])
+        send({f"{number}@x": 1 for number in range(6000)})
         pickled = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
         send(pickle.dumps({"p@x": 1}), **pickled)
         send(b"{", **JSON)
@@ -133,7 +134,7 @@ def test_replies_that_are_none_do_not_disturb(impostor, request, kind):
         {"a@x": "pong", "b@x": "pong"},
         complete=True,
         unread={
-            "no reply of a worker": 1,
+            "no reply of a worker": 2,
             "content type not accepted": 1,
             "no JSON": 1,
             "nested too deep": 1,

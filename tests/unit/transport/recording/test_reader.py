@@ -124,6 +124,8 @@ LINES = [
     ({}, {"name": "n"}, (b',"joined":["name"]', b"")),
     ({}, {"name": "n"}, (b'["name"]', b'["name","type","ts"]')),
     ({}, {"name": "n"}, (b'["name"]', b'"name"')),
+    ({}, {"name": "n"}, (b'"name":"n","joined":["name"]', b'"own":"n","joined":["own"]')),
+    ({"shift": 1}, {}, (b'"shift":1', b'"shift":' + b"[" * 200 + b"]" * 200)),
     ({}, {}, (b',"local_received":12.0', b"")),
     ({}, {}, (b'"lag":0.5', b'"lag":"0.5"')),
     ({}, {}, (b'"lag":0.5', b'"lag":[1]')),
