@@ -4,18 +4,18 @@ from evtools.state.attempts import Attempt, History, attempts, event_bytes, in_o
 from evtools.state.celery import State
 from evtools.state.celery import Task as CeleryTask
 from evtools.state.core import Change
-from evtools.state.statistics import (
+from evtools.state.statistics import Statistics
+from evtools.state.statistics.failures import FailureGroup
+from evtools.state.statistics.rows import (
     OTHERS,
     UNKNOWN,
-    WINDOWS,
-    FailureGroup,
     Quantiles,
     QueueStatistics,
-    Statistics,
     Totals,
     TypeStatistics,
     WorkerStatistics,
 )
+from evtools.state.statistics.windows import WINDOWS
 from evtools.state.task import Task
 from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heartbeat_expires
 

@@ -1,27 +1,356 @@
-"""What happened in a cluster over sliding windows: counts, rates and quantiles."""
+"""Statistics of a cluster, from what its events changed."""
 
-from evtools.state.statistics.failures import FailureGroup
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
+
+from evtools.state.attempts import STARTED as STARTED_STATE
+from evtools.state.statistics.failures import FailureGroup, Failures
+from evtools.state.statistics.queues import Queues
 from evtools.state.statistics.rows import (
+    CANCELLED,
+    EVENTS,
+    FAILED,
     OTHERS,
+    RECEIVED,
+    REJECTED,
+    RETRIED,
+    REVOKED,
+    RUN,
+    RUN_LONGEST,
+    RUN_SHORTEST,
+    SKEWED,
+    STARTED,
+    SUCCEEDED,
     UNKNOWN,
-    Quantiles,
+    WAIT,
+    WAIT_LONGEST,
+    WAIT_SHORTEST,
     QueueStatistics,
     Totals,
     TypeStatistics,
     WorkerStatistics,
+    cell_of,
+    stretch,
 )
-from evtools.state.statistics.statistics import Statistics
-from evtools.state.statistics.windows import WINDOWS
+from evtools.state.statistics.windows import Windows, merge
+from evtools.wire import TIME_MAX
 
-__all__ = [
-    "OTHERS",
-    "UNKNOWN",
-    "WINDOWS",
-    "FailureGroup",
-    "Quantiles",
-    "QueueStatistics",
-    "Statistics",
-    "Totals",
-    "TypeStatistics",
-    "WorkerStatistics",
-]
+if TYPE_CHECKING:
+    from evtools.state.core import Change
+    from evtools.state.task import Task
+
+#: Tasks that are followed while they run.
+_RUNNING_MAX: Final = 10_000
+_RUNNING_BYTES: Final = 250
+_ALL: Final = "all"
+_TIME_MAX: Final = float(TIME_MAX)
+
+
+#: How far back the flow goes, in seconds.
+REACH: Final = 300
+
+
+class Flow:
+    """Events per second over the last five minutes."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        #: Seconds in which events came, oldest first, and how many.
+        self._seconds: deque[tuple[float, int]] = deque(maxlen=REACH + 1)
+
+    def add(self, now: float, count: int) -> None:
+        """Count events of the second that `now` is in."""
+        second = now // 1
+        if self._seconds and self._seconds[-1][0] >= second:
+            second, before = self._seconds.pop()
+            count += before
+        self._seconds.append((second, count))
+
+    def rates(self, columns: int, now: float) -> list[float]:
+        """Return events per second in so many columns, newest last.
+
+        Columns are whole seconds wide and stand still: they move on by one
+        at a time.  The second that is not over yet is in none.
+        """
+        if columns < 1:
+            return []
+        width = -(-REACH // columns)
+        end = now // 1
+        newest = (end - 1) // width
+        sums = [0] * columns
+        for second, count in self._seconds:
+            column = columns - 1 + (second // width - newest)
+            if 0 <= column < columns and second < end:
+                sums[int(column)] += count
+        rates = [total / width for total in sums]
+        rates[-1] = sums[-1] / (end - newest * width)
+        return rates
+
+    def peak(self, now: float) -> float:
+        """Return the most events that came in one of these seconds."""
+        return max(
+            (count for second, count in self._seconds if now - REACH <= second < now), default=0.0
+        )
+
+
+class Statistics:
+    """Counts, rates and quantiles by task type, queue, worker and kind of failure.
+
+    All of it over each of `WINDOWS`, which slide by the time we received
+    events (`local_received`) and never by what senders' clocks say; `now`, in
+    seconds of the same clock, is given by whoever reads, and does not go back
+    before the newest event.  Bounded by the number of names and in bytes,
+    whatever senders call things: names that were silent for longest go into a
+    row `OTHERS`, with their counts.
+
+    One thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_types: int = 1000,
+        max_queues: int = 1000,
+        max_workers: int = 5000,
+        max_groups: int = 1000,
+    ) -> None:
+        self._types = _windows(max_types)
+        self._workers = _windows(max_workers)
+        self._queues = Queues(max_queues)
+        self._failures = Failures(max_groups)
+        #: Events of any kind.
+        self._events = _windows(1)
+        self._tables: tuple[Windows[Any], ...] = (
+            self._types,
+            self._workers,
+            self._events,
+            self._queues.windows,
+            self._failures.windows,
+        )
+        self._flow = Flow()
+        #: The tasks that run, as long as the state has them; keyed by hash, for a
+        #: uuid may be long.
+        self._running: OrderedDict[int, ref[Task]] = OrderedDict()
+        #: When the newest event came; the present, as far as it was given.
+        self._latest = self._now = 0.0
+        self._next_second = self._next_slot = -math.inf
+        #: Events that are not in the flow yet.
+        self._uncounted = 0
+        self._takers: Mapping[str, Callable[[Any, Change], None]] = {
+            "task-sent": self._sent,
+            "task-received": self._received,
+            "task-started": self._started,
+            "task-succeeded": partial(self._completed, SUCCEEDED),
+            "task-failed": self._failed,
+            "task-retried": partial(self._ended, RETRIED),
+            "task-revoked": self._revoked,
+            "task-rejected": partial(self._ended, REJECTED),
+            "task-cancelled": partial(self._ended, CANCELLED),
+        }
+
+    def take(self, changes: Iterable["Change"]) -> None:
+        """Take in what events changed, in the order they were received.
+
+        What cannot be counted keeps nothing else from being counted: the first error
+        is raised at the end.
+        """
+        takers = self._takers
+        failure: Exception | None = None
+        latest: Any = None
+        for change in changes:
+            event = change.event
+            received = event.local_received
+            try:
+                # What came together came at the same time.
+                if received is not latest:
+                    latest = received
+                    if received >= self._next_second:
+                        self._advance(received)
+                self._uncounted += 1
+                if change.subject is not None:
+                    taker = takers.get(event.type)
+                    if taker is not None:
+                        taker(change.subject, change)
+            except Exception as error:  # noqa: BLE001  (the others are counted first)
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    # -- reading -----------------------------------------------------------------
+
+    def types(self, window: str, now: float) -> list[TypeStatistics]:
+        """Return all task types, also those where nothing happened in the window."""
+        now = self._settle(now)
+        types = self._types
+        counted = types.read(window, now)
+        seconds = types.covered(window, now)
+        running = self._running_now(now)
+        names = [*types.names, *([OTHERS] if types.folded else [])]
+        return [
+            TypeStatistics(name, counted.get(name, {}), seconds, running[name]) for name in names
+        ]
+
+    def queues(self, window: str, now: float) -> list[QueueStatistics]:
+        """Return all queues, also those where nothing happened in the window."""
+        return self._queues.rows(window, self._settle(now))
+
+    def workers(self, window: str, now: float) -> list[WorkerStatistics]:
+        """Return the workers that ran something in the window."""
+        now = self._settle(now)
+        seconds = self._workers.covered(window, now)
+        return [
+            WorkerStatistics(name, cells, seconds)
+            for name, cells in self._workers.read(window, now).items()
+        ]
+
+    def failures(self, window: str, now: float) -> list[FailureGroup]:
+        """Return the kinds of failures that happened in the window."""
+        return self._failures.rows(window, self._settle(now))
+
+    def totals(self, window: str, now: float) -> Totals:
+        """Return the figures of the whole cluster."""
+        now = self._settle(now)
+        seconds = self._events.covered(window, now)
+        # Made of what the table of types shows, so that the two agree.
+        total = self._events.read(window, now).get(_ALL, {})
+        for cells in self._types.read(window, now).values():
+            merge(total, cells)
+        return Totals("", total, seconds)
+
+    def flow(self, columns: int, now: float) -> list[float]:
+        """Return events per second over the last 5 minutes, newest last."""
+        return self._flow.rates(columns, self._settle(now))
+
+    def trend(self, name: str, now: float) -> list[float]:
+        """Return tasks of a type completed per second, over 5 minutes, newest last."""
+        return self._types.trend(name, (SUCCEEDED, FAILED), self._settle(now))
+
+    @property
+    def peak(self) -> float:
+        """The most events in one second of the last five minutes."""
+        self._settle(self._now)
+        return self._flow.peak(self._now)
+
+    @property
+    def weight_bytes(self) -> int:
+        """About how much memory all of this takes."""
+        running = len(self._running) * _RUNNING_BYTES
+        tables = sum(table.weight_bytes() for table in self._tables)
+        kept = self._failures.weight_bytes() + self._queues.weight_bytes()
+        return running + tables + kept
+
+    # -- time --------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        """Go on to another second, and perhaps to another slot."""
+        if not 0 <= now <= _TIME_MAX:
+            return
+        self._settle(now)
+        self._latest = now
+        self._next_second = now // 1 + 1
+        if now >= self._next_slot:
+            self._next_slot = min([table.advance(now) for table in self._tables])
+
+    def _settle(self, now: float) -> float:
+        """Count the events that came; return what `now` is to be taken for."""
+        if self._uncounted:
+            self._flow.add(self._latest, self._uncounted)
+            self._events[_ALL][EVENTS] += self._uncounted
+            self._uncounted = 0
+        self._now = max(now, self._latest)
+        return self._now
+
+    # -- what each type of event counts for ----------------------------------------
+    #
+    # Events are counted and not transitions: of a task that is retried
+    # the next attempt may be received before the event of the retry, which then
+    # changes the state no more.
+
+    def _sent(self, task: "Task", _: "Change") -> None:
+        self._queues.sent(task)
+
+    def _received(self, task: "Task", change: "Change") -> None:
+        self._types[task.name or UNKNOWN][RECEIVED] += 1
+        self._queues.received(task, change.event.hostname or task.worker_name)
+
+    def _started(self, task: "Task", change: "Change") -> None:
+        cells = self._types[task.name or UNKNOWN]
+        cells[STARTED] += 1
+        wait = task.wait
+        if wait is not None:
+            of_queue = self._queues.windows[task.queue_or_none or UNKNOWN]
+            waited = cell_of(WAIT, wait)
+            cells[waited] += 1
+            stretch(cells, WAIT_LONGEST, WAIT_SHORTEST, wait)
+            of_queue[waited] += 1
+            stretch(of_queue, WAIT_LONGEST, WAIT_SHORTEST, wait)
+        elif task.sent is not None and task.started is not None:
+            cells[SKEWED] += 1
+            self._queues.windows[task.queue_or_none or UNKNOWN][SKEWED] += 1
+        self._queues.left(task)
+        if change.after == STARTED_STATE:
+            self._running[hash(task.uuid)] = ref(task)
+            if len(self._running) > _RUNNING_MAX:
+                self._running.popitem(last=False)
+
+    def _completed(self, cell: int, task: "Task", change: "Change") -> None:
+        # No loop over the two tables: `take` spends most of its time here.
+        # What the event says is of its own attempt, the task shows the newest.
+        event = change.event
+        hostname = event.hostname or task.worker_name
+        runtime: Any = event.runtime
+        if runtime is None:
+            runtime = task.runtime
+        ran = None if runtime is None else cell_of(RUN, runtime)
+        of_type = self._types[task.name or UNKNOWN]
+        of_type[cell] += 1
+        if ran is not None:
+            of_type[ran] += 1
+            stretch(of_type, RUN_LONGEST, RUN_SHORTEST, runtime)
+        if hostname is not None:
+            of_worker = self._workers[hostname]
+            of_worker[cell] += 1
+            if ran is not None:
+                of_worker[ran] += 1
+                stretch(of_worker, RUN_LONGEST, RUN_SHORTEST, runtime)
+        self._stopped(task, change)
+
+    def _failed(self, task: "Task", change: "Change") -> None:
+        self._completed(FAILED, task, change)
+        self._queues.left(task)
+        self._failures.add(task, change.event, self._latest)
+
+    def _revoked(self, task: "Task", change: "Change") -> None:
+        # Every worker that meets the task reports that it is revoked.
+        if change.before != change.after:
+            self._ended(REVOKED, task, change)
+
+    def _ended(self, cell: int, task: "Task", change: "Change") -> None:
+        self._types[task.name or UNKNOWN][cell] += 1
+        self._queues.left(task)
+        self._stopped(task, change)
+
+    def _stopped(self, task: "Task", change: "Change") -> None:
+        key = hash(task.uuid)
+        if key in self._running and change.after != STARTED_STATE:
+            del self._running[key]
+
+    def _running_now(self, now: float) -> Counter[str]:
+        """Return how many tasks of each type run, on workers that are there."""
+        running: Counter[str] = Counter()
+        for remembered in self._running.values():
+            task = remembered()
+            if task is not None and not task.lost(now):
+                running[task.name or UNKNOWN] += 1
+        for name in running.keys() - self._types.names.keys():
+            running[OTHERS] += running.pop(name)
+        return running
+
+
+def _windows(max_names: int) -> Windows[str]:
+    return Windows(others=OTHERS, max_names=max_names)
