@@ -190,8 +190,14 @@ def test_too_many_names_are_counted_together():
 # --- workers as labels --------------------------------------------------------------
 
 
-def test_workers_can_be_a_label():
-    studio = Studio(hostname=True).take(BEAT, *STORIES["retried at the other worker"].events)
+@pytest.mark.parametrize("first", [None, OTHER])
+def test_workers_can_be_a_label(first):
+    def is_later(event):
+        return event["type"] != "task-sent" and first not in {None, event["hostname"]}
+
+    # Whichever worker's events come first.
+    events = sorted(STORIES["retried at the other worker"].events, key=is_later)
+    studio = Studio(hostname=True).take(BEAT, *events)
     for worker in (WORKER, OTHER):
         assert studio.value("task_started_total", **TASK, hostname=worker) == 1
     assert studio.value("task_failed_total", **TASK, exception="OSError", hostname=OTHER) == 1
@@ -243,6 +249,7 @@ ETA = "1970-01-01T00:00:11+00:00"
         (life("sent", "received", "started", eta=ETA), {1.0}, set()),  # that was asked for
         (life("received", "started"), set(), {1.0}),
         ([told("task-started", 10.0), told("task-received", 11.0)], set(), set()),
+        ([told("task-received", 11.0), told("task-started", 10.0)], set(), set()),
     ],
 )
 @pytest.mark.parametrize("order", ["as sent", "sent last", "one by one"])

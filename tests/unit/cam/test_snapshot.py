@@ -59,14 +59,17 @@ def test_after_a_loss_of_connection_it_has_to_warm_up_again(how):
     sequence = sequence_of()
     sequence.subscribed(100.0)
     assert sequence.next(102.0).warm
+    last = 102.0
     if how == "a notice":
         sequence.lost()
-        assert not sequence.next(105.0).connected
+        last = 105.0
+        assert not sequence.next(last).connected
         sequence.subscribed(110.0)
     else:
         sequence.note(gap("reconnect", 105.0, 110.0))
     infos = [sequence.next(at) for at in (111.0, 112.0)]
     assert [(info.warm, info.connected) for info in infos] == [(False, True), (True, True)]
+    assert infos[0].since == last
 
 
 def test_gaps_belong_to_the_next_snapshot_only():
@@ -130,6 +133,9 @@ def test_whatever_fails_nothing_is_reported_twice_or_not_at_all(snapshots):
             sequence.note(gap("worker", at, at, missed=number))
         info = sequence.next(at)
         if fails:
+            sequence.note(gap("buffer", at, at + 0.25, dropped=1))
+            sequence.note(gap("worker", at, at, missed=1))
+            lost += 1
             sequence.restore(info)
         else:
             seen.append(info)
