@@ -362,7 +362,13 @@ def _has(number: int, status: os.stat_result) -> bool:
     """Return whether a process has a file open to write."""
     folder = _PROC / str(number)
     try:
-        names = os.listdir(folder / "fd")  # noqa: PTH208  (names, not paths)
+        for name in os.listdir(folder / "fd"):  # noqa: PTH208  (names, not paths)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat((folder / "fd" / name).stat(), status):
+                    facts = (folder / "fdinfo" / name).read_text()
+                    flags = re.search(r"^flags:\s*([0-7]+)$", facts, re.MULTILINE)
+                    if flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
+                        return True
     except OSError:
         # That cannot be seen: trust the file if everybody who can write it may end that
         # process anyway.
@@ -373,13 +379,6 @@ def _has(number: int, status: os.stat_result) -> bool:
             user = re.search(r"^Uid:\s*(\d+)", (folder / "status").read_text(), re.MULTILINE)
             return user is not None and status.st_uid in {_ROOT, int(user[1])}
         return status.st_uid == _ROOT or not (_PROC / "self").exists()
-    for name in names:
-        with contextlib.suppress(OSError):
-            if os.path.samestat((folder / "fd" / name).stat(), status):
-                facts = (folder / "fdinfo" / name).read_text()
-                flags = re.search(r"^flags:\s*([0-7]+)$", facts, re.MULTILINE)
-                if flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
-                    return True
     return False
 
 
