@@ -83,10 +83,13 @@ class Model:
         """
         if self.paused:
             self._tasks.keep(events)
+        changes = self.state.changes(events)
         with ExitStack() as stack:
             stack.callback(self.intake.take, events, self.state)
             stack.callback(self._events.take, events)
-            self.statistics.take(self.state.changes(events))
+            # The state takes in what the statistics have left, should they fail.
+            stack.callback(deque, changes, maxlen=0)
+            self.statistics.take(changes)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         self._queues.depths = depths
