@@ -452,7 +452,7 @@ class Commands(Session):
         if picture is None:
             self.say("no earlier picture that looks different was kept")
             return
-        self.switch_to(picture.view)
+        self.show(picture.view, anew=False)
         self.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
 
     def _seek(self, text: str) -> None:

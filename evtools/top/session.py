@@ -216,19 +216,16 @@ class Session(ABC):
 
     # --- going from view to view --------------------------------------------------------
 
-    def show(self, view: str) -> None:
-        """Show a view; raise UsageError if there is none of that name."""
-        self.switch_to(view)
-        self.model.refresh_view(self.view)
-
-    def switch_to(self, view: str) -> None:
-        """Show a view as the model has it, without a new picture."""
+    def show(self, view: str, *, anew: bool = True) -> None:
+        """Show a view, by default in a new picture; raise UsageError if there is no such view."""
         found = next((one for one in VIEWS if one == view), None)
         if found is None:
             raise UsageError(f"there is no view {view}", f"there are {', '.join(VIEWS)}")
         if found != self.view:
             self.detail, self.view = None, found
         self.look()
+        if anew:
+            self.model.refresh_view(found)
 
     def replace(self, model: Model) -> None:
         """Go on with another model: filters, orders and columns stay."""

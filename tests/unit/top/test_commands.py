@@ -152,16 +152,11 @@ def test_a_command_that_cannot_be_carried_out_says_why(terminal, commands, messa
 @pytest.mark.parametrize(
     ("text", "start", "choices"),
     [
-        ("", 0, sorted(Commands.commands)),
-        ("them", 0, ["theme"]),
-        ("theme l", 6, ["light"]),
-        ("view wo", 5, ["workers"]),
-        ("set wi", 4, ["window"]),
-        ("sort st", 5, ["state"]),
-        ("pause x", 6, []),
-        ("nothing x", 8, []),
+        ("", 0, sorted(Commands.commands)), ("them", 0, ["theme"]), ("theme l", 6, ["light"]),
+        ("view wo", 5, ["workers"]), ("set wi", 4, ["window"]), ("sort st", 5, ["state"]),
+        ("refresh 0", 8, ["0.2s", "0.5s"]), ("pause x", 6, []), ("nothing x", 8, []),
     ],
-)
+)  # fmt: skip
 def test_commands_and_their_arguments_are_completed(session, text, start, choices):
     assert session.complete(text) == (start, choices)
 
@@ -612,13 +607,10 @@ def test_advice_is_not_cut_off(terminal, typed):
 @pytest.mark.parametrize(
     ("text", "completed"),
     [
-        ("wor", "worker:"),
-        ("state:ok que", "state:ok queue"),
-        ("-rou", "-routing_key:"),
-        ("(kwa", "(kwargs:"),
-        ("state:o", "state:o"),
+        ("wor", "worker:"), ("state:ok que", "state:ok queue"), ("-rou", "-routing_key:"),
+        ("(kwa", "(kwargs:"), ("state:o", "state:o"),
     ],
-)
+)  # fmt: skip
 def test_names_of_fields_are_completed(terminal, session, text, completed):
     terminal.press("/")
     terminal.write(text)
