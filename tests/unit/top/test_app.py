@@ -251,8 +251,8 @@ def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypa
     played = evtop()
     model, calls = played.session.model, []
 
-    def take(_):
-        calls.append(1)
+    def take(changes):
+        calls.append(list(changes))
         broken()
 
     monkeypatch.setattr(model.statistics, "take", take)
@@ -271,7 +271,7 @@ def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypa
 def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatch):
     played = evtop()
     session = played.session
-    monkeypatch.setattr(session.model.statistics, "take", lambda _: broken())
+    monkeypatch.setattr(session.model.statistics, "take", lambda changes: broken(*changes))
     session.say("2 of 2 workers replied")
 
     def age():
