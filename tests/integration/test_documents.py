@@ -15,6 +15,7 @@ import pytest
 import check_docs
 from evtools import __version__, errors
 from evtools.cam import app as cam
+from evtools.cam import daemon
 from evtools.cam.loader import signature_of
 from evtools.cam.options import BUILT_IN, COMMANDS
 from evtools.cli import options
@@ -258,7 +259,7 @@ def test_every_tool_is_described():
 def test_the_exit_statuses_of_evcam_are_those_of_the_code():
     described = heads(section("EXIT STATUS", CAM_PAGE), r"\d+")
     # It has no --count; 3 and 4 are answers of commands, as LSB has them.
-    real = {*EXIT_CODES, cam.NOT_RUNNING, cam.UNKNOWN} - {124}
+    real = {*EXIT_CODES, daemon.NOT_RUNNING, daemon.UNKNOWN} - {124}
     assert [int(status) for status in described] == sorted(real)
 
 
