@@ -289,7 +289,13 @@ def load(command: click.Command, path: str | None, profile: str | None) -> Sourc
     over.  Raise ConfigError, with file and key, for any mistake in it.
     """
     warnings: list[str] = []
-    found = [each for each in places() if each.is_file()]
+    found: list[Path] = []
+    for place in () if path else places():
+        try:
+            if place.is_file():
+                found.append(place)
+        except OSError as error:  # as where HOME is still that of another user
+            warnings.append(f"settings in {place} are not used: {error.strerror}")
     for file in [Path(path).expanduser()] if path else found:
         culprit = distrusted(file)
         if culprit is None:

@@ -58,6 +58,13 @@ def test_the_first_file_there_is_counts_and_there_need_be_none(tmp_path, monkeyp
     path.parent.mkdir(parents=True)
     path.touch()
     assert read(None).path == path
+    # As with the HOME of another user, which root can always read.
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{'x' * 300}")
+    loaded = read(None)
+    assert loaded.path == path
+    assert loaded.warnings == (
+        f"settings in /{'x' * 300}/evtools/evtools.toml are not used: File name too long",
+    )
 
 
 @pytest.mark.parametrize(
