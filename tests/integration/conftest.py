@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.scenario import Scenario
 from cluster.story import Story, watch
+from evtools.transport import ConnectionSettings, connect
 from servers.redis import RedisServer
 from servers.tls import NamedProxy
 from tools.daemon import EvcamStarter
@@ -97,3 +100,15 @@ def story(
             redelivers=not redis,
         )
     )
+
+
+@pytest.fixture
+def inspecting():
+    """Return inspectors of a class: `inspecting(RedisInspector)(url, **settings)`."""
+    with contextlib.ExitStack() as stack:
+
+        def at(inspector, url, **settings):
+            made = ConnectionSettings(urls=url, **settings)
+            return stack.enter_context(contextlib.closing(inspector(connect(made), made)))
+
+        yield lambda inspector: partial(at, inspector)

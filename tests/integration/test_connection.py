@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from amqp.exceptions import AMQPError
 
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport import TLS, ConnectionSettings, call, connect, explain
+from evtools.transport import TLS, ConnectionSettings, EventDispatcher, call, connect, explain
 from evtools.transport.connection import client_name
 from evtools.transport.receiver import subscribe
 from evtools.transport.streams.redis import RedisStream
@@ -482,3 +483,37 @@ def test_another_name_is_asked_for_and_checked(named, authority, kind):
     error = failure(url, tls=tls)
     assert "does not go by the name" in error.message
     assert "--tls-server-name" in error.hint
+
+
+# --- a dispatcher -----------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
+    settings = ConnectionSettings(urls=own_broker.url, connect_timeout=1.0)
+    with (
+        connect(settings) as connection,
+        EventDispatcher(connection, "ours@host", buffer_group=["task"]) as dispatcher,
+    ):
+        dispatcher.send("a", n=-1)
+        own_broker.kill()
+        n = itertools.count()
+        # The first may vanish in the dead connection's socket without an error.
+        kept = dispatcher._outbound_buffer
+        wait_until(
+            lambda: dispatcher.send("a", n=next(n)) or len(kept) > 2,
+            what="an error of the dead connection",
+        )
+        waiting = [body["n"] for body, _ in kept]
+        own_broker.start()
+        capture = celery_capture(own_broker.url)
+        wait_until(lambda: dispatcher.flush() or not kept, what="a flush")
+        for n in (997, 998):
+            dispatcher.send("task-sent", uuid="u", n=n)
+        dispatcher.flush()
+        dispatcher.send("shop-order-paid", n=999)
+        # As Celery's own receiver sees them.
+        capture.wait_for(type="shop-order-paid", n=999)
+        assert [event["n"] for event in capture.events] == [*waiting, 997, 998, 999]
+        assert {event["hostname"] for event in capture.events} == {"ours@host"}
+        assert capture.sizes == [*[1] * len(waiting), 2, 1]

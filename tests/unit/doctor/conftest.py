@@ -1,14 +1,12 @@
 """A broker that says what a test wants, and a context to examine it with."""
 
-import contextlib
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 
 from evtools.doctor.context import Context, DoctorOptions, Observation
 from evtools.doctor.inspect import BrokerInspector, ExchangeStatus, OrphanedQueue, OrphanSearch
-from evtools.transport import ConnectionSettings, connect
+from evtools.transport import ConnectionSettings
 from tools.clock import FakeClock
 
 
@@ -71,15 +69,3 @@ def told():
         return [(finding.severity, f"{finding.text}\n{finding.advice}") for finding in check(case)]
 
     return run
-
-
-@pytest.fixture
-def inspecting():
-    """Return inspectors of a class: `inspecting(RedisInspector)(url, **settings)`."""
-    with contextlib.ExitStack() as stack:
-
-        def at(inspector, url, **settings):
-            made = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(contextlib.closing(inspector(connect(made), made)))
-
-        yield lambda inspector: partial(at, inspector)

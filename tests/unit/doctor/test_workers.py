@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +7,6 @@ from evtools.doctor import context
 from evtools.doctor.context import Observation, WorkerSigns
 from evtools.doctor.workers import (
     arrived,
-    ask,
     check_clocks,
     check_events,
     check_heartbeats,
@@ -20,7 +17,6 @@ from evtools.doctor.workers import (
 from evtools.errors import BrokerUnavailable
 from evtools.transport import ConnectionSettings
 from servers.ports import HOST, free_port
-from tools.flow import Sender
 from tools.gaps import gap
 
 
@@ -64,9 +60,9 @@ def test_malformed_messages_are_a_warning(told):
 
 @pytest.mark.parametrize(("missing", "mailboxes"), [("exchange", True), ("right", False)])
 def test_where_we_cannot_listen_workers_are_asked_if_there_are_mailboxes(
-    case, fake, told, redis_url, mailboxes, missing
+    case, fake, told, mailboxes, missing
 ):
-    made = case(fake(has_mailboxes=lambda: mailboxes), urls=redis_url)
+    made = case(fake(has_mailboxes=lambda: mailboxes))
     made.exchange_exists = missing != "exchange"
     made.may_listen = missing != "right"
     assert told(check_events, made) == []
@@ -262,32 +258,3 @@ def test_a_broker_that_is_away_is_reported_and_not_waited_for():
     seen = listen(settings, 60.0, SystemClock())
     assert "connection refused" in seen.failure.message
     assert seen.pongs is None
-
-
-def test_what_is_malformed_is_counted(redis_url):
-    settings = ConnectionSettings(urls=redis_url, read_only=True)
-    source, ended = Sender(redis_url), threading.Event()
-
-    def babble():
-        while not ended.wait(0.1):
-            source.send_body("[")
-
-    thread = threading.Thread(target=babble)
-    thread.start()
-    try:
-        seen = listen(settings, 1.0, SystemClock())
-    finally:
-        ended.set()
-        thread.join()
-        source.close()
-    ((kind, count),) = seen.defects
-    assert kind
-    assert count > 1
-
-
-def test_workers_may_be_asked_or_not(redis_url):
-    seen = Observation()
-    ask(ConnectionSettings(urls=redis_url, read_only=True), seen)
-    assert seen.pongs is None
-    ask(ConnectionSettings(urls=redis_url), seen, 0.1)
-    assert seen.pongs == frozenset()

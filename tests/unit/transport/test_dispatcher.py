@@ -1,4 +1,3 @@
-import itertools
 import json
 import os
 import socket
@@ -15,7 +14,6 @@ from kombu.transport.memory import Transport as MemoryTransport
 from evtools.transport import ConnectionSettings, EventDispatcher, connect
 from evtools.transport.dispatcher import OFFLINE_MAX
 from evtools.wire import LamportClock, make_event
-from servers.process import wait_until
 
 URL = "memory://dispatcher"
 ZONES = ["UTC", "Europe/Stockholm", "America/New_York", "Asia/Kolkata"]
@@ -396,37 +394,6 @@ def test_what_waits_can_be_taken_over(offline, dispatch, flaky, numbers):
     offline._outbound_buffer.clear()
     heir.flush()
     assert numbers() == [[1]]
-
-
-@pytest.mark.timeout(120)
-def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
-    settings = ConnectionSettings(urls=own_broker.url, connect_timeout=1.0)
-    with (
-        connect(settings) as connection,
-        EventDispatcher(connection, "ours@host", buffer_group=["task"]) as dispatcher,
-    ):
-        dispatcher.send("a", n=-1)
-        own_broker.kill()
-        n = itertools.count()
-        # The first may vanish in the dead connection's socket without an error.
-        kept = dispatcher._outbound_buffer
-        wait_until(
-            lambda: dispatcher.send("a", n=next(n)) or len(kept) > 2,
-            what="an error of the dead connection",
-        )
-        waiting = [body["n"] for body, _ in kept]
-        own_broker.start()
-        capture = celery_capture(own_broker.url)
-        wait_until(lambda: dispatcher.flush() or not kept, what="a flush")
-        for n in (997, 998):
-            dispatcher.send("task-sent", uuid="u", n=n)
-        dispatcher.flush()
-        dispatcher.send("shop-order-paid", n=999)
-        # As Celery's own receiver sees them.
-        capture.wait_for(type="shop-order-paid", n=999)
-        assert [event["n"] for event in capture.events] == [*waiting, 997, 998, 999]
-        assert {event["hostname"] for event in capture.events} == {"ours@host"}
-        assert capture.sizes == [*[1] * len(waiting), 2, 1]
 
 
 def test_the_offset_is_the_one_celery_computes():

@@ -17,6 +17,17 @@ from tools.stories import STORIES, UNUSUAL
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
 
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request, file):
+    """Return the file of SQLite, or the URL of PostgreSQL."""
+    return file if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
 def change(file, statement, *values):
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute(statement, values)

@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 import uuid
 from urllib.parse import quote
 
@@ -10,11 +11,15 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import NoPermissionError
 
+from evtools.clock import SystemClock
+from evtools.doctor.context import Observation
 from evtools.doctor.inspect import OrphanedQueue
 from evtools.doctor.inspect import redis as module
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
+from evtools.doctor.workers import ask, listen
+from evtools.transport import ConnectionSettings
 from servers.ports import HOST
-from tools.flow import on_redis
+from tools.flow import Sender, on_redis
 
 ONE, TWO = on_redis(number=1), on_redis(number=2)
 BINDING = "#\x06\x16\x06\x16"
@@ -290,3 +295,35 @@ def test_from_names_of_our_own_the_usual_ones_are_recognised():
     ours = Naming("/0.blue", exchange="blue", database=0, keyprefix="", by_key=True)
     words = ("--event-exchange", "celeryev", "--fanout-prefix", "x.")
     assert difference(ours, "x.celeryev/worker.heartbeat") == words
+
+
+# --- listening ---------------------------------------------------------------------
+
+
+def test_what_is_malformed_is_counted(redis_url):
+    settings = ConnectionSettings(urls=redis_url, read_only=True)
+    source, ended = Sender(redis_url), threading.Event()
+
+    def babble():
+        while not ended.wait(0.1):
+            source.send_body("[")
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    try:
+        seen = listen(settings, 1.0, SystemClock())
+    finally:
+        ended.set()
+        thread.join()
+        source.close()
+    ((kind, count),) = seen.defects
+    assert kind
+    assert count > 1
+
+
+def test_workers_may_be_asked_or_not(redis_url):
+    seen = Observation()
+    ask(ConnectionSettings(urls=redis_url, read_only=True), seen)
+    assert seen.pongs is None
+    ask(ConnectionSettings(urls=redis_url), seen, 0.1)
+    assert seen.pongs == frozenset()
