@@ -19,18 +19,10 @@ MAX = 1_000_000
 
 #: By the names that travel: kombu's content types, and its aliases of them.
 METHODS = {
-    "application/x-gzip": zlib.compress,
-    "gzip": zlib.compress,
-    "zlib": zlib.compress,
-    "application/x-bz2": bz2.compress,
-    "bzip2": bz2.compress,
-    "bzip": bz2.compress,
-    "application/x-lzma": lzma.compress,
-    "lzma": lzma.compress,
-    "xz": lzma.compress,
-    "application/zstd": zstandard.compress,
-    "zstd": zstandard.compress,
-    "zstandard": zstandard.compress,
+    **dict.fromkeys(("application/x-gzip", "gzip", "zlib"), zlib.compress),
+    **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), bz2.compress),
+    **dict.fromkeys(("application/x-lzma", "lzma", "xz"), lzma.compress),
+    **dict.fromkeys(("application/zstd", "zstd", "zstandard"), zstandard.compress),
 }
 each_method = pytest.mark.parametrize("name", METHODS)
 

@@ -61,28 +61,14 @@ def test_fields_that_a_type_does_not_have_read_as_none(kind):
 
 
 ODD = [
-    ("timestamp", "late", None),
-    ("timestamp", -1, None),
-    ("timestamp", float("nan"), None),
-    ("timestamp", 10**13, None),
-    ("timestamp", True, None),
-    ("hostname", 7, ""),
-    ("hostname", None, ""),
-    ("uuid", ["u1"], ""),
-    ("clock", "9", None),
-    ("clock", -1, None),
-    ("pid", 2**60, None),
-    ("utcoffset", 99, None),
-    ("name", 7, "7"),
-    ("args", [1, 2], "[1, 2]"),
-    ("kwargs", {"a": 1}, "{'a': 1}"),
-    ("args", "x" * 2000, "x" * 2000),
-    ("args", ["x" * 2000], "['" + "x" * 1022),
-    ("args", 10**5000, "<int>"),
-    ("retries", "1", None),
-    ("retries", 1.5, None),
-    ("eta", 12, "12"),
-]
+    ("timestamp", "late", None), ("timestamp", -1, None), ("timestamp", float("nan"), None),
+    ("timestamp", 10**13, None), ("timestamp", True, None), ("hostname", 7, ""),
+    ("hostname", None, ""), ("uuid", ["u1"], ""), ("clock", "9", None), ("clock", -1, None),
+    ("pid", 2**60, None), ("utcoffset", 99, None), ("name", 7, "7"), ("args", [1, 2], "[1, 2]"),
+    ("kwargs", {"a": 1}, "{'a': 1}"), ("args", "x" * 2000, "x" * 2000),
+    ("args", ["x" * 2000], "['" + "x" * 1022), ("args", 10**5000, "<int>"),
+    ("retries", "1", None), ("retries", 1.5, None), ("eta", 12, "12"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "sent", "read"), ODD, ids=list(map(str, range(len(ODD)))))
@@ -177,15 +163,8 @@ def test_an_event_of_a_task_or_a_worker_has_to_name_it(fields, is_nameless):
 
 def test_a_gap_says_from_when_to_when_and_why():
     fields = gap("buffer", 10.0, 12.5000001, dropped=7)
-    assert fields == {
-        "type": GAP,
-        "reason": "buffer",
-        "from": 10.0,
-        "to": 12.5000001,
-        "duration": 2.5,
-        "dropped": 7,
-        "local_received": 12.5000001,
-    }
+    times = {"from": 10.0, "to": 12.5000001, "duration": 2.5, "local_received": 12.5000001}
+    assert fields == {"type": GAP, "reason": "buffer", "dropped": 7, **times}
     event = from_fields(fields)
     assert (event.type, event.is_gap, event.as_dict()) == (GAP, True, fields)
     assert (event.reason, event.duration, event.dropped, event.missed) == ("buffer", 2.5, 7, 0)

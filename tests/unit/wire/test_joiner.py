@@ -13,37 +13,16 @@ UNHURRIED = settings(deadline=None)
 
 ORIGIN = {"hostname": "celery@h", "utcoffset": 0, "pid": 7, "clock": 9}
 SENT = {
-    **ORIGIN,
-    "type": "task-sent",
-    "uuid": "u1",
-    "name": "proj.add",
-    "args": "(1, 2)",
-    "kwargs": "{}",
-    "root_id": "u1",
-    "parent_id": None,
-    "retries": 0,
-    "eta": None,
-    "expires": None,
-    "queue": "mail",
-    "exchange": "",
-    "routing_key": "mail",
-    "timestamp": 1.0,
-}
-RECEIVED = {
-    **{key: SENT[key] for key in SENT if key not in ("queue", "exchange")},
-    "type": "task-received",
-    "timestamp": 2.0,
-}
-del RECEIVED["routing_key"]
+    **ORIGIN, "type": "task-sent", "uuid": "u1", "name": "proj.add", "args": "(1, 2)",
+    "kwargs": "{}", "root_id": "u1", "parent_id": None, "retries": 0, "eta": None,
+    "expires": None, "queue": "mail", "exchange": "", "routing_key": "mail", "timestamp": 1.0,
+}  # fmt: skip
+WAY = {"queue": "mail", "exchange": "", "routing_key": "mail"}
+RECEIVED = {**{key: SENT[key] for key in SENT if key not in WAY}, "type": "task-received"}
+RECEIVED["timestamp"] = 2.0
 STARTED = {**ORIGIN, "type": "task-started", "uuid": "u1", "timestamp": 3.0}
-FAILED = {
-    **ORIGIN,
-    "type": "task-failed",
-    "uuid": "u1",
-    "timestamp": 4.0,
-    "exception": "E()",
-    "traceback": None,
-}
+FAILED = {**ORIGIN, "type": "task-failed", "uuid": "u1", "timestamp": 4.0, "exception": "E()"}
+FAILED["traceback"] = None
 
 
 def told(joiner, fields):
@@ -70,28 +49,13 @@ def joined_by(*events):
 
 
 def test_a_late_event_gets_what_its_task_was_sent_and_received_with():
-    assert joined_by(SENT, RECEIVED, STARTED, FAILED) == {
-        "name": "proj.add",
-        "args": "(1, 2)",
-        "kwargs": "{}",
-        "root_id": "u1",
-        "retries": 0,
-        "queue": "mail",
-        "exchange": "",
-        "routing_key": "mail",
-        "sent": 1.0,
-        "received": 2.0,
-        "started": 3.0,
-    }
+    call = {"name": "proj.add", "args": "(1, 2)", "kwargs": "{}", "root_id": "u1", "retries": 0}
+    times = {"sent": 1.0, "received": 2.0, "started": 3.0}
+    assert joined_by(SENT, RECEIVED, STARTED, FAILED) == {**call, **WAY, **times}
 
 
 def test_an_event_gets_only_what_it_lacks():
-    assert joined_by(SENT, RECEIVED) == {
-        "queue": "mail",
-        "exchange": "",
-        "routing_key": "mail",
-        "sent": 1.0,
-    }
+    assert joined_by(SENT, RECEIVED) == {**WAY, "sent": 1.0}
 
 
 def test_an_event_does_not_get_its_own_time():

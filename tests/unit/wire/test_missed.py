@@ -34,13 +34,8 @@ class Worker:
 
     def _event(self, kind, **fields):
         self.clock += 1
-        return {
-            "type": kind,
-            "hostname": self.hostname,
-            "pid": self.pid,
-            "clock": self.clock,
-            **fields,
-        }
+        own = {"hostname": self.hostname, "pid": self.pid, "clock": self.clock}
+        return {"type": kind, **own, **fields}
 
     def start(self):
         """Accept a task; its start is late until it is sent."""
@@ -320,23 +315,11 @@ def test_workers_are_counted_each_for_itself():
 # --- what others send --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"hostname": None},
-        {"hostname": ""},
-        {"hostname": ["w"]},
-        {"hostname": "x" * 1025},
-        {"processed": None},
-        {"processed": True},
-        {"processed": 1e9},
-        {"processed": -1},
-        {"processed": 10**4299},
-        {"active": "2"},
-        {"clock": None},
-        {"pid": {}},
-    ],
-)
+@pytest.mark.parametrize("wrong", [
+    {"hostname": None}, {"hostname": ""}, {"hostname": ["w"]}, {"hostname": "x" * 1025},
+    {"processed": None}, {"processed": True}, {"processed": 1e9}, {"processed": -1},
+    {"processed": 10**4299}, {"active": "2"}, {"clock": None}, {"pid": {}},
+])  # fmt: skip
 def test_a_heartbeat_with_odd_fields_tells_nothing(wrong):
     worker = Worker()
     missed = settled(worker)

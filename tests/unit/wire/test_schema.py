@@ -10,14 +10,9 @@ from evtools.wire.codec import Schema
 from evtools.wire.events import GAP, OWN_FIELDS
 
 STARTED = {
-    "hostname": "w@h",
-    "uuid": "u1",
-    "timestamp": 1.5,
-    "utcoffset": 0,
-    "pid": 7,
-    "clock": 9,
+    "hostname": "w@h", "uuid": "u1", "timestamp": 1.5, "utcoffset": 0, "pid": 7, "clock": 9,
     "type": "task-started",
-}
+}  # fmt: skip
 PROGRESS = {**STARTED, "type": "task-progress", "done": 3}
 
 
@@ -56,12 +51,8 @@ def test_types_that_are_new_are_learned_with_their_fields():
     schema = Schema()
     assert schema.learn([PROGRESS, {**PROGRESS, "type": "custom"}, 3])
     event = decode(schema, PROGRESS)
-    assert (event.type, event.uuid, event.clock, event.extra) == (
-        "task-progress",
-        "u1",
-        9,
-        {"done": 3},
-    )
+    found = (event.type, event.uuid, event.clock, event.extra)
+    assert found == ("task-progress", "u1", 9, {"done": 3})
     assert fits(schema, {**PROGRESS, "type": "custom"})
 
 
@@ -74,44 +65,19 @@ def test_a_type_learns_common_fields_that_its_first_event_lacked():
 
 
 def test_a_name_of_an_extra_field_comes_with_what_names_the_event():
-    schema, fields = (
-        Schema(),
-        {"a": 1, "name": "n", "type": "custom", "clock": 1, "uuid": "u", "hostname": "h"},
-    )
+    fields = {"a": 1, "name": "n", "type": "custom", "clock": 1, "uuid": "u", "hostname": "h"}
+    schema = Schema()
     schema.learn(fields)
-    assert list(decode(schema, fields).as_dict()) == [
-        "type",
-        "hostname",
-        "uuid",
-        "name",
-        "a",
-        "clock",
-    ]
+    names = ["type", "hostname", "uuid", "name", "a", "clock"]
+    assert list(decode(schema, fields).as_dict()) == names
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"retries": 1, "uuid": 7},
-        {"local_received": "x"},
-        {"lag": 0},
-        {"v": 1},
-        {"known": 1},
-        {"joined": []},
-        {"own": []},
-        {"ts": ""},
-        {"timestamp": None},
-        {"clock": None},
-        {"hostname": None},
-        {'quo"te': 1},
-        {"back\\slash": 1},
-        {"line\nend": 1},
-        {"": 1},
-        {"x" * 200: 1},
-        {"evtools:original": 1, "timestamp": "x"},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("odd", [
+    {"retries": 1, "uuid": 7}, {"local_received": "x"}, {"lag": 0}, {"v": 1}, {"known": 1},
+    {"joined": []}, {"own": []}, {"ts": ""}, {"timestamp": None}, {"clock": None},
+    {"hostname": None}, {'quo"te': 1}, {"back\\slash": 1}, {"line\nend": 1}, {"": 1},
+    {"x" * 200: 1}, {"evtools:original": 1, "timestamp": "x"},
+], ids=str)  # fmt: skip
 def test_what_must_not_or_cannot_be_learned_is_kept_as_sent(odd):
     schema, fields = Schema(), {**STARTED, **odd}
     schema.learn(fields)
@@ -137,10 +103,8 @@ def test_an_event_that_lacks_a_field_says_so(name):
     assert not fits(schema, fields)
     assert not schema.learn(fields)
     event = schema.event(fields)
-    assert (getattr(event, name), event.get(name, "-")) == (
-        {"uuid": "", "hostname": ""}.get(name),
-        "-",
-    )
+    unknown = {"uuid": "", "hostname": ""}.get(name)
+    assert (getattr(event, name), event.get(name, "-")) == (unknown, "-")
 
 
 def test_senders_cannot_make_it_learn_without_end():

@@ -213,30 +213,13 @@ def test_no_key_of_a_stranger_but_a_text_is_hashed(value, kind):
 
 def test_yaml_is_read():
     body = b"{a: [1, 2.5, yes, ~], d: 2026-11-20, s: !!set {x}, b: !!binary /w==}"
-    assert decode_yaml(body) == {
-        "a": [1, 2.5, True, None],
-        "d": "2026-11-20",
-        "s": ["x"],
-        "b": "/w==",
-    }
+    read = {"a": [1, 2.5, True, None], "d": "2026-11-20", "s": ["x"], "b": "/w=="}
+    assert decode_yaml(body) == read
 
 
 @pytest.mark.parametrize("body", [*(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b")])
 def test_what_is_no_yaml_is_named(body):
     assert refusal(decode_yaml, body).kind == "no YAML"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"!!python/object/apply:sys.exit [3]",
-        b"!!python/name:os.system",
-        b"!!python/module:antigravity",
-        b"!!python/object/new:os.system [exit 3]",
-    ],
-)
-def test_yaml_makes_nothing_but_values(body):
-    assert decode_yaml(body) == f"<{body.decode()[2:].split()[0]}>"
 
 
 @pytest.mark.parametrize("level", ["[", "- ", "{a: "])
