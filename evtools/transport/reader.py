@@ -1,8 +1,10 @@
 """The reader thread, which drains the broker's socket, and the bounded buffer behind it."""
 
+import math
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,14 +68,17 @@ class Buffer:
     that were; a gap record with the count takes the place of the hole.
 
     One thread puts, one thread takes; `add`, for what always has room, may be called from
-    anywhere, signal handlers included (SimpleQueue.put is reentrant).
+    anywhere, signal handlers included.  So it is no `queue.Queue`; and no SimpleQueue, whose `get`
+    waits for ever if a signal handler, or a busy machine, takes it past its timeout.
     """
 
     def __init__(self, limit: int, count_events: Callable[[Message], int]) -> None:
         self._limit = limit
         self._count_events = count_events
-        self._queue: SimpleQueue[Item] = SimpleQueue()
-        self.add = self._queue.put
+        self._items: deque[Item] = deque()
+        #: Held while nothing was added since `take` has waited last.
+        self._nothing_new = threading.Lock()
+        self._nothing_new.acquire()
         self._put_bytes = 0
         self._taken_bytes = 0
         #: When events were dropped first and last since something fitted, and how many.
@@ -98,8 +103,13 @@ class Buffer:
             return size
         self.close_hole(received)
         self._put_bytes += size
-        self._queue.put(Chunk(received, messages, size))
+        self.add(Chunk(received, messages, size))
         return size
+
+    def add(self, item: Item) -> None:
+        self._items.append(item)
+        with suppress(RuntimeError):  # as it was released before
+            self._nothing_new.release()
 
     def close_hole(self, now: float) -> None:
         """Put the record of what was dropped, if there is a hole to close.
@@ -110,14 +120,16 @@ class Buffer:
             return
         (start, end, dropped), self._hole = self._hole, None
         if dropped:
-            self._queue.put(gap("buffer", start, max(end, now), dropped=dropped))
+            self.add(gap("buffer", start, max(end, now), dropped=dropped))
 
     def take(self, timeout: float | None) -> Item:
         """Return the next item; None on wake-up and after `timeout` seconds."""
-        try:
-            item = self._queue.get(timeout=timeout)
-        except Empty:
-            return None
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._items:
+            left = -1.0 if timeout is None else max(0.0, end - time.monotonic())
+            if not self._nothing_new.acquire(timeout=left):
+                return None
+        item = self._items.popleft()
         if type(item) is Chunk:
             self._taken_bytes += item.bytes
         return item

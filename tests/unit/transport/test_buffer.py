@@ -1,5 +1,7 @@
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
@@ -113,3 +115,31 @@ def test_one_thread_puts_while_another_takes():
     assert dropped == buffer.dropped
     assert numbers == sorted(numbers)
     assert buffer.waiting_bytes == 0
+
+
+@pytest.mark.timeout(20)
+def test_a_signal_handler_that_takes_longer_than_the_wait_does_not_prolong_it(buffer):
+    """As that of SIGTSTP does, in which the process is stopped."""
+    main, handled = threading.main_thread().ident, []
+
+    def outlast(*_):
+        handled.append(True)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            pass
+
+    def interrupt():
+        while sys._current_frames()[main].f_code.co_name != "take":
+            pass
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, outlast)
+    try:
+        while not handled:
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            while thread.is_alive():
+                assert buffer.take(0.2) is None
+            thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
