@@ -212,6 +212,8 @@ class _Replies:
                 if end < 0:
                     break
                 mark = end + len("\r\n\r\n$") + lengths[data[mark:end]]
+                if mark > total:  # in the middle of the channel
+                    break
                 last = data[position:mark]
                 before = len(last)
             else:

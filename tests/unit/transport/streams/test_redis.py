@@ -3,7 +3,7 @@ import socket
 import pytest
 from redis.exceptions import InvalidResponse, ResponseError
 
-from evtools.transport.streams.redis import RedisStream, _glob
+from evtools.transport.streams.redis import RedisStream, _glob, _Replies
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message, RedisTopics
 
 # --- The other end of the wire ---------------------------------------------------
@@ -270,3 +270,16 @@ def test_a_ping_goes_out_twice_in_a_heartbeat(make_wire, clock):
         assert wire.send(pmessage(b"1")) == [Message(b"1", ENVELOPE)]
     assert wire.connection.sent[1:] == [("PING",)] * 4
     assert wire.stream.last_seen == clock.now
+
+
+def test_what_is_read_at_once_may_end_anywhere():
+    def sent(channel, body):
+        head = b"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n"
+        return head + b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(channel), channel, len(body), body)
+
+    data = sent(b"task.started", b"a") + sent(b"worker.heartbeat", b"b") + sent(b"task.x", b"c")
+    for end in range(len(data)):
+        replies, messages, others = _Replies(b"*"), [], []
+        for part in (data[:end], data[end:]):
+            others += [reply[-1] for reply in replies.feed(part, messages)]
+        assert sorted([*(message.body for message in messages), *others]) == [b"a", b"b", b"c"]
