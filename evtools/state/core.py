@@ -569,7 +569,7 @@ class Cluster(Kinds):
             if known is task:
                 self.tasks.move(task)
                 return
-            task.stored_in = self.tasks.of_state.get(task.state, self.tasks.open)
+            task.stored_in = self.tasks.of_state[task.state]
             task.stored_in[task.uuid] = task
             task.serial = self.event_count
             task.weight_bytes = task.weight_bytes or TASK_BYTES

@@ -8,7 +8,7 @@ from math import inf
 from operator import attrgetter
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from evtools.state.attempts import FINAL_STATES, MOMENTS, SUCCESS
+from evtools.state.attempts import FINAL_STATES, MOMENTS, PENDING, SUCCESS
 from evtools.state.task import Bucket, Task
 from evtools.state.worker import Worker
 
@@ -54,6 +54,13 @@ class _CelerysNames(Mapping[str, Value]):
         return iter(self.items())
 
 
+class _OfState(dict[str, Bucket]):
+    """Buckets by state; a task of a state that is not Celery's, made by hand, is an open one."""
+
+    def __missing__(self, state: str) -> Bucket:
+        return self[PENDING]
+
+
 class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
     """Tasks by uuid, in three buckets: successes, other finished tasks, and open ones.
 
@@ -72,11 +79,8 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self.open: Bucket = OrderedDict()
         #: Those whose events were not read yet; in the bucket of the latest of these.
         self.unsettled: dict[str, Task] = {}
-        self.of_state: Mapping[str, Bucket] = {
-            **dict.fromkeys(MOMENTS, self.open),
-            **dict.fromkeys(FINAL_STATES, self.bad),
-            SUCCESS: self.done,
-        }
+        self.of_state = _OfState(dict.fromkeys(MOMENTS, self.open))
+        self.of_state |= {**dict.fromkeys(FINAL_STATES, self.bad), SUCCESS: self.done}
 
     def __getitem__(self, uuid: str) -> Task:
         task = self.find(uuid)
@@ -152,7 +156,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         late: dict[int, list[Task]] = {}
         for task in sorted(tasks, key=attrgetter("serial")):
             del task.stored_in[task.uuid]
-            task.stored_in = bucket = self.of_state.get(task.state, self.open)
+            task.stored_in = bucket = self.of_state[task.state]
             if bucket and next(reversed(bucket.values())).serial > task.serial:
                 late.setdefault(id(bucket), []).append(task)
             else:
@@ -168,7 +172,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
     def move(self, task: Task) -> None:
         """Put a task into the bucket of its state, as the one that changed last."""
         del task.stored_in[task.uuid]
-        task.stored_in = self.of_state.get(task.state, self.open)
+        task.stored_in = self.of_state[task.state]
         task.stored_in[task.uuid] = task
 
     def forget(self, count: int) -> list[Task]:

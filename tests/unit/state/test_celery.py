@@ -656,6 +656,15 @@ def test_it_can_be_made_of_the_tasks_and_workers_of_another(state):
     assert set(State(tasks=tasks, max_tasks_in_memory=2).tasks) == {"b", "c"}
 
 
+@pytest.mark.parametrize("kind", ["sent", "received", "started", "succeeded", "retried"])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_task_of_a_state_of_somebody_elses_takes_any_event(kind, retries):
+    task = Task("u", state="STRANGE", received=50.0, retries=retries, started=60.0, timestamp=60.0)
+    state = State(tasks={"u": task})
+    assert state.event(step(kind, "u", 4.0))[0] == (task, True)
+    assert (list(state.tasks), state.weight_bytes > 0) == (["u"], True)
+
+
 # --- a camera ------------------------------------------------------------------------
 
 
