@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from evtools.state import CeleryTask as Task
 from evtools.state import State, Worker
-from tools.clock import FakeClock
 from tools.told import OTHER, WORKER, account, life, task_of, told
 
 FINISHED = ("sent", "received", "started", "succeeded")
@@ -142,7 +141,10 @@ def test_the_older_names_of_event_take_the_type_apart():
     assert (worker.hostname, created) == (WORKER, False)
     assert state.task_event("received", {}) is None
     assert [state.event(odd) for odd in ({"type": "x"}, {"type": 5}, {})] == [None] * 3
-    assert repr(state) == "<State: events=6 tasks=1>"
+    # A goodbye alone makes no worker.
+    assert state.event(told("worker-offline", hostname=OTHER))[0][0].hostname == OTHER
+    assert list(state.workers) == [WORKER]
+    assert repr(state) == "<State: events=7 tasks=1>"
 
 
 # --- callbacks and handlers ----------------------------------------------------------
@@ -200,15 +202,6 @@ def test_workers_that_come_and_go_are_called_out(take, events, calls, only):
     }
     take(State(**callbacks), events)
     assert called == [(name, WORKER) for name in calls if only in {name, ""}]
-
-
-def test_event_keeps_no_worker_whose_first_event_is_its_goodbye():
-    state = State()
-    (worker, created), type_ = state.event(told("worker-offline"))
-    assert (worker.hostname, created, type_) == (WORKER, False, "offline")
-    assert not state.workers
-    by_one(state, [beat(2.0), told("worker-offline", 3.0)])
-    assert list(state.workers) == [WORKER]
 
 
 def test_an_error_of_a_callback_is_not_hidden():
@@ -279,22 +272,11 @@ def test_tasks_are_in_mappings_by_type_and_by_worker_that_can_be_called(state):
     nameless = state_of(step("started", "u", hostname=None), step("sent", "v", name=None))
     assert dict(nameless.tasks_by_type) == dict(nameless.tasks_by_worker) == {}
     assert nameless.task_types() == []
-
-
-def test_types_are_sorted_and_stay_when_their_tasks_are_forgotten(state):
+    # Types are sorted, and stay when their tasks are forgotten.
     for each in (state, copy.deepcopy(state)):
         assert each.task_types() == ["shop.pack", "shop.pay"]
         each.clear(ready=False)
         assert each.task_types() == ["shop.pack", "shop.pay"]
-
-
-def test_workers_are_alive_by_the_clock_of_the_state():
-    clock = FakeClock(2.0)
-    state = state_of(beat(), beat(hostname=OTHER), clock=clock)
-    state.apply([told("worker-offline", 1.5, hostname=OTHER)])
-    assert [worker.hostname for worker in state.alive_workers()] == [WORKER]
-    clock.now = 100.0
-    assert list(state.alive_workers()) == []
 
 
 def names_of(groups):
@@ -583,6 +565,7 @@ copied_in_all_ways = pytest.mark.parametrize(
     [copy.deepcopy, *map(pickled_with, range(pickle.HIGHEST_PROTOCOL + 1))],
     ids=["deepcopy", *map(str, range(pickle.HIGHEST_PROTOCOL + 1))],
 )
+_OF_WORKER = (*Worker._fields, "online_since", "skew", "beats", "liveness", "extra")
 _SETTINGS = (
     *("event_count", "task_count", "evicted", "departed", "max_bytes", "weight_bytes"),
     *("max_tasks_in_memory", "max_workers_in_memory", "liveness"),
@@ -594,7 +577,7 @@ def shown(state):
     return {
         "tasks": [(uuid, account(task)) for uuid, task in state.tasks_by_time()],
         "workers": [
-            (name, *(getattr(worker, field) for field in Worker._fields))
+            (name, *(getattr(worker, field) for field in _OF_WORKER))
             for name, worker in state.workers.items()
         ],
         **{name: getattr(state, name) for name in _SETTINGS},
@@ -610,6 +593,7 @@ def make_rich():
     task_of([*retried, told("task-progress", 30.0, percent=5)], state)
     state.apply([*run("a"), *run("b"), *run("c"), *run("d", "received", "failed")])
     state.apply([step("sent", "k", 40.0, parent_id="p", root_id="p", order=4711)])
+    state.apply([told("worker-online", 41.0, hostname="celery@new", zone="eu")])
     assert state.evicted
     return state
 

@@ -283,18 +283,6 @@ def test_a_task_that_was_forgotten_can_come_back_and_each_is_reported():
     assert sorted(forgotten) == ["u0", "u0", "u1", "u2"]
 
 
-def test_a_task_weighs_more_with_what_its_events_say():
-    state = cluster(told("task-received"))
-    task = state.tasks[UUID]
-    before = task.weight_bytes
-    assert before > 500
-    state.apply([told("task-succeeded", 12.0, result="x" * 500)])
-    assert task.weight_bytes > before + 500
-    state.apply(told("task-received", 20.0 + n, args=f"{n}" * 500) for n in range(5))
-    assert task.weight_bytes > before + 3000
-    check_weight(state)
-
-
 def test_the_worker_whose_event_came_last_is_forgotten_last():
     state = cluster(*(beat(hostname=name) for name in ("a", "b", "a", "c")), workers=2)
     assert list(state.workers) == ["a", "c"]

@@ -1,8 +1,6 @@
 """Workers: what they report of themselves, and what their silence means."""
 
-import copy
 import itertools
-import pickle
 
 import celery.events.state
 import pytest
@@ -361,16 +359,3 @@ def test_a_heartbeat_expires_when_celery_says_so(freq):
     assert heartbeat_expires(100.0, freq) == theirs(100.0, freq)
     assert heartbeat_expires(100.0, freq, 300) == theirs(100.0, freq, 300)
     assert worker_of(beat(10.0, freq=freq)).heartbeat_expires == theirs(HEARD, freq)
-
-
-def pickled_with(protocol):
-    return lambda worker: pickle.loads(pickle.dumps(worker, protocol))
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, *map(pickled_with, range(6))])
-def test_a_copy_of_it_is_like_it(copied):
-    worker = worker_of(hello(10.0, zone="eu"))
-    twin = copied(worker)
-    assert twin is not worker
-    for name in (*Worker._fields, "online_since", "skew", "beats", "liveness", "zone"):
-        assert getattr(twin, name) == getattr(worker, name)

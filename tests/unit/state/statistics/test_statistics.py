@@ -113,16 +113,6 @@ def test_the_trend_of_a_type_is_its_completions_over_five_minutes(watched):
 # --- tasks that run ------------------------------------------------------------------
 
 
-def test_tasks_run_from_their_start_to_their_end(watched):
-    for number in range(3):
-        watched.tell("received", f"u{number}")
-        watched.tell("started", f"u{number}")
-    assert watched.type().running == 3
-    watched.tell("succeeded", "u0", after=1)
-    watched.tell("retried", "u1", after=1)
-    assert watched.type().running == 1
-
-
 def test_tasks_of_a_worker_that_left_and_that_the_state_forgot_run_no_more(watched):
     watched.tell("worker-online", freq=2.0, active=0, processed=0)
     watched.tell("received", "u1")
@@ -350,25 +340,6 @@ def test_failures_that_differ_in_details_are_one_group(watched):
     assert (group.count, group.rate, group.workers) == (2, 0.2, {"w1", "w2"})
     assert (group.first, group.last) == (started, started + 10)
     assert (group.uuid, group.sample) == ("u2", "E('no order 22')")
-
-
-def test_tasks_exceptions_and_words_make_groups(watched):
-    for number, exception in enumerate(("E('a')", "E('b')", "F('a')")):
-        fail(watched, f"u{number}", exception)
-    fail(watched, "u3", "E('a')", name="other")
-    fail(watched, "u4", "E('a')", name=None)
-    t = [("t", "E", "a"), ("t", "E", "b"), ("t", "F", "a")]
-    assert set(groups(watched)) == {*t, ("other", "E", "a"), (UNKNOWN, "E", "a")}
-
-
-def test_a_group_leaves_the_window_with_its_failures(watched):
-    fail(watched, "u1", "E('a')")
-    first = watched.now
-    fail(watched, "u2", "E('b')", after=100)
-    assert {row.message for row in groups(watched, "1m").values()} == {"b"}
-    fail(watched, "u3", "E('a')", after=100)
-    group = groups(watched, "1m")["t", "E", "a"]
-    assert (group.count, group.first) == (1, first)
 
 
 TRACEBACK = (
