@@ -327,13 +327,6 @@ def test_what_was_recorded_looks_as_it_did(tape, capfd):
     assert out == tape.read_text().replace("4411", "***")
 
 
-def test_a_recording_can_be_cut(tape, capfd):
-    events = [{"type": "a-b", "local_received": float(n)} for n in range(1, 9)]
-    tape.write_text("".join(json.dumps(event) + "\n" for event in events))
-    _, out, _ = dumped(capfd, read=(str(tape),), since=3.0, until=5.0, output="raw")
-    assert [json.loads(line) for line in out.splitlines()] == events[2:5]
-
-
 def test_the_demo_brings_its_own_cluster(capfd):
     status, out, err = dumped(capfd, demo=True, count=1, output="raw")
     assert (status, json.loads(out)["type"]) == (0, "worker-online")
@@ -367,14 +360,6 @@ def test_a_bar_is_for_terminals_that_do_not_scroll(
     assert (screen.getvalue() != "") == shown
 
 
-def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
-    copy = tmp_path / "copy.jsonl"
-    status, out, _ = dumped(capfd, read=(str(tape),), write=str(copy), output="json")
-    assert status == 0
-    assert out == copy.read_text()
-    assert out.count("\n") == 2
-
-
 @pytest.mark.parametrize(("options", "error"), [
     ({"filters": ("state:(",)}, FilterError), ({"excludes": ("runtme>2",)}, FilterError),
     ({"expect": "("}, FilterError), ({"highlight": "(["}, UsageError),
@@ -402,13 +387,6 @@ def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
     status, *_ = dumped(capfd, read=(str(tape),), write=str(tape), rotate_size=1000, output="json")
     assert status == 0
     assert tape.with_name("tape.jsonl.1").read_text() == before
-
-
-def test_the_signals_of_the_caller_are_put_back(tape, capfd):
-    before = signal.getsignal(signal.SIGINT)
-    _, out, _ = dumped(capfd, read=(str(tape),), output="csv")
-    assert signal.getsignal(signal.SIGINT) is before
-    assert out.startswith("ts,type")
 
 
 # --- signals, sent to this very process -----------------------------------------------

@@ -283,19 +283,6 @@ def test_a_time_at_the_edge_of_the_calendar_is_survived(in_zone, moment, style):
 
 # --- values and sentences ---------------------------------------------------------
 
-LIMIT = "Traceback (most recent call last):\n  ...\nTimeLimitExceeded(3,)\n\n"
-WRAPPED = "ExceptionWithTraceback()"
-
-
-@pytest.mark.parametrize(("fields", "exception"), [
-    ({"exception": WRAPPED, "traceback": LIMIT}, "TimeLimitExceeded(3,)"),
-    ({"exception": WRAPPED, "traceback": "\n"}, WRAPPED),
-    ({"exception": WRAPPED, "traceback": 7}, WRAPPED), ({"exception": WRAPPED}, WRAPPED),
-    ({"exception": "KeyError(1)", "traceback": "x\ny"}, "KeyError(1)"), ({}, "-"),
-])  # fmt: skip
-def test_the_real_exception_of_a_hard_time_limit_ends_the_traceback(fields, exception):
-    assert filled("{exception}", {"type": "task-failed", **fields}) == f"{exception}\n"
-
 
 @pytest.mark.parametrize(("kind", "fields", "runtime"), [
     ("failed", {"timestamp": 10.25}, "0.25"), ("failed", {"timestamp": 10.25, "runtime": 7}, "7"),
@@ -448,15 +435,6 @@ def test_a_value_that_takes_no_columns_is_cut_too():
     shown = line(task("sent", args="\u0301" * 10_000))
     assert len(shown) < 500
     assert shown.endswith("…")
-
-
-def test_nothing_from_the_wire_reaches_the_terminal_as_it_is():
-    evil = "[red]\x1b[31m\u202e\n"
-    event = dict.fromkeys(("type", "hostname", "uuid", "name", "args", evil), evil)
-    for verbosity in range(3):
-        shown = line(event, verbosity=verbosity)
-        assert shown.isprintable()
-        assert shown.startswith(r"[red]\x1b[31m\u202e\n ")
 
 
 # --- colour -------------------------------------------------------------------------

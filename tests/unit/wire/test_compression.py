@@ -67,7 +67,7 @@ def test_the_limit_is_kept_to_the_byte(name):
     assert (error.kind, error.detail) == ("message too large", "over 999 bytes unpacked")
 
 
-@each_method
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "lzma", "zstd"])
 def test_a_bomb_is_unpacked_no_further_than_the_limit(name):
     body = METHODS[name](bytes(50_000_000))
     tracemalloc.start()

@@ -128,9 +128,11 @@ def test_the_names_that_clash_are_listed():
 @example({"type": "x", "own": ["own", "v"], "v": 2}, {})
 @example({"type": "x", "joined": ["own"], "own": {"fields": ["v"]}}, {"name": "a"})
 @example({"type": "x", "n": [5e-324, 1.7976931348623157e308, 0.1 + 0.2, -0.0]}, {})
-def test_a_line_reads_back_exactly(event, joined):
+def test_a_line_is_safe_to_look_at_and_reads_back_exactly(event, joined):
     joined = {name: joined[name] for name in joined if name not in event}
     line = encode_line(envelope(event, joined))
+    assert line.decode().isprintable()
+    json.loads(line)
     again, joined_again = reopened(line)
     assert (again, joined_again) == (event, joined)
     assert encode_line(envelope(again, joined_again)) == line
@@ -149,14 +151,6 @@ def test_a_typed_event_gives_back_exactly_what_it_was_made_of(event):
     typed.known = joined
     assert EnvelopeWriter().line(typed) == encode_line(envelope(event, joined))
     assert {name: typed.get(name) for name in event} == event
-
-
-@UNHURRIED
-@given(events, joins)
-def test_a_line_is_valid_json_and_safe_to_look_at(event, joined):
-    line = encode_line(envelope(event, joined))
-    assert line.decode().isprintable()
-    json.loads(line)
 
 
 def test_a_bare_event_of_another_program_is_no_envelope():
@@ -325,28 +319,6 @@ def test_times_are_rounded_as_in_the_envelope(timestamp, received, joined):
     assert line == reference(event, joined, received)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"timestamp": 1795186532.9999999},
-        {"timestamp": 1e20},
-        {"timestamp": 10**400},
-        {"timestamp": 7},
-        {"timestamp": "yesterday"},
-        {"hostname": "\x7f"},
-        {"hostname": "w\u00f6rker@h"},
-        {"hostname": "\u202e"},
-    ],
-    ids=lambda changes: str(changes)[:40].encode("unicode_escape").decode(),
-)
-@pytest.mark.parametrize("joined", [None, JOINED], ids=["bare", "joined"])
-def test_an_odd_value_is_written_with_care(changes, joined):
-    event = {**STARTED, **changes}
-    writer = EnvelopeWriter()
-    assert writer.line(decoded(event, joined)) == reference(event, joined)
-    assert writer.line(decoded(STARTED, joined)) == reference(STARTED, joined)
-
-
 def test_a_line_can_be_written_twice():
     event = decoded(STARTED, JOINED)
     writer = EnvelopeWriter()
@@ -380,7 +352,7 @@ def test_lone_surrogates_that_a_program_gave_are_written():
     assert EnvelopeWriter().line(from_fields(fields)) == encode_line(envelope(fields))
 
 
-moments = st.sampled_from([1795186532.0, 1795186532.9999996, 1795186533.25, 1e20])
+moments = st.sampled_from([1795186532.0, 1795186532.9999996, 1795186533.25, 1e20, 10**400])
 
 
 @given(st.lists(st.tuples(moments, moments | st.just(7)), max_size=6))

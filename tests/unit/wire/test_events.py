@@ -4,8 +4,6 @@ import json
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evtools.wire.codec import from_fields
 from evtools.wire.envelope import join_text
@@ -60,47 +58,32 @@ def test_fields_that_a_type_does_not_have_read_as_none(kind):
     assert event.extra == {}
 
 
+RECEIVED, BEAT = "task-received", "worker-heartbeat"
+#: The type of an event, a field of it, what was sent there, and what is read.
 ODD = [
-    ("timestamp", "late", None), ("timestamp", -1, None), ("timestamp", float("nan"), None),
-    ("timestamp", 10**13, None), ("timestamp", True, None), ("hostname", 7, ""),
-    ("hostname", None, ""), ("uuid", ["u1"], ""), ("clock", "9", None), ("clock", -1, None),
-    ("pid", 2**60, None), ("utcoffset", 99, None), ("name", 7, "7"), ("args", [1, 2], "[1, 2]"),
-    ("kwargs", {"a": 1}, "{'a': 1}"), ("args", "x" * 2000, "x" * 2000),
-    ("args", ["x" * 2000], "['" + "x" * 1022), ("args", 10**5000, "<int>"),
-    ("retries", "1", None), ("retries", 1.5, None), ("eta", 12, "12"),
+    *((RECEIVED, "timestamp", odd, None) for odd in ("late", -1, float("nan"), 10**13, True)),
+    (RECEIVED, "hostname", 7, ""), (RECEIVED, "hostname", None, ""), (RECEIVED, "uuid", ["u"], ""),
+    (RECEIVED, "clock", "9", None), (RECEIVED, "clock", -1, None), (RECEIVED, "pid", 2**60, None),
+    (RECEIVED, "utcoffset", 99, None), (RECEIVED, "name", 7, "7"),
+    (RECEIVED, "args", [1, 2], "[1, 2]"), (RECEIVED, "kwargs", {"a": 1}, "{'a': 1}"),
+    (RECEIVED, "args", "x" * 2000, "x" * 2000), (RECEIVED, "args", 10**5000, "<int>"),
+    (RECEIVED, "args", ["x" * 2000], "['" + "x" * 1022), (RECEIVED, "retries", "1", None),
+    (RECEIVED, "retries", 1.5, None), (RECEIVED, "eta", 12, "12"),
+    ("task-succeeded", "runtime", -1, None), ("task-succeeded", "result", None, None),
+    ("task-revoked", "terminated", 1, None), ("task-revoked", "signum", "SIGTERM", "SIGTERM"),
+    ("task-revoked", "signum", [15], None), (BEAT, "loadavg", [1, "x", 0.5, 2], [1, 0.5]),
+    (BEAT, "loadavg", "1", None), (BEAT, "freq", 0, None), (BEAT, "freq", 100_000, None),
+    (BEAT, "processed", -2, None), (BEAT, "sw_ver", 5.4, "5.4"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "sent", "read"), ODD, ids=list(map(str, range(len(ODD)))))
-def test_odd_values_are_tidied_and_given_back_as_they_were_sent(name, sent, read):
-    fields = celery_event("task-received", local_received=2.0, **{name: sent})
-    event = from_fields(fields)
+@pytest.mark.parametrize(("kind", "name", "sent", "read"), ODD, ids=range(len(ODD)))
+def test_odd_values_are_tidied_and_given_back_as_they_were_sent(kind, name, sent, read):
+    event = from_fields(celery_event(kind, local_received=2.0, **{name: sent}))
     assert getattr(event, name) == read
     assert event.get(name) is sent
     assert event.as_dict()[name] is sent
-    assert event.name in ("name", "7")  # the others are there
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "sent", "read"),
-    [
-        ("task-succeeded", "runtime", -1, None),
-        ("task-succeeded", "result", None, None),
-        ("task-revoked", "terminated", 1, None),
-        ("task-revoked", "signum", "SIGTERM", "SIGTERM"),
-        ("task-revoked", "signum", [15], None),
-        ("worker-heartbeat", "loadavg", [1, "x", 0.5, 2], [1, 0.5]),
-        ("worker-heartbeat", "loadavg", "1", None),
-        ("worker-heartbeat", "freq", 0, None),
-        ("worker-heartbeat", "freq", 100_000, None),
-        ("worker-heartbeat", "processed", -2, None),
-        ("worker-heartbeat", "sw_ver", 5.4, "5.4"),
-    ],
-)
-def test_so_are_those_of_other_types(kind, name, sent, read):
-    event = from_fields(celery_event(kind, **{name: sent}))
-    assert getattr(event, name) == read
-    assert event.get(name) == sent
+    assert name == "pid" or event.pid == COMMON["pid"]  # the others are there
 
 
 def test_a_dictionary_is_left_as_it_is():
@@ -216,15 +199,6 @@ def test_a_type_tells_its_group_and_its_routing_key(event_type, group, key):
 def test_receiving_moves_past_both_times(own, other, then):
     clock = LamportClock(own)
     assert clock.adjust(other) == then == clock.value
-
-
-@given(st.lists(st.none() | st.integers()))
-def test_time_only_goes_forward(happenings):
-    clock = LamportClock()
-    for other in happenings:
-        before = clock.value
-        now = clock.forward() if other is None else clock.adjust(other)
-        assert before < now <= 2**63 + len(happenings)
 
 
 def test_a_forged_time_moves_the_clock_no_further_than_any_other():

@@ -183,7 +183,7 @@ json_values = st.recursive(
 field_names = st.sampled_from(["uuid", "name", "args", "retries", "timestamp", "started", "queue"])
 
 
-@UNHURRIED
+@settings(UNHURRIED, max_examples=40)
 @given(
     st.lists(
         st.builds(

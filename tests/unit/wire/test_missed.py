@@ -301,17 +301,6 @@ def test_two_workers_of_one_name_are_not_accused_of_each_others_tasks():
     assert missed.total == 0
 
 
-def test_workers_are_counted_each_for_itself():
-    missed = MissedTasks()
-    workers = [Worker(hostname=f"w{number}") for number in range(3)]
-    for worker in workers:
-        claimed(missed, [worker.beat(), *worker.run(1), worker.beat()])
-    workers[1].run(5)
-    for worker in workers:
-        claimed(missed, beats(worker, 4))
-    assert missed.total == 5
-
-
 # --- what others send --------------------------------------------------------------
 
 

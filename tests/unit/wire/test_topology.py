@@ -10,7 +10,6 @@ from evtools.wire.events import group_from, routing_key_from
 from evtools.wire.topology import (
     bindings,
     escape_glob,
-    exchange_type,
     queue_arguments,
     queue_name,
     redis_glob,
@@ -50,14 +49,6 @@ def redis_delivers(pattern, channel):
 # --- exchange and queue ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("driver", "kind"),
-    [("redis", "fanout"), ("amqp", "topic"), ("memory", "topic"), ("anything", "topic")],
-)
-def test_the_exchange_is_a_fanout_where_celery_makes_it_one(driver, kind):
-    assert exchange_type(driver) == kind
-
-
 @given(st.text(min_size=100), st.text(min_size=100))
 def test_the_name_of_a_queue_fits_into_amqp_and_stays_unique(prefix, owner):
     name = queue_name(prefix * 3, owner * 3, "0123456789ab")
@@ -68,12 +59,9 @@ def test_the_name_of_a_queue_fits_into_amqp_and_stays_unique(prefix, owner):
 def test_queue_arguments_are_milliseconds():
     assert queue_arguments(ttl=5.0, expires=60.0) == {"x-expires": 60_000, "x-message-ttl": 5_000}
     assert queue_arguments(ttl=1.001, expires=0.0015) == {"x-expires": 2, "x-message-ttl": 1_001}
-
-
-def test_what_is_none_is_left_to_the_broker():
+    # What is none is left to the broker.
     assert queue_arguments(ttl=None, expires=1) == {"x-expires": 1000}
     assert queue_arguments(ttl=1, expires=None) == {"x-message-ttl": 1000}
-    assert queue_arguments(ttl=None, expires=None) == {}
 
 
 # --- bindings --------------------------------------------------------------------

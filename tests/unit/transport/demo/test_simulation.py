@@ -6,7 +6,7 @@ from evtools.transport.demo import AWAY, answer
 from evtools.transport.demo import simulation as module
 from evtools.transport.demo.simulation import BY_NAME, QUEUES, Character, End, Kind
 from evtools.wire import MissedTasks, from_fields
-from tools.rehearsal import START, Rehearsal
+from tools.rehearsal import Rehearsal
 
 #: A type whose tasks run for four seconds each, nearly.
 SLOW = Kind(name="slow", queue="celery", runtime=4.0, weight=1.0, args=("()",), progress=3)
@@ -307,32 +307,8 @@ def test_all_that_a_view_can_show_happens(played):
     assert sum(map(missed.observe, map(from_fields, played.events))) == 0
 
 
-def test_workflows_are_trees_of_three_generations(played):
-    sent = {event["uuid"]: event for event in played.of("task-sent")}
-    generations = {
-        (event["name"], sent[event["parent_id"]]["name"])
-        for event in sent.values()
-        if event["parent_id"]
-    }
-    assert generations == {
-        ("shop.orders.pack", "shop.orders.fulfil"),
-        ("shop.orders.label", "shop.orders.pack"),
-    }
-    for event in played.of("task-sent", name="shop.orders.label"):
-        assert sent[event["root_id"]]["name"] == "shop.orders.fulfil"
-
-
 def test_a_queue_that_nobody_serves_drops_the_oldest():
     rehearsal = Rehearsal(cast=(), rate=1000.0)
     rehearsal.play(20)
     lengths = [len(queue) for queue in rehearsal.simulation.queues.values()]
     assert max(lengths) == module.QUEUE_MAX
-
-
-def test_one_worker_dies_without_a_word_and_returns(played):
-    lives = played.of("worker-online", "worker-offline", hostname="reports@demo-b")
-    assert [(event["type"], event["timestamp"] - START) for event in lives] == [
-        ("worker-online", 0.0),
-        ("worker-online", 65.0),
-        ("worker-online", 185.0),
-    ]
