@@ -500,13 +500,3 @@ def test_the_standalone_program_names_the_python_that_it_contains(package, monke
 )
 def test_a_module_that_is_missing_or_for_this_python_needs_no_explanation(package, extension):
     assert package(extension, SOURCES[1]).hint == "the whole traceback: --debug"
-
-
-def test_names_that_are_none_and_endless_causes_are_passed_over(tmp_path, monkeypatch):
-    (tmp_path / "x.cpython-39-x86_64-linux-gnu.so").touch()
-    monkeypatch.setattr(sys, "path", ["x" * 5000, str(tmp_path)])
-    first, second = ImportError("a", name="a"), ImportError("b", name="b")
-    first.__context__, second.__context__ = second, first
-    names = [ImportError("no", name=name) for name in ("../x", "*", "a..x", "")]
-    for error in (*names, ValueError("x"), first):
-        assert loader._explained("mod.Camera", error) is None

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import stat
 import threading
 import urllib.request
@@ -21,6 +20,7 @@ from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import OTHERS, UNKNOWN, State
 from tools.clock import FakeClock
+from tools.disk import full_disk
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
@@ -414,13 +414,8 @@ def test_the_file_is_complete_or_not_there(studio, path):
     studio.take(*life("sent")).shoot()
     text = path.read_bytes()
     studio.take(*life("received"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(OutputError, match="cannot write"):
-            studio.shoot()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(100), pytest.raises(OutputError, match="cannot write"):
+        studio.shoot()
     assert path.read_bytes() == text
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     studio.shoot()

@@ -265,13 +265,6 @@ def test_cleaning_up_is_no_snapshot_and_skips_none(open_studio, log):
     assert log() == ["cleaning up failed: the disk is full"]
 
 
-def test_at_the_time_of_a_recording_none_is_skipped(open_studio):
-    studio = open_studio(freq=1.0, replays=True)
-    studio.loop._replay.move(100.0)
-    studio.rest()
-    assert (studio.shots.taken, studio.shots.overrun) == (1, 0)
-
-
 def test_a_camera_may_take_snapshots_at_its_own_times_only(open_studio, log):
     class Other:
         def __init__(self, state, timer, **options):
@@ -360,16 +353,6 @@ def test_after_the_maximum_of_failures_in_a_row_it_gives_up(open_studio):
 
 
 # --- the end -----------------------------------------------------------------------
-
-
-def test_in_the_end_there_is_a_last_snapshot(open_studio):
-    studio = open_studio(freq=5.0)
-    studio.pass_time(5.0)
-    studio.state.apply([told("task-received", uuid="b")])
-    finish(studio)
-    assert [tasks for _, tasks in studio.camera.pictures] == [["a"], ["a", "b"]]
-    assert studio.camera.done == ["closed"]
-    assert (studio.shots.taken, studio.thread.last_failed) == (2, False)
 
 
 @pytest.mark.parametrize("most", [None, 1])

@@ -224,15 +224,6 @@ def test_a_step_counts_once_in_any_order_and_however_events_come_together(name, 
     )
 
 
-def test_what_is_understood_later_is_counted_later():
-    by_time = {event["timestamp"]: event for event in STORIES["retried in vain"].events}
-    # For a while both retries seem to be of one attempt.
-    order = (13.0, 19.0, 14.0, 17.0, 13.5, 16.0, 12.0, 10.5, 16.5, 15.0, 18.0, 10.0)
-    found = count([[by_time[at]] for at in order])
-    assert found["retried"] == 2
-    assert found.total() == len(by_time)
-
-
 @given(data=st.data())
 def test_that_a_task_has_waited_counts_once_whichever_event_comes_first(data):
     events = data.draw(st.permutations(life("sent", "received", "started") * 2))

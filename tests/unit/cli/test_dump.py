@@ -1,4 +1,3 @@
-import io
 import json
 import sys
 from dataclasses import replace
@@ -9,11 +8,7 @@ import pytest
 from evtools.cli.dump import build_options, evdump
 from evtools.dump.options import DumpOptions
 from evtools.errors import UsageError
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from tools.tty import Terminal
 
 
 def options(*arguments):

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from datetime import datetime
 from functools import partial
 
@@ -17,12 +16,8 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 @pytest.fixture(autouse=True)
-def stockholm(monkeypatch):
-    monkeypatch.setenv("TZ", "Europe/Stockholm")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def stockholm(in_zone):
+    in_zone("Europe/Stockholm")
 
 
 def line(uuid, moment):

@@ -9,11 +9,7 @@ from evtools.cli.top import build_options, evtop
 from evtools.errors import UsageError
 from evtools.top.options import Check, TopOptions
 from evtools.wire import encode_line
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from tools.tty import Terminal
 
 
 @pytest.fixture

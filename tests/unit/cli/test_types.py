@@ -1,6 +1,5 @@
 import io
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 
@@ -105,12 +104,8 @@ def test_texts_come_from_files(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def stockholm(monkeypatch):
-    monkeypatch.setenv("TZ", "Europe/Stockholm")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def stockholm(in_zone):
+    in_zone("Europe/Stockholm")
 
 
 @pytest.mark.parametrize(

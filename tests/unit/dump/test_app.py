@@ -18,6 +18,7 @@ from evtools.transport.source import DOCTOR
 from evtools.wire import Defect, Event, encode_line, envelope
 from tools.clock import FakeClock
 from tools.gaps import gap
+from tools.tty import Terminal
 from tools.typed import event_of
 
 
@@ -331,13 +332,6 @@ def test_the_demo_brings_its_own_cluster(capfd):
     status, out, err = dumped(capfd, demo=True, count=1, output="raw")
     assert (status, json.loads(out)["type"]) == (0, "worker-online")
     assert "listening on memory://demo" in err
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize(("stderr", "stdout", "prints", "shown"), [

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import re
-import time
 from textwrap import dedent
 
 import pytest
@@ -238,17 +237,6 @@ def times(way, *moments):
     made = formatter("template", template="{ts}", timestamps=way)
     texts = [made.format(event_of({"type": "x", "timestamp": at})).decode() for at in moments]
     return [text.removesuffix("\n") for text in texts]
-
-
-@pytest.fixture
-def in_zone(monkeypatch):
-    def go(name):
-        monkeypatch.setenv("TZ", name)
-        time.tzset()
-
-    yield go
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.parametrize(("way", "moments", "shown"), [

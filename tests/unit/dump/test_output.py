@@ -12,6 +12,7 @@ from evtools.dump.output import Counts, Report
 from evtools.transport import Notice, Statistics
 from evtools.wire import Defect
 from tools.clock import FakeClock
+from tools.tty import Terminal
 
 
 @pytest.fixture
@@ -139,11 +140,8 @@ def test_a_stream_that_takes_nothing_stops_nothing(monkeypatch, clock):
 # --- the progress bar -------------------------------------------------------------
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and a screen for what is written."""
-
-    def isatty(self):
-        return True
+class Screen(Terminal):
+    """A terminal, and what is on its screen."""
 
     def screen(self):
         screen = pyte.Screen(80, 10)
@@ -156,7 +154,7 @@ def terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
-    return Terminal()
+    return Screen()
 
 
 @pytest.mark.parametrize("colour", [True, False])

@@ -23,7 +23,7 @@ from evtools.wire.envelope import (
 from evtools.wire.events import OWN_FIELDS, ordered
 
 #: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(deadline=None)
+UNHURRIED = settings(max_examples=50, deadline=None)
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 
@@ -378,6 +378,7 @@ some_fields = st.dictionaries(
 )
 
 
+@UNHURRIED
 @given(some_fields)
 def test_fields_come_back_as_they_were(given_fields):
     made = join_text(given_fields)

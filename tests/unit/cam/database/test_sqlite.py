@@ -1,9 +1,7 @@
 """The camera sqlite: whatever happens to the file, nothing is half written."""
 
 import os
-import resource
 import shutil
-import signal
 import sqlite3
 import stat
 import tempfile
@@ -18,6 +16,7 @@ from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
+from tools.disk import full_disk
 from tools.ledgers import Evcam, contents, imported_late, touch, written
 from tools.told import UUID, life
 
@@ -264,19 +263,6 @@ def test_a_lock_is_waited_for_and_what_was_not_written_comes_next(file):
     first, second = contents(file)["snapshots"]
     assert (first["events"], second["events"]) == (0, 2)
     assert (second["sequence"], second["since"]) == (2, first["at"])
-
-
-@contextmanager
-def full_disk(limit):
-    """Let no file of this process grow beyond a limit."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_on_a_full_disk_nothing_is_half_written_and_nothing_lost(file):

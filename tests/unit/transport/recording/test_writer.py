@@ -3,10 +3,8 @@
 import errno
 import gzip
 import os
-import resource
 import stat
 import threading
-import time
 
 import pytest
 import zstandard
@@ -14,6 +12,7 @@ import zstandard
 from evtools.errors import OutputError, UsageError
 from evtools.transport.recording.writer import RecordingWriter, write_all
 from tools.clock import FakeClock
+from tools.disk import full_disk
 
 
 @pytest.fixture
@@ -22,12 +21,8 @@ def clock():
 
 
 @pytest.fixture
-def zone(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def zone(in_zone):
+    in_zone("UTC")
 
 
 @pytest.fixture
@@ -245,15 +240,11 @@ def test_a_full_device_is_an_output_error_and_said_once(writer_of):
 def test_a_full_disk_tears_no_line(tmp_path, writer_of, name, kept):
     path, writer = tmp_path / name, writer_of(name)
     record(writer, b"one")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
-    try:
+    with full_disk(path.stat().st_size + 10):
         writer.write(b"two")
         writer.write(b"x" * 100)
         with pytest.raises(OutputError, match=os.strerror(errno.EFBIG)):
             writer.flush()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.close()
     data = path.read_bytes()
     assert (gzip.decompress(data) if name == "x.gz" else data) == kept
