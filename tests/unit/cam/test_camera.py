@@ -56,14 +56,6 @@ def test_it_takes_snapshots_and_cleans_up_at_intervals(state, clock, timer):
     assert timer.due == float("inf")
 
 
-def test_it_need_not_clean_up_and_may_be_cancelled_before_it_is_installed(state, clock, timer):
-    camera = Snap(state, freq=1e9, cleanup_freq=0, timer=timer)
-    camera.cancel()
-    camera.install()
-    let_pass(1e6, clock, timer)
-    assert (camera.seen, camera.swept) == ([], 0)
-
-
 def test_it_can_clear_the_state_after_a_snapshot_but_not_without_one(state, timer):
     camera = Snap(state, maxrate="1/h", timer=timer)
     camera.clear_after, camera.fault = True, ValueError("no")
@@ -181,14 +173,6 @@ def test_a_snapshot_that_fails_loses_no_period(album, clock, state, step):
     info = album.infos[0]
     assert (info.sequence, info.since, info.period) == (1, 990.0, 15.0)
     assert album.pictures[0][1] == ["a"]
-
-
-def test_a_rate_is_kept_and_uses_no_number(state, clock):
-    album = Album(state, maxrate="1/h", timer=Timer(clock))
-    album.capture()
-    album.capture()
-    assert len(album.pictures) == 1
-    assert album._sequence.next(1010.0).sequence == 2
 
 
 def test_it_can_clear_the_state_before_it_is_written(album, state):

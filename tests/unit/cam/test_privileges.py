@@ -12,7 +12,6 @@ from evtools.cam import privileges
 from evtools.cam.privileges import Identity, acting_as, become, identity, open_owned, share
 from evtools.errors import EvtoolsError, OutputError, UsageError
 
-ROOT = Identity(0, 0, (0,), "root", "/root")
 WATCH = Identity(1001, 1002, (1002, 27), "watch", "/home/watch")
 DAEMON = pwd.getpwnam("daemon")
 OWN = ("HOME", "USER", "LOGNAME")

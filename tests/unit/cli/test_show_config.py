@@ -20,12 +20,6 @@ def test_every_setting_is_shown(shown):
     assert names - set(shown()) == {*not_in_file.split(), "until", "demo"}
 
 
-def test_the_lines_are_aligned(cli):
-    out = cli("--show-config").out.splitlines()
-    assert out[0] == "# settings file: none"
-    assert len({(line.index(" = "), line.index("  # ")) for line in out[1:]}) == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "name", "value"),
     [

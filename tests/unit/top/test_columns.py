@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 
 from evtools.filters import Kind, compile_filter
 from evtools.text import width
-from evtools.top.columns import (
-    Column,
-    RenderContext,
-    Slot,
-    column,
-    fields_of,
-    finite,
-    layout,
-    one_line,
-)
+from evtools.top.columns import Column, RenderContext, Slot, column, fields_of, layout
 
 LENS = RenderContext(1000.0)
 
@@ -145,15 +136,6 @@ def test_no_line_is_wider_than_the_screen(columns, cols, text):
         assert cell.isprintable()
 
 
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [(1, 1.0), (1.5, 1.5), (True, None), ("1", None), (None, None), (10**400, None),
-     (float("nan"), None), (float("inf"), None), ([], None)],
-)  # fmt: skip
-def test_only_finite_numbers_are_numbers(value, number):
-    assert finite(value) == number
-
-
 def test_columns_make_a_filter():
     columns = [made("name"), made("rate", kind=Kind.NUMBER)]
     table = fields_of(columns, lambda: 0.0)
@@ -162,11 +144,6 @@ def test_columns_make_a_filter():
         assert compile_filter(text, fields=table).matches(row)
     for text in ("rate>3", "3"):
         assert not compile_filter(text, fields=table).matches(row)
-
-
-def test_one_line_is_sanitised_and_short():
-    assert one_line("a\nb", 10) == "a\\nb"
-    assert one_line("x" * 100, 5) == "xxxx…"
 
 
 UUID = "7a8b8d37-ebe5-4d26-8057-17bb6963e503"

@@ -181,19 +181,6 @@ def test_commands_are_typed_after_a_colon_and_remembered(terminal, session):
 # --- keys, layers and messages ------------------------------------------------------------
 
 
-def test_keys_mean_what_the_view_and_the_focus_make_of_them(terminal, session):
-    assert session.contexts() == ("lists", "moving", "everywhere")
-    terminal.press("3", "p")
-    assert session.contexts()[:2] == ("workers", "paused")
-    terminal.press("1", "enter")
-    assert session.contexts() == ("paused", "lists", "moving", "text", "everywhere")
-    terminal.press("tab")
-    assert session.contexts()[0] == "text"
-    before = terminal.text
-    terminal.press("f12", "ctrl-_")
-    assert terminal.text == before
-
-
 def test_the_layer_on_top_takes_the_keys_and_its_error_is_a_message(terminal, session):
     def fail():
         raise UsageError("refused")
@@ -213,15 +200,6 @@ def test_pasted_text_goes_into_prompts_and_nowhere_else(terminal, session):
     terminal.press("/")
     session.paste("state: fail\r\x1bQ")
     assert session.layer.text == "state: failQ"
-
-
-def test_a_message_is_sanitised_and_goes_after_a_while(terminal, session):
-    session.say("a\x1b[31mb")
-    assert terminal.message == "a\\x1b[31mb"
-    terminal.tick(5)
-    assert terminal.message
-    terminal.tick(5)
-    assert session.message is None
 
 
 # --- stories: keys, or a command after a colon, and what is seen then ---------------------

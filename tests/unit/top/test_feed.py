@@ -1,16 +1,12 @@
-import json
 import queue
 import threading
-from contextlib import ExitStack
 
 import pytest
 
-from evtools.clock import SystemClock
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.top import feed as feed_module
-from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, open_source
-from evtools.top.options import TopOptions
-from evtools.transport import ConnectionSettings, Notice, Statistics
+from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed
+from evtools.transport import Notice, Statistics
 from evtools.transport.queues import Depth
 from evtools.wire.redact import redactor
 from tools.typed import events_of
@@ -189,27 +185,6 @@ def test_another_recording_ends_the_one_before(feed, source, wakes):
         take_all(feed)
         assert ended is None or ended.closed.wait(DEADLINE)
     assert (first.batches, second.batches) == ([events(1)], [events(2)])
-
-
-# --- the source ---------------------------------------------------------------------------
-
-
-def test_a_recording_is_replayed_and_stays_open(tmp_path):
-    path, notices = tmp_path / "x.jsonl", []
-    lines = [{"type": "x", "local_received": float(number)} for number in range(1, 6)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    options = TopOptions(read=(str(path),), since=2.0, until=3.0, speed=4.0)
-    with ExitStack() as stack:
-        tape = open_source(
-            options, ConnectionSettings(), notices.append, clock=SystemClock(), stack=stack
-        )
-        assert tape.speed == 4.0
-        batches = tape.events(0.0)
-        assert [event.local_received for event in next(batches)] == [2.0]
-        tape.seek(9.0)
-        assert [event.local_received for event in next(batches)] == [3.0]
-        next(batches)
-        assert [notice.kind for notice in notices] == ["ended"]
 
 
 # --- the depth of queues ------------------------------------------------------------------

@@ -2,7 +2,7 @@ import pytest
 from urwid.display import escape
 
 from evtools.errors import UsageError
-from evtools.top.keys import BINDINGS, CONTEXTS, FOOTER, Binding, Keymap, canonical, keys_text
+from evtools.top.keys import BINDINGS, CONTEXTS, FOOTER, Keymap, canonical
 
 LISTS = ("lists", "moving", "everywhere")
 
@@ -49,18 +49,7 @@ def test_keys_of_a_terminal_have_the_names_of_the_table(typed, name):
     assert not rest
 
 
-def test_keys_are_written_as_people_read_them():
-    assert keys_text(Binding("moving", "x", ("pgdn", "f1", "j"), "")) == "PgDn F1 j"
-
-
 # --- help and footer ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wanted", ["PGDN", "ctrl-f", "page-down", "One Page Down"])
-def test_the_help_finds_keys_commands_and_what_they_do_in_any_case(wanted):
-    commands = [one.command for one in Keymap().help(("moving",), wanted)]
-    assert "page-down" in commands
-    assert "top" not in commands
 
 
 def test_a_wide_footer_has_all_items_and_a_narrow_one_whole_ones():

@@ -8,7 +8,7 @@ from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
 from evtools.top.columns import RenderContext, column
 from evtools.top.model import Model
-from evtools.top.table import HOLD, Cursor, TableModel, paragraph, raw
+from evtools.top.table import HOLD, Cursor, TableModel, paragraph
 from tools.clock import FakeClock
 
 
@@ -78,16 +78,6 @@ def test_a_row_that_is_forgotten_while_held_says_so(table):
     assert row.cells[-1].strip() == "(forg…"
     assert (table.record("d"), table.detail("d")) == ({}, None)
     assert [record["name"] for record in table.records()] == ["c", "b", "a"]
-
-
-def test_a_frozen_table_takes_nothing_in_and_can_be_sorted(table):
-    table.move(1)
-    table.freeze(RenderContext(101.0))
-    assert table.news() == ""  # the order is not held: it stands still with the picture
-    table.counted["e"] = {"name": "e", "count": 9}
-    table.sort_by("name")
-    table.refresh(RenderContext(102.0))
-    assert keys(table) == ["a", "b", "c", "d"]
 
 
 def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
@@ -269,14 +259,6 @@ def test_a_text_keeps_its_lines_and_nothing_else(monkeypatch):
     assert paragraph("") == ("",)
     monkeypatch.setattr(table_module, "_TEXT_MAX_CHARS", 3)
     assert paragraph("abcdef") == ("abc", "(cut: 6 characters)")
-
-
-def test_raw_fields_are_json():
-    fields = {"a": 1, "b\x1b": [None, "\u202e"]}
-    lines = raw(fields)
-    assert json.loads("\n".join(lines)) == fields
-    assert all(line.isprintable() for line in lines)
-    assert raw({}) == ("{", "}")
 
 
 # --- options -----------------------------------------------------------------------

@@ -374,22 +374,6 @@ def test_work_that_is_left_does_not_wait_as_events_do(make):
     assert loop.logged("slice", "later") == ["slice"] * 2
 
 
-def test_the_loop_refreshes_again_and_again_and_an_error_ends_it(make):
-    loop = make(end_after="nothing")
-    times = []
-
-    def refresh():
-        times.append(1)
-        if len(times) == 3:
-            raise ValueError("broken")
-        return 0.001
-
-    loop.refresh = refresh
-    with pytest.raises(ValueError, match="broken"):
-        loop.run()
-    assert len(times) == 3
-
-
 def test_work_is_done_later_and_drawn_or_called_off(make):
     loop = make(end_after="nothing")
     done = []
@@ -450,13 +434,6 @@ def signals(calls):
         assert signal.getsignal(signal.SIGINT) not in before
         yield made
     assert [signal.getsignal(number) for number in numbers] == before
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_term_and_hup_end(signals, calls, number):
-    signal.raise_signal(number)
-    assert signals.ending
-    assert calls == ["wake"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Parts of the screen: lines, the editor, the pager, layers, the detail, the table."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,12 +79,6 @@ def test_a_wrapped_text_loses_nothing_but_blanks_between_words(text, cols, words
     if words:
         pieces, text = ["".join(pieces).replace(" ", "")], text.replace(" ", "")
     assert "".join(pieces) == text
-
-
-def test_one_line_of_very_many_characters_is_wrapped_at_once():
-    began = time.process_time()
-    assert len(list(wrapped("x" * 1_000_000, 100))) == 10_000
-    assert time.process_time() - began < 1
 
 
 # fmt: off
@@ -368,9 +360,9 @@ def test_a_long_menu_shows_the_choices_around_the_cursor():
 
 def test_the_help_has_the_keys_with_a_text_and_scrolls():
     layer, tall = Help(KEYMAP, ("lists", "moving", "everywhere")), (96, 198)
-    press(layer, *"sort")
+    press(layer, *"SORT")
     found = "\n".join(shown(layer, *tall))
-    assert found.startswith("find> sort\n")
+    assert found.startswith("find> SORT\n")
     assert "choose the column to sort by" in found
     assert "pause" not in found
     press(layer, *["backspace"] * 4)

@@ -260,20 +260,6 @@ def test_a_worker_that_is_shut_down_comes_back_later(rehearsal, worker):
     assert worker.up
 
 
-def test_what_it_does_can_be_inspected(rehearsal, worker, send):
-    send(count=4)
-    rehearsal.play(0.5)
-    active = answer(worker, "active", {"safe": True})
-    assert [task["id"] for task in active] == list(worker.running)
-    assert active[0]["name"] == "slow"
-    assert active[0]["delivery_info"]["routing_key"] == "celery"
-    assert [task["id"] for task in answer(worker, "reserved", {})] == list(worker.received)
-    assert answer(worker, "registered", {}) == sorted(BY_NAME)
-    stats = answer(worker, "stats", {})
-    assert stats["pool"]["max-concurrency"] == worker.concurrency
-    assert stats["total"] == {"shop": worker.processed}
-
-
 # --- the cluster --------------------------------------------------------------------
 
 
