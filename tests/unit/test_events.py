@@ -17,6 +17,8 @@ def test_a_url_or_whole_settings_make_a_factory():
     assert (settings.urls, settings.event_exchange) == ("redis://h/3", "ev")
     assert (settings.heartbeat, settings.source_of_url) == (3.0, "the program")
     assert Events(settings).settings == settings
+    receiver = Events(settings).Receiver(routing_key="task.failed")
+    assert receiver.settings.routing_keys == ("task.failed",)
     changed = Events(settings, heartbeat=4.0).settings
     assert (changed.urls, changed.heartbeat) == ("redis://h/3", 4.0)
 
@@ -37,23 +39,18 @@ def test_who_gives_a_connection_or_an_app_learns_what_takes_them(events):
             events.Receiver(connection, handlers={"*": print})
 
 
-def test_what_the_dispatcher_sends_the_receiver_gets(events):
-    heard = {"a-b": [], "*": []}
-    receiver = events.Receiver({name: got.append for name, got in heard.items()})
+def test_what_the_dispatcher_sends_the_receiver_gets_and_the_state_takes(events):
+    heard, state = [], events.State(max_tasks_in_memory=5)
+    receiver = events.Receiver({"a-b": heard.append, "*": state.event})
     with receiver, events.Dispatcher(hostname="me") as dispatcher:
         while not receiver.statistics().connected:
             next(receiver.batches(0.05))
         dispatcher.send("a-b", n=1)
-        dispatcher.send("c", n=2)
+        dispatcher.send("task-received", uuid="u1", name="n", args="()", kwargs="{}")
         receiver.capture(limit=2)
-    assert [(e["hostname"], e["n"]) for e in heard["a-b"]] == [("me", 1)]
-    assert [(e["type"], e["n"]) for e in heard["*"]] == [("c", 2)]
-
-
-def test_the_receiver_takes_its_options(events):
-    receiver = events.Receiver(routing_key="task.failed")
-    assert receiver.settings.routing_keys == ("task.failed",)
-    assert receiver.settings.event_exchange == events.settings.event_exchange
+    assert [(e["hostname"], e["n"]) for e in heard] == [("me", 1)]
+    assert (state.tasks["u1"].state, state.tasks["u1"].hostname) == ("RECEIVED", "me")
+    assert state.max_tasks_in_memory == 5
 
 
 def test_the_dispatcher_closes_a_connection_of_its_own_and_can_be_enabled_again(events):
@@ -84,15 +81,3 @@ def test_the_dispatcher_sends_to_the_exchange_of_the_settings(events):
         assert dispatcher.exchange.name == events.settings.event_exchange
     with events.Dispatcher(exchange="other") as dispatcher:
         assert dispatcher.exchange.name == "other"
-
-
-def test_what_is_received_goes_into_the_state(events):
-    state = events.State(max_tasks_in_memory=5)
-    assert (len(state.tasks), state.max_tasks_in_memory) == (0, 5)
-    receiver = events.Receiver({"*": state.event})
-    with receiver, events.Dispatcher(hostname="w@h") as dispatcher:
-        while not receiver.statistics().connected:
-            next(receiver.batches(0.05))
-        dispatcher.send("task-received", uuid="u1", name="n", args="()", kwargs="{}")
-        receiver.capture(limit=1)
-    assert (state.tasks["u1"].state, state.tasks["u1"].hostname) == ("RECEIVED", "w@h")

@@ -108,10 +108,6 @@ def test_a_request_may_come_in_pieces_and_with_bare_newlines(serve, pieces):
     assert exchange(serve(), *pieces).endswith(b"hello ")
 
 
-def test_another_path_is_answered_with_those_there_are(serve):
-    assert get(serve(), "/x") == (404, b"Not Found: there is: /hello\n")
-
-
 def test_head_gets_no_body_and_its_length(serve):
     answer = exchange(serve(), b"HEAD /hello HTTP/1.0\r\n\r\n")
     assert b"Content-Length: 6" in answer

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from evtools.cam.jsonl import JSONL, ChangedTasks, serialize_task, serialize_worker
 from evtools.cam.schedule import Timer
-from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from evtools.wire import encode_line
@@ -117,12 +116,6 @@ def test_whatever_is_in_an_event_it_is_one_line(studio, tmp_path):
     assert len(text.splitlines()) == 1
     assert text.rstrip("\n").isprintable()
     assert uuids(json.loads(text))
-
-
-def test_what_would_be_written_can_be_looked_at(studio):
-    studio.take(*life("sent"))
-    info = studio.camera._sequence.next(1000.0)
-    assert uuids(json.loads(dry_run(studio.camera.snapshot(info)))) == [UUID]
 
 
 # --- files -------------------------------------------------------------------------

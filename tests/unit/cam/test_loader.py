@@ -380,40 +380,33 @@ def test_options_are_converted_to_the_types_of_the_constructor(name, text, value
     assert type(given(**{name: text})[name]) in {type(value), type(Path())}
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "complaint"),
-    [
-        ("number", "x", '--camera-option number: "x" is not a whole number'),
-        ("share", "\x1b[31m", "--camera-option share: "),
-        ("loud", "maybe", '--camera-option loud: "maybe" is not yes or no'),
-        ("form", "round", '--camera-option form: "round" is not one of short, long'),
-        ("keep", "soon", '--camera-option keep: invalid duration "soon"'),
-        ("size", "big", '--camera-option size: invalid size "big"'),
-        ("levels", "1,x", '--camera-option levels: "x" is not a number'),
-        ("nope", "1", "camera mod.Camera has no option nope"),
-        ("freq", "1", "--camera-option freq cannot be given"),
-    ],
-)
-def test_a_bad_option_is_refused_in_one_line(name, text, complaint):
+OPTION = "--camera-option "
+HAS = "it has: path, keep, size, number, share, loud, form, levels, text"
+# fmt: off
+BAD = [
+    (Full, "number", "x", f'{OPTION}number: "x" is not a whole number', ""),
+    (Full, "share", "\x1b[31m", f"{OPTION}share: ", ""),
+    (Full, "loud", "maybe", f'{OPTION}loud: "maybe" is not yes or no', ""),
+    (Full, "form", "round", f'{OPTION}form: "round" is not one of short, long', ""),
+    (Full, "keep", "soon", f'{OPTION}keep: invalid duration "soon"', ""),
+    (Full, "size", "big", f'{OPTION}size: invalid size "big"', ""),
+    (Full, "levels", "1,x", f'{OPTION}levels: "x" is not a number', ""),
+    (Full, "freq", "1", f"{OPTION}freq cannot be given", "use --freq"),
+    (Full, "cleanup_freq", "1", f"{OPTION}cleanup_freq cannot be given", "use --cleanup-freq"),
+    (Full, "state", "1", f"{OPTION}state cannot be given", ""),
+    (Full, "nope", "1", "camera mod.Camera has no option nope", HAS),
+    (Polaroid, "nope", "1", "camera mod.Camera has no option nope", "it has: none"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "name", "text", "complaint", "hint"), BAD)
+def test_a_bad_option_is_refused_in_one_line(kind, name, text, complaint, hint):
     with pytest.raises(UsageError) as caught:
-        given(**{name: text})
+        given(kind, **{name: text})
     assert caught.value.message.startswith(complaint)
     assert caught.value.message.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "hint"),
-    [
-        (Full, "cleanup_freq", "use --cleanup-freq"),
-        (Full, "state", ""),
-        (Full, "nope", "it has: path, keep, size, number, share, loud, form, levels, text"),
-        (Polaroid, "nope", "it has: none"),
-    ],
-)
-def test_the_hint_names_what_there_is(kind, name, hint):
-    with pytest.raises(UsageError) as caught:
-        given(kind, **{name: "1"})
-    assert caught.value.hint == hint
+    assert hint in caught.value.hint
 
 
 def test_options_without_a_default_must_be_given():

@@ -130,17 +130,6 @@ def test_an_idle_series_makes_room_for_a_new_one_but_the_others_stay():
     assert values(counter) == {("_total", "busy"): 3, ("_total", OTHERS): 1}
 
 
-def test_idleness_is_counted_anew_after_there_was_room():
-    counter = made(Counter, most=1)
-    counter.add(("a",))
-    counter.make_room(0.0)
-    counter.forget(("a",))
-    counter.make_room(1.0)
-    counter.add(("a",))
-    counter.make_room(IDLE + 1)
-    assert ("a",) in counter.series
-
-
 def test_a_histogram_counts_into_buckets_that_hold_the_smaller_ones_too():
     histogram = made(Histogram, most=1)
     histogram.buckets = (0.1, 1.0)

@@ -232,16 +232,6 @@ def test_that_a_task_has_waited_counts_once_whichever_event_comes_first(data):
     assert new.count(WAITED) == 1
 
 
-def test_attempts_are_counted_although_the_state_forgets_the_oldest():
-    events = [
-        told(f"task-{step}", 10.0 + 10 * number + second, retries=number)
-        for number in range(60)
-        for second, step in enumerate(("sent", "received", "started", "retried"))
-    ]
-    found = count([[event] for event in events])
-    assert found == dict.fromkeys(("sent", "received", "started", "retried"), 60)
-
-
 def test_of_a_task_that_the_state_has_forgotten_only_what_is_new_is_counted():
     steps, state = Steps(), State()
     events = life("sent", "received", "started", "retried")

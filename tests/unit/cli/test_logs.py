@@ -83,14 +83,3 @@ def test_a_full_disk_paints_nothing_on_the_screen(capsys):
     to_file("/dev/full")
     say_all()
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_log_that_cannot_be_opened_breaks_nothing(tmp_path, capsys):
-    log = tmp_path / ".local" / "state" / "evtools" / "evtop.log"
-    log.mkdir(parents=True)
-    to_file()
-    say_all()
-    assert capsys.readouterr() == ("", "")
-    log.rmdir()
-    say_all()
-    assert len(log.read_text().splitlines()) == 2

@@ -148,7 +148,8 @@ def test_settings_and_keys_are_shown_with_their_origin(top, top_shown, config):
 
 def test_the_filter_of_expect_decides_about_the_status(top, recording):
     batch = ("-B", "-r", recording, "-o", "csv")
-    assert top(*batch, "--expect", "state:failure").status == 0
+    ended = top(*batch, "--expect", "state:failure")
+    assert (ended.status, ended.err) == (0, "evtop: 1 of 1 rows matched --expect\n")
     ended = top(*batch, "--expect", "state:success")
     assert ended.status == 1
     assert "evtop: 0 of 1 rows matched --expect" in ended.err

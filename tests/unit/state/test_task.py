@@ -259,13 +259,6 @@ def test_a_simple_life_is_shown_as_by_celery(events):
     assert list(ours.items()) == list(expected.items())
 
 
-def test_a_task_is_identified_by_its_uuid():
-    assert Task("u", name="a") == Task("u", name="b")
-    assert Task("u") != Task("v")
-    assert Task("u") != "u"
-    assert len({Task("u"), Task("u"), Task("v")}) == 2
-
-
 @pytest.mark.parametrize("events", [SUCCESS, RETRIED], ids=["success", "retried"])
 @pytest.mark.parametrize(
     "copied",

@@ -307,14 +307,6 @@ def test_in_whatever_order_they_come_the_process_that_began_last_is_online(event
 # --- Celery's names ------------------------------------------------------------------
 
 
-def test_it_is_identified_by_its_hostname():
-    worker = Worker(WORKER, pid=1)
-    assert worker == Worker(WORKER, pid=2)
-    assert worker != Worker(OTHER)
-    assert worker != WORKER
-    assert len({worker, Worker(WORKER), Worker(OTHER)}) == 2
-
-
 @pytest.mark.parametrize(
     "arguments", [(), (WORKER, 7, 2.0, [1.0], 9, 1, 2, [0.5], "celery", "5", "Linux")]
 )

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from evtools.errors import BrokerUnavailable, FilterError, UsageError
+from evtools.errors import BrokerUnavailable
 from evtools.top.batch import Batch, run
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
@@ -127,34 +127,9 @@ def test_however_much_there_is_to_filter_all_of_it_is(batch_of, monkeypatch):
     assert len(rows) == 5000
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [({"filter": "("}, FilterError), ({"expect": "("}, FilterError), ({"sort": "x"}, UsageError)],
-)
-def test_a_bad_filter_or_column_is_refused_at_once(batch_of, options, error):
-    with pytest.raises(error):
-        batch_of(**options)
-
-
 def test_odd_characters_do_not_stop_it(batch_of, capfd):
     batch_of(output="table", view="events").take(failed("\ud800"), wait=5)
     assert "\\ud800" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "note"),
-    [
-        ({"expect": "uuid:a"}, 0, "evtop: 1 of 2 rows matched --expect\n"),
-        ({"expect": "uuid:x"}, 1, "evtop: 0 of 2 rows matched --expect\n"),
-        ({"expect": "uuid:x", "quiet": True}, 1, ""),
-        ({}, 0, ""),
-    ],
-)
-def test_rows_that_are_expected_decide_about_the_status(batch_of, capfd, options, status, note):
-    made = batch_of(filter="state:failure", **options)
-    made.take(failed("a"), failed("b"), wait=5)
-    assert made.batch.status() == status
-    assert capfd.readouterr().err == note
 
 
 class FakeGauge:
@@ -196,11 +171,6 @@ def replay(tmp_path, capfd):
         return status, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
     return read
-
-
-def test_a_recording_is_read_to_its_end_and_printed_once(replay):
-    status, rows = replay(*map(failed, "123"))
-    assert (status, len(rows)) == (0, 3)
 
 
 def test_a_recording_that_the_filter_hides_is_not_called_unconnected(replay, capfd, monkeypatch):

@@ -290,9 +290,6 @@ def test_its_options_are_given_with_the_name_or_apart():
     def kept(camera):
         return camera.keep, camera.keep_failed, camera.keep_tasks, camera.pending.max_bytes
 
-    camera = made("sqlite:/some/where.db")
-    assert camera.describe() == "sqlite:/some/where.db"
-    assert kept(camera) == (604_800.0, 2_592_000.0, 10_000_000, 256 * 1024 * 1024)
     camera = made("sqlite:x.db?keep=1d&keep_failed=2d", keep_tasks="0", max_waiting="1M")
     assert camera.path == Path("x.db")
     assert kept(camera) == (86_400.0, 172_800.0, 0, 1024 * 1024)

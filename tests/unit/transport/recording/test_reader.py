@@ -184,13 +184,6 @@ def test_an_event_from_no_time_or_an_earlier_one_comes_at_once(tape_of, clock, r
 # --- which ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", ["local_received timestamp", "timestamp", ""])
-def test_an_event_from_no_time_is_played_whatever_times_are_asked_for(tape_of, times):
-    odd = {"type": "x", **dict.fromkeys(times.split(), 1763380002000)}
-    for asked in ({"since": 101.0}, {"until": 101.0}):
-        assert odd in events_of(tape_of([*EVENTS, odd], **asked))
-
-
 @pytest.mark.parametrize("form", [dict, envelope])
 def test_only_what_was_received_in_time_is_played(tape_of, form):
     lines = list(map(form, EVENTS))
@@ -308,12 +301,6 @@ def test_a_read_error_is_damage(tmp_path):
     file.close()
     assert file.read_lines(1) == b""
     assert (file.ended, file.damage) == (True, "Bad file descriptor")
-
-
-@pytest.mark.parametrize(("name", "reason"), [("nope", "No such file"), ("", "Is a directory")])
-def test_what_cannot_be_opened_is_a_usage_error(tmp_path, clock, name, reason):
-    with pytest.raises(UsageError, match=f"cannot read .*{name}: {reason}"):
-        RecordingReader(str(tmp_path / name), clock=clock)
 
 
 @pytest.mark.parametrize(

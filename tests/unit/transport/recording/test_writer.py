@@ -9,7 +9,7 @@ import threading
 import pytest
 import zstandard
 
-from evtools.errors import OutputError, UsageError
+from evtools.errors import OutputError
 from evtools.transport.recording.writer import RecordingWriter, write_all
 from tools.clock import FakeClock
 from tools.disk import full_disk
@@ -108,11 +108,6 @@ def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, writer_of):
     }
 
 
-def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, writer_of):
-    record(writer_of("x.jsonl.gz", rotate_size=1), b"one", b"two")
-    assert {path.name for path in tmp_path.iterdir()} == {"x.jsonl.1.gz", "x.jsonl.gz"}
-
-
 @pytest.mark.parametrize("keep", [1, 2])
 def test_only_so_many_older_files_are_kept(tmp_path, writer_of, keep):
     record(writer_of(rotate_size=1, rotate_keep=keep), b"1", b"2", b"3", b"4", b"5")
@@ -157,28 +152,12 @@ def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, writer_of):
     assert contents(tmp_path) == {"x": "one\n", "x.1": "of the last run\n"}
 
 
-def test_stdout_cannot_be_rotated(clock):
-    with pytest.raises(UsageError, match="stdout cannot be rotated"):
-        RecordingWriter("-", clock=clock, rotate_every=1)
-
-
 def test_a_device_is_never_renamed(writer_of):
     record(writer_of("/dev/null", rotate_size=1), b"one", b"two")
     assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
 
 
 # --- logrotate --------------------------------------------------------------------
-
-
-def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, writer_of):
-    writer = writer_of()
-    record(writer, b"one")
-    (tmp_path / "x").rename(tmp_path / "x.old")
-    (tmp_path / "x").write_text("")
-    writer.write(b"two")
-    writer.reopen()
-    record(writer, b"three")
-    assert contents(tmp_path) == {"x": "three\n", "x.old": "one\ntwo\n"}
 
 
 def test_a_recording_that_was_copied_and_truncated_goes_on(tmp_path, writer_of):
@@ -226,14 +205,6 @@ def test_a_reader_that_left_is_told_apart(clock, piped):
 def test_a_file_that_cannot_be_made_is_an_output_error(writer_of):
     with pytest.raises(OutputError, match=r"cannot write .*nope/x: No such file"):
         writer_of("nope/x")
-
-
-def test_a_full_device_is_an_output_error_and_said_once(writer_of):
-    writer = writer_of("/dev/full")
-    writer.write(b"one")
-    with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
-        writer.flush()
-    writer.write(b"two")
 
 
 @pytest.mark.parametrize(("name", "kept"), [("x", b"one\ntwo\n"), ("x.gz", b"one\n")])
