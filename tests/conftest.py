@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from cluster.celery_capture import CeleryCapture
 from cluster.worker import Worker
@@ -32,6 +33,10 @@ _FOREIGN = (
     *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NOTIFY_SOCKET", "SOURCE_DATE_EPOCH"),
     *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
 )
+
+# A busy machine takes its time.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import floor, nan
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -120,9 +120,7 @@ def _strings_in(value: Any) -> list[str]:
 
 #: From here on the microseconds of a second are rounded up to the next second.
 _ROUNDED_UP: Final = _MICROS - 0.5
-#: What an event's own fields begin with, once they follow others.
-_COMMA: Final = ord(",")
-_encode_into = msgspec.json.Encoder().encode_into
+_encode = msgspec.json.Encoder().encode
 
 
 class EnvelopeWriter:
@@ -142,44 +140,39 @@ class EnvelopeWriter:
 
     def lines(self, events: Iterable[Event]) -> bytes:
         """Return a line for each event; never raise."""
-        data = bytearray()
+        # One text for all, as they are short: appended to one array, each would move it.
+        parts: list[bytes] = []
         second = self._second
         for event in events:
             timestamp, received = event.timestamp, event.local_received
             if event.original is not UNSET or type(timestamp) is not float:
-                data += _whole(event)
+                parts.append(_whole(event))
                 continue
             past = (timestamp - second.start) * 1e6
             if received is not second.received or not 0.0 <= past < _ROUNDED_UP:
                 second = _Second(timestamp, received)
                 past = (timestamp - second.start) * 1e6
                 if not 0.0 <= past < _ROUNDED_UP:
-                    data += _whole(event)
+                    parts.append(_whole(event))
                     continue
-            fraction = floor(past + 0.5)
+            fraction = int(past + 0.5)
             event.lag = (second.lag_micros - fraction) / _MICROS
-            start, known = len(data), cast("Any", event.known)
-            data += second.beginning
-            data += b'%06dZ"' % fraction
-            place = len(data)
+            known: Any = event.known
             event.known = UNSET  # it is no field of the event
             try:
-                _encode_into(event, data, place)
+                text = _encode(event)
             except (ValueError, RecursionError):  # lone surrogates that no decoder let in
                 event.known = known
-                data[start:] = _whole(event)
+                parts.append(_whole(event))
                 continue
-            data[place] = _COMMA
             if known is UNSET:
-                data += b"\n"
+                parts += (second.beginning % fraction, text[1:], b"\n")
                 continue
             event.known = known
-            text = known if known.__class__ is Known else join_text(known)
-            data.pop()
-            data += text.members
-            data += text.names.end
+            joined = known if known.__class__ is Known else join_text(known)
+            parts += (second.beginning % fraction, text[1:-1], joined.members, joined.names.end)
         self._second = second
-        written = bytes(data)
+        written = b"".join(parts)
         if written.isascii() and _DELETE not in written:
             return written
         return b"".join([_escape(line) + b"\n" for line in written[:-1].split(b"\n")])
@@ -188,8 +181,9 @@ class EnvelopeWriter:
 class _Second:
     """What lines have in common of events that were sent in the same second.
 
-    They also came together, so `received` is one object in all of them.  `start`
-    is NaN where the times are beyond the calendar; the rest is missing then.
+    They also came together, so `received` is one object in all of them.  `beginning`
+    lacks the microseconds.  `start` is NaN where the times are beyond the calendar; the
+    rest is missing then.
     """
 
     __slots__ = ("beginning", "lag_micros", "received", "start")
@@ -200,7 +194,7 @@ class _Second:
         try:
             second = floor(timestamp)
             self.lag_micros = _micros(received) - second * _MICROS
-            self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, _iso_second(second).encode())
+            self.beginning = b'{"v":%d,"ts":"%b.%%06dZ",' % (VERSION, _iso_second(second).encode())
         except (OverflowError, ValueError, OSError, TypeError):
             return
         if abs(received) > TIME_MAX:
@@ -236,8 +230,6 @@ def join_text(fields: Mapping[str, Any]) -> Known:
 
 #: The one character of ASCII that JSON leaves as it is and a terminal acts on.
 _DELETE: Final = 0x7F
-
-_encode = msgspec.json.Encoder().encode
 
 
 def encode_line(obj: Any) -> bytes:
