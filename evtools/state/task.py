@@ -80,6 +80,8 @@ class Task:
         "cluster_state",
         "ended",
         "exchange",
+        "extra",
+        "extra_at",
         "first_received",
         "history",
         "kwargs",
@@ -126,10 +128,6 @@ class Task:
     utcoffset: float
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
     note: Mapping[str, Any] | None = None
-    #: Fields of its events that Celery does not know, and when each was reported; or
-    #: when all of them were.
-    extra: Mapping[str, Any] | None = None
-    extra_at: float | Mapping[str, float] = 0.0
 
     def __init__(
         self,
@@ -167,6 +165,10 @@ class Task:
         self.timestamp: float | None = None
         self.retries: int | None = None
         self.pid: int | None = None
+        #: Fields of its events that Celery does not know, and when each was reported; or
+        #: when all of them were.
+        self.extra: Mapping[str, Any] | None = None
+        self.extra_at: float | Mapping[str, float] = 0.0
         self.first_received: float | None = None
         self.local_received = 0.0
         #: The number of its last event.
@@ -401,20 +403,10 @@ class Task:
         """
         known, known_at = self.extra, self.extra_at
         at: float | Mapping[str, float] = timestamp
-        if known is not None and known_at.__class__ is float and event.original is UNSET:
-            # Most events of a task have the same fields.
-            count = 0
-            for name, slot in event.learned:
-                value = getattr(event, slot)
-                if value is not UNSET:
-                    if value != known.get(name, UNSET):
-                        break
-                    count += 1
-            else:
-                if count == len(known):
-                    if timestamp > known_at:
-                        self.extra_at = timestamp
-                    return 0
+        if known is not None and known_at.__class__ is float and _repeats(event, known):
+            if timestamp > known_at:
+                self.extra_at = timestamp
+            return 0
         fields = extra = event.extra
         if not fields:
             return 0
@@ -497,6 +489,23 @@ CELERYS: Final = frozenset(
 def _is_free(kind: Any, name: str) -> bool:
     """Return whether no attribute of a task has a name."""
     return not hasattr(kind, name) and name not in Task.__annotations__
+
+
+def _repeats(event: Event, known: Mapping[str, Any]) -> bool:
+    """Return whether these are the fields of an event that Celery does not know.
+
+    Most events of a task have the same.
+    """
+    if event.original is not UNSET:
+        return False
+    count = 0
+    for name, slot in event.learned:
+        value = getattr(event, slot)
+        if value is not UNSET:
+            if value != known.get(name, UNSET):
+                return False
+            count += 1
+    return count == len(known)
 
 
 def _merged(
