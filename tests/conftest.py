@@ -172,12 +172,21 @@ def rabbitmq_server(
     yield from _rabbitmq(tmp_path_factory, authority)
 
 
-@pytest.fixture
-def own_rabbitmq(
+@pytest.fixture(scope="module")
+def _mortal_rabbitmq(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[RabbitMQServer]:
-    """A RabbitMQ for one test, to stop, kill and freeze. It costs some seconds."""
     yield from _rabbitmq(tmp_path_factory, authority)
+
+
+@pytest.fixture
+def own_rabbitmq(_mortal_rabbitmq: RabbitMQServer) -> RabbitMQServer:
+    """A RabbitMQ to stop, kill and freeze: it costs seconds, so a file has one."""
+    if _mortal_rabbitmq.process.running:
+        _mortal_rabbitmq.thaw()
+    else:
+        _mortal_rabbitmq.start()
+    return _mortal_rabbitmq
 
 
 def _rabbitmq(

@@ -1,23 +1,27 @@
-"""evdump outlives its broker, and the broker outlives evdump."""
+"""evdump and evtop outlive their broker, and the broker outlives evdump."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import time
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from servers.ports import HOST
 from servers.process import wait_until
+from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer
 from tools.command import EvdumpStarter
 from tools.flow import Flow
 
-#: Deaths of the broker in one run.
-DEATHS = 5
+#: Deaths of the broker in one run; RabbitMQ takes seconds to come back.
+DEATHS = {RedisServer: 5, RabbitMQServer: 3}
 #: The time in which events must flow again, in seconds.
 BACK_WITHIN = 5.0
 
@@ -34,11 +38,12 @@ def records_of(dump):
 
 @pytest.mark.timeout(180)
 def test_it_survives_the_deaths_of_its_broker_and_hides_no_hole(evdump, own_broker):
+    deaths = DEATHS[type(own_broker)]
     dump = evdump("-b", own_broker.url, "-o", "json", "--no-wakeup")
     dump.wait_ready()
     back = []
     with Flow(own_broker.url, "celeryev", rate=100) as flow:
-        for _ in range(DEATHS):
+        for _ in range(deaths):
             seen = last_number(dump)
             wait_until(lambda seen=seen: last_number(dump) > seen, what="an event")
             own_broker.kill()
@@ -61,9 +66,9 @@ def test_it_survives_the_deaths_of_its_broker_and_hides_no_hole(evdump, own_brok
     waits = [_wait_after(moment, records) for moment in back]
     assert max(waits) <= BACK_WITHIN, waits
     gaps = [record for record in records if record["type"] == "evdump-gap"]
-    assert [gap["reason"] for gap in gaps] == ["reconnect"] * DEATHS
+    assert [gap["reason"] for gap in gaps] == ["reconnect"] * deaths
     assert all(gap["duration"] > 0 and gap["error"] for gap in gaps)
-    assert f"0 lost, {DEATHS} gaps (" in dump.stderr
+    assert f"0 lost, {deaths} gaps (" in dump.stderr
     assert no_hole_is_hidden(records)
 
 
@@ -87,6 +92,64 @@ def no_hole_is_hidden(records):
         else:
             return False
     return True
+
+
+# --- on the screen ------------------------------------------------------------------
+
+
+def kill(broker):
+    """Kill a broker; return when it has closed its connections."""
+    address = urlsplit(broker.url)
+    witness = socket.create_connection((address.hostname, address.port), timeout=10)
+    broker.process.signal_group(signal.SIGKILL)
+    with witness, contextlib.suppress(ConnectionResetError):
+        assert witness.recv(1) == b""
+
+
+@pytest.mark.timeout(120)
+def test_a_broker_that_dies_is_told_of_and_the_last_data_stay(evtop, own_broker):
+    top = evtop("-b", own_broker.url, terminal=(120, 32))
+    with Flow(own_broker.url, "celeryev", rate=50):
+        top.wait_screen("LIVE")
+        top.press("5")
+        top.wait_screen("[5 Events]")
+        wait_until(lambda: len(top.screen().split("\n")[6].split()) > 2, what="an event")
+        kill(own_broker)
+        screen = top.wait_screen("data as of", deadline=2)
+        assert "RECONNECTING" in screen
+        # The picture may have come in two pieces, of which this was the first.
+        wait_until(lambda: len(top.screen().split("\n")[6].split()) > 2, what="the last data")
+        own_broker.kill()
+        own_broker.start()
+        top.wait_screen("LIVE", deadline=30)
+        top.wait_screen(lambda screen: "data as of" not in screen)
+    top.press("Q")
+    assert top.wait() == 0
+    assert top.stderr == ""
+
+
+@pytest.mark.timeout(120)
+def test_nothing_is_lost_while_the_terminal_stands_still(evtop, redis_url, tmp_path):
+    path = tmp_path / "tape.jsonl"
+    top = evtop("-b", redis_url, "-w", str(path), terminal=(120, 32))
+    top.wait_screen("LIVE")
+    with Flow(redis_url, "celeryev", rate=1000) as flow:
+        wait_until(lambda: flow.sent > 500, what="a flow")
+        top.pause_output()
+        # Keys have it draw until its terminal takes no more.
+        for _ in range(50):
+            top.press("5", "1", "ctrl-l")
+        start = flow.sent
+        wait_until(lambda: flow.sent > start + 5000, deadline=30, what="a flow")
+        top.resume_output()
+        top.press("5")
+        top.wait_screen("[5 Events]")
+    sent = flow.sent
+    wait_until(lambda: path.read_bytes().count(b"\n") >= sent, what="all events")
+    screen = top.wait_screen("LIVE")
+    assert "dropped" not in screen
+    top.send_signal(signal.SIGTERM)
+    assert top.wait() == 0
 
 
 # --- silence ------------------------------------------------------------------------
@@ -212,7 +275,7 @@ def busy(rabbitmq_server, tmp_path_factory):
     starter = EvdumpStarter(tmp_path_factory.mktemp("busy"))
     dump = starter(*("-b", url, "--event-exchange", exchange, "--heartbeat", "6", "-o", "json"))
     dump.wait_ready()
-    with Flow(url, exchange, rate=200) as flow:
+    with Flow(url, exchange, rate=50) as flow:
         yield dump, flow, time.monotonic()
     starter.end()
 
