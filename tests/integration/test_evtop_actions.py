@@ -89,6 +89,19 @@ def own_worker(worker: Any, broker: Any, event_exchange: str) -> Worker:
     return made
 
 
+@pytest.fixture(scope="module")
+def steady_worker(broker: Any, _start_any_worker: Any) -> Iterator[Worker]:
+    """A worker for the tests that leave it as it was, alone on each kind of broker."""
+    apart = isinstance(broker, RedisServer)
+    url = broker.fresh_url() if apart else broker.vhost_url("team%2Fqueue")
+    made: Worker = _start_any_worker(url, event_exchange="celeryev.steady", queue="steady")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()
+
+
 # --- tasks ------------------------------------------------------------------------
 
 
@@ -116,33 +129,33 @@ def test_a_task_that_runs_is_terminated(own_worker, act, celery_capture):
 # --- types ------------------------------------------------------------------------
 
 
-def test_the_rate_of_a_type_is_limited(own_worker, act):
-    outcome = act(own_worker)("rate-limit", "cluster.add", rate_limit="7/m")
+def test_the_rate_of_a_type_is_limited(steady_worker, act):
+    outcome = act(steady_worker)("rate-limit", "cluster.add", rate_limit="7/m")
     assert outcome.good, outcome.sentence()
-    listed = ask(own_worker, "registered", taskinfoitems=["rate_limit"])
+    listed = ask(steady_worker, "registered", taskinfoitems=["rate_limit"])
     assert "cluster.add [rate_limit=7/m]" in listed
 
 
-def test_the_run_time_of_a_type_is_limited(own_worker, act):
-    outcome = act(own_worker)("time-limit", "cluster.occupy", soft="1s", hard="2s")
+def test_the_run_time_of_a_type_is_limited(steady_worker, act):
+    outcome = act(steady_worker)("time-limit", "cluster.occupy", soft="1s", hard="2s")
     assert outcome.good, outcome.sentence()
-    listed = ask(own_worker, "registered", taskinfoitems=["soft_time_limit", "time_limit"])
+    listed = ask(steady_worker, "registered", taskinfoitems=["soft_time_limit", "time_limit"])
     assert "cluster.occupy [soft_time_limit=1.0 time_limit=2.0]" in listed
 
 
-def test_a_type_that_no_worker_has_is_told_by_each(own_worker, act):
-    outcome = act(own_worker)("rate-limit", "no.such.type", rate_limit="1/s")
+def test_a_type_that_no_worker_has_is_told_by_each(steady_worker, act):
+    outcome = act(steady_worker)("rate-limit", "no.such.type", rate_limit="1/s")
     assert not outcome.good
-    assert f"{own_worker.hostname}: unknown task" in outcome.sentence()
+    assert f"{steady_worker.hostname}: unknown task" in outcome.sentence()
 
 
 # --- workers ----------------------------------------------------------------------
 
 
-def test_a_worker_answers_a_ping(own_worker, act):
-    outcome = act(own_worker)("ping", own_worker.hostname)
+def test_a_worker_answers_a_ping(steady_worker, act):
+    outcome = act(steady_worker)("ping", steady_worker.hostname)
     assert [reply.text for reply in outcome.replies] == ["pong"]
-    assert outcome.sentence().startswith(f"Ping, worker {own_worker.hostname}, online")
+    assert outcome.sentence().startswith(f"Ping, worker {steady_worker.hostname}, online")
 
 
 def test_events_are_switched_on_and_off(worker, broker_url, event_exchange, act, celery_capture):
@@ -157,16 +170,16 @@ def test_events_are_switched_on_and_off(worker, broker_url, event_exchange, act,
     assert do("disable-events", silent.hostname).good
 
 
-def test_the_pool_grows_and_shrinks(own_worker, act):
-    do = act(own_worker)
+def test_the_pool_grows_and_shrinks(steady_worker, act):
+    do = act(steady_worker)
 
     def size() -> int:
-        return len(ask(own_worker, "stats")["pool"]["processes"])
+        return len(ask(steady_worker, "stats")["pool"]["processes"])
 
     before = size()
-    assert do("pool-grow", own_worker.hostname, n="1").good
+    assert do("pool-grow", steady_worker.hostname, n="1").good
     wait_until(lambda: size() == before + 1, deadline=20, what="one process more")
-    assert do("pool-shrink", own_worker.hostname, n="1").good
+    assert do("pool-shrink", steady_worker.hostname, n="1").good
     wait_until(lambda: size() == before, deadline=20, what="one process less")
 
 
@@ -177,8 +190,8 @@ def test_the_pool_scales_itself_where_it_may(worker, broker_url, event_exchange,
     assert ask(scaling, "stats")["autoscaler"]["max"] == 3
 
 
-def test_a_worker_that_may_not_scale_itself_says_so(own_worker, act):
-    outcome = act(own_worker)("autoscale", own_worker.hostname, max="3", min="1")
+def test_a_worker_that_may_not_scale_itself_says_so(steady_worker, act):
+    outcome = act(steady_worker)("autoscale", steady_worker.hostname, max="3", min="1")
     assert not outcome.good
     assert "Autoscale not enabled" in outcome.sentence()
 
@@ -196,22 +209,22 @@ def wait_consumes(worker: Worker, queue: str, *, consumes: bool) -> None:
     )
 
 
-def test_a_worker_begins_and_stops_to_consume_a_queue(own_worker, act):
-    do = act(own_worker)
-    queue = f"extra-{own_worker.event_exchange}"
-    assert do("add-consumer", own_worker.hostname, queue=queue).good
-    wait_consumes(own_worker, queue, consumes=True)
-    assert do("cancel-consumer", own_worker.hostname, queue=queue).good
-    wait_consumes(own_worker, queue, consumes=False)
+def test_a_worker_begins_and_stops_to_consume_a_queue(steady_worker, act):
+    do = act(steady_worker)
+    queue = "begun"
+    assert do("add-consumer", steady_worker.hostname, queue=queue).good
+    wait_consumes(steady_worker, queue, consumes=True)
+    assert do("cancel-consumer", steady_worker.hostname, queue=queue).good
+    wait_consumes(steady_worker, queue, consumes=False)
 
 
-def test_a_queue_is_given_to_a_worker_and_taken_from_all(own_worker, act):
-    do = act(own_worker)
-    queue = f"extra-{own_worker.event_exchange}"
-    assert do("queue-add", queue, worker=own_worker.hostname).good
-    wait_consumes(own_worker, queue, consumes=True)
+def test_a_queue_is_given_to_a_worker_and_taken_from_all(steady_worker, act):
+    do = act(steady_worker)
+    queue = "given"
+    assert do("queue-add", queue, worker=steady_worker.hostname).good
+    wait_consumes(steady_worker, queue, consumes=True)
     assert do("queue-cancel", queue).replied >= 1
-    wait_consumes(own_worker, queue, consumes=False)
+    wait_consumes(steady_worker, queue, consumes=False)
 
 
 def test_a_worker_is_shut_down(own_worker, act):
@@ -222,9 +235,9 @@ def test_a_worker_is_shut_down(own_worker, act):
     assert own_worker.process.returncode == 0
 
 
-def test_a_worker_that_is_silent_is_missing_among_the_replies(own_worker, act):
-    do = act(own_worker, deadline=3)
-    outcome = do("ping", own_worker.hostname, "nobody@nowhere")
+def test_a_worker_that_is_silent_is_missing_among_the_replies(steady_worker, act):
+    do = act(steady_worker, deadline=3)
+    outcome = do("ping", steady_worker.hostname, "nobody@nowhere")
     assert not outcome.good
     assert "1 of 2 workers replied" in outcome.sentence()
 
