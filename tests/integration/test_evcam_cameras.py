@@ -181,8 +181,8 @@ def test_what_a_frame_says_is_what_happened(evcam, own_broker, tmp_path):
     assert [frame["warm"] for frame in (told[0], told[back])] == [False, False]
 
 
-def test_one_period_is_one_shot(evcam, broker_url, event_exchange, tmp_path):
-    where = ("-b", broker_url, "--event-exchange", event_exchange)
+def test_one_period_is_one_shot(evcam, redis_url, tmp_path):
+    where = ("-b", redis_url)
     cam = evcam("-c", "cams.Frames", "-F", "0.5", "--once", *where)
     assert cam.wait() == 0
     (frame,) = written(tmp_path / "frames.jsonl")
@@ -246,34 +246,25 @@ def test_a_camera_that_hangs_loses_no_event(evcam, broker_url, event_exchange, s
     assert "skipped so far" in cam.stderr
 
 
-def test_one_that_hangs_in_the_end_is_left_behind(evcam, broker_url, event_exchange, tmp_path):
+def test_one_that_hangs_in_the_end_is_left_behind(evcam, redis_url, tmp_path):
     (tmp_path / "hang").touch()
-    cam = evcam(
-        *("-c", "cams.Hanging", "-F", FREQ, "--shutdown-timeout", "1"),
-        *("-b", broker_url, "--event-exchange", event_exchange),
-    )
+    cam = evcam(*("-c", "cams.Hanging", "-F", FREQ, "--shutdown-timeout", "1"), *("-b", redis_url))
     cam.wait_ready()
     wait_until((tmp_path / "hanging").exists, what="a camera that hangs")
     assert cam.stop(signal.SIGTERM) == 1
     assert "the camera is still at work after 1.0" in cam.stderr
 
 
-def test_one_that_always_fails_is_told_once_at_length(evcam, broker_url, event_exchange):
-    cam = evcam(
-        *("-c", "cams.Failing", "-F", FREQ, "--max-failures", "4"),
-        *("-b", broker_url, "--event-exchange", event_exchange),
-    )
+def test_one_that_always_fails_is_told_once_at_length(evcam, redis_url):
+    cam = evcam(*("-c", "cams.Failing", "-F", FREQ, "--max-failures", "4"), *("-b", redis_url))
     assert cam.wait(deadline=30) == 70
     assert cam.stderr.count("Traceback") == 1
     assert "the camera failed (3 in a row), next try in 0.8s: ValueError: no film" in (cam.stderr)
     assert "gave up after 4 failures of the camera: ValueError: no film" in cam.stderr
 
 
-def test_a_shot_can_be_had_at_any_time(evcam, broker_url, event_exchange, tmp_path):
-    cam = evcam(
-        *("-c", "cams.Frames", "-F", "1h", "--cleanup-freq", "0"),
-        *("-b", broker_url, "--event-exchange", event_exchange),
-    )
+def test_a_shot_can_be_had_at_any_time(evcam, redis_url, tmp_path):
+    cam = evcam(*("-c", "cams.Frames", "-F", "1h", "--cleanup-freq", "0"), *("-b", redis_url))
     cam.wait_ready()
     cam.send_signal(signal.SIGUSR2)
     wait_until(lambda: written(tmp_path / "frames.jsonl"), what="a shot")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from cluster.worker import Worker
 
+#: What is printed, and how, does not depend on the broker.
+on_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
+
 
 @pytest.fixture
 def evtop(evtop: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +72,7 @@ def test_the_tasks_of_a_worker_are_printed_as_its_events_tell(
     assert {states[uuid]: uuid for uuid in ids.values()} == ids
 
 
+@on_redis
 @pytest.mark.parametrize("output", ["table", "csv", "json"])
 def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
     printing = evtop(*at(celery_worker), "-B", "-d", "3s", "--view", "workers", "-o", output)
@@ -86,6 +90,7 @@ def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
     assert printing.stderr == ""
 
 
+@on_redis
 def test_blocks_come_one_after_another_until_somebody_stops_it(evtop, celery_worker):
     printing = evtop(
         *at(celery_worker), "-B", "-n", "0", "-d", "1s", "--view", "workers", "-o", "csv"
@@ -114,6 +119,7 @@ def test_the_depth_of_queues_comes_from_the_broker(evtop, own_worker, tmp_path):
     assert row["depth"] == 3
 
 
+@on_redis
 def test_a_recording_by_evtop_is_replayed_by_both(evtop, evdump, celery_worker, tmp_path):
     path = tmp_path / "watched.jsonl.gz"
     recording = evtop(
@@ -161,6 +167,7 @@ def test_a_reader_that_goes_away_ends_it_as_it_ends_others():
 # --- --expect -----------------------------------------------------------------------
 
 
+@on_redis
 def test_a_probe_ends_as_grep_does(evtop, celery_worker):
     probe = ("-B", "-d", "3s", "--view", "workers", "--expect")
     good = evtop(*at(celery_worker), *probe, f"worker={celery_worker.hostname}")

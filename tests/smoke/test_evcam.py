@@ -80,10 +80,10 @@ def test_it_lives_on_and_imports_late(broker_url, detach, program, folder):
 
 
 def test_the_process_of_the_pidfile_is_the_program_itself(
-    broker_url, detach, program, folder, place
+    redis_url, detach, program, folder, place
 ):
     """Not the boot loader of the single file: to that a signal would be a detour."""
-    pid = detach(broker_url)
+    pid = detach(redis_url)
     words = Path(f"/proc/{parent(pid)}/cmdline").read_bytes()
     assert (b"evcam" in words) == (program.form == "single")
     stopped = program.run("evcam", "stop", "--pidfile", place.seen(folder) / "pid")
@@ -91,18 +91,18 @@ def test_the_process_of_the_pidfile_is_the_program_itself(
     assert not runs(pid)
 
 
-def test_a_second_one_is_refused(broker_url, detach, program, folder, place):
-    pid = detach(broker_url)
+def test_a_second_one_is_refused(redis_url, detach, program, folder, place):
+    pid = detach(redis_url)
     done = program.run(
-        *("evcam", "--detach", "-b", broker_url, "-c", "late_camera.Camera"),
+        *("evcam", "--detach", "-b", redis_url, "-c", "late_camera.Camera"),
         *("--workdir", place.seen(folder), "--pidfile", place.seen(folder) / "pid"),
     )
     assert done.returncode == 73
     assert str(pid) in done.stderr
 
 
-def test_what_is_killed_leaves_no_process(broker_url, detach, program, folder):
-    pid = detach(broker_url)
+def test_what_is_killed_leaves_no_process(redis_url, detach, program, folder):
+    pid = detach(redis_url)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not runs(pid), what="the end of evcam")
     # The boot loader of the single file outlives the program and tidies up.
