@@ -49,7 +49,9 @@ def publish(built: Built, dist: Path) -> list[Path]:
     contents.write_licences(parts, tree / "licences")
     shutil.copy(listed, tree / "CONTENTS.txt")
     tarball = dist / f"{built.name}.tar.xz"
-    pack(tree, tarball, date=built.commit.date)
+    # As small as can be takes three times as long: that is for what others load.
+    preset = 9 if built.interpreter else 1
+    pack(tree, tarball, date=built.commit.date, preset=preset)
     written = [single, tarball, wheel, listed]
     sums = dist / "SHA256SUMS"
     sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in written))
@@ -76,10 +78,10 @@ def lay_out(root: Path, program: Path, tree: Path) -> None:
         shutil.copytree(completions, tree / "share" / "completions", symlinks=True)
 
 
-def pack(tree: Path, tarball: Path, *, date: int) -> None:
+def pack(tree: Path, tarball: Path, *, date: int, preset: int) -> None:
     """Write a tar.xz whose bytes depend on nothing but names, contents and `date`."""
     with (
-        lzma.open(tarball, "wb", preset=9) as packed,
+        lzma.open(tarball, "wb", preset=preset) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
         for path in (tree, *_sorted(tree)):
