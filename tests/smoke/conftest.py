@@ -1,7 +1,7 @@
 """The program as it was built, in both forms, on this machine or in a root file system.
 
-SMOKE_DIST names the folder with what was built if that is not dist, as in `make test`,
-and SMOKE_ROOT the root file system to run it in, as in scripts/rootfs.sh.
+SMOKE_DIST names the folder with what is built meanwhile, as in `make test`, if it is not
+in dist, and SMOKE_ROOT the root file system to run it in, as in scripts/rootfs.sh.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from servers.process import wait_until
 from tools.flow import Sender
 from tools.frozen import FORMS, Place, Program, ProgramStarter
 
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_DIST = _REPOSITORY / os.environ.get("SMOKE_DIST", "dist")
 _ROOT = Path(os.environ["SMOKE_ROOT"]) if os.environ.get("SMOKE_ROOT") else None
 
 
 @pytest.fixture(scope="session")
 def dist() -> Path:
-    """The folder with what was built."""
-    return _DIST
+    """The folder with what was built; the checksums are the last of it."""
+    if "SMOKE_DIST" not in os.environ:
+        return _REPOSITORY / "dist"
+    folder = _REPOSITORY / os.environ["SMOKE_DIST"]
+    wait_until((folder / "SHA256SUMS").exists, deadline=50, what=f"the program in {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")
