@@ -17,12 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Process, Signals, check, drop_privileges, run
+from evtools.cam.app import Process, check, drop_privileges, run
 from evtools.cam.options import CamOptions
 from evtools.errors import OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
-from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album
 from tools.told import told
 
@@ -180,14 +179,6 @@ def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be
     assert check(options(camera=name), settings) == found
     with pytest.raises(OutputError, match="the disk is full"):
         check(options("Full", demo=True), SETTINGS)
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
-def test_other_signals_are_kept_and_end_nothing(number):
-    ends = []
-    with Signals(lambda: ends.append("end"), FakeClock()) as signals:
-        signal.raise_signal(number)
-    assert (signals.came, signals.ending, ends) == ({number}, False, [])
 
 
 # === the process =====================================================================

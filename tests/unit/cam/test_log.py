@@ -1,6 +1,5 @@
 """The log: its files, its formats, and failures in it."""
 
-import errno
 import json
 import logging
 import os
@@ -48,21 +47,6 @@ def test_lines_are_appended_and_after_a_rename_a_new_file_is_begun(log, path, mo
     assert path.read_text() == "<6>two\n"
 
 
-def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, moved, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    path.rename(moved)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", refuse)
-        say(log, "one")
-        assert not log.reopen()
-    assert log.reopen()
-    say(log, "two")
-    assert moved.read_text() == "<6>one\n"
-    assert path.read_text() == "<6>two\n"
-
-
 def test_what_is_printed_goes_there_too_also_after_a_rename(log, path, moved, capfd):
     kept = [os.dup(1), os.dup(2)]
     try:
@@ -83,34 +67,6 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(OutputError, match=r"cannot write .*x\.log: No such") as caught:
         Log(str(tmp_path / "none" / "x.log"), None)
     assert "--logfile" in caught.value.hint
-
-
-class Disk:
-    """os.write on a disk that has room for so many bytes."""
-
-    def __init__(self, room):
-        self.room = room
-        self._write = os.write
-
-    def __call__(self, descriptor, data):
-        if self.room == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = self._write(descriptor, data[: self.room])
-        self.room -= written
-        return written
-
-
-def test_lines_that_a_full_disk_cannot_take_are_counted(log, path, monkeypatch):
-    disk = Disk(room=11)
-    monkeypatch.setattr(os, "write", disk)
-    for text in ("one", "torn here", "lost"):
-        say(log, text)
-    disk.room = 1000
-    say(log, "four")
-    say(log, "five")
-    assert path.read_text() == (
-        "<6>one\n<6>t\n<3>2 lines that belong here could not be written\n<6>four\n<6>five\n"
-    )
 
 
 def test_a_record_that_makes_no_sense_is_written_as_it_is(log, path):

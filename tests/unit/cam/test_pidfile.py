@@ -58,16 +58,6 @@ HOLD = """
         print("taken", flush=True)
         sys.stdin.read()
 """
-#: As anybody can lock a file that they can read.
-LOCK_TO_READ = """
-    import fcntl, os, struct, sys
-    file = os.open(sys.argv[1], os.O_RDONLY)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    lock = struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0)
-    fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -190,20 +180,6 @@ def test_a_second_evcam_is_refused(path, other, no_pauses):
     assert len(no_pauses) > 1
 
 
-def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(
-    path, start, monkeypatch
-):
-    path.write_text("1\n")
-    start(LOCK_TO_READ, path)
-    assert run("status", path) == not_running(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", refuse)
-        with pytest.raises(OutputError, match="a process that can only read it has locked"):
-            Pidfile(path).__enter__()
-    with Pidfile(path):
-        assert path.read_text() == OURS
-
-
 def test_only_the_evcam_that_has_the_file_is_meant(path, start, no_pauses):
     start(HOLD, path)
     elsewhere = start(HOLD, path.with_name("other.pid"))
@@ -224,15 +200,6 @@ def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, mon
     # It has ended as soon as it waits for us to ask for its status.
     assert run("stop", path) == (RUNS, f"evcam, process {other.pid}, has ended")
     assert other.wait() == -signal.SIGTERM
-
-
-def test_a_killed_process_hinders_nobody(path, other):
-    other.kill()
-    other.wait()
-    assert path.read_text() == f"{other.pid}\n"
-    assert run("status", path) == not_running(path)
-    with Pidfile(path):
-        assert path.read_text() == OURS
 
 
 # --- status and stop ----------------------------------------------------------------

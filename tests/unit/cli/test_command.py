@@ -330,11 +330,3 @@ def test_failures_look_like_the_tools_own(run, tool, arguments, status, words):
     assert ended.exit_code == status
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize("tool", ["evdump", "evtop", "evcam"])
-def test_the_application_of_celery_gives_the_settings(run, tool):
-    ended = run("--show-config", tool=tool)
-    assert ended.exit_code == 0
-    assert '"redis://:**@app/1"' in ended.stdout
-    assert '"redis://mine"' in run("--show-config", "-b", "redis://mine", tool=tool).stdout

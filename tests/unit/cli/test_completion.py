@@ -1,18 +1,9 @@
 import pytest
 
-from evtools.cli.completion import COLUMNS, FILES, script
+from evtools.cli.completion import COLUMNS
 from evtools.cli.main import main, start
 from evtools.filters import EVENT_FIELDS, TASK_FIELDS
 from evtools.top.model import Model
-
-
-@pytest.mark.parametrize("shell", FILES)
-def test_the_script_for_a_shell_is_printed(capsys, monkeypatch, shell):
-    assert start("completion", [shell]) == 0
-    assert capsys.readouterr().out == script(shell)
-    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
-    assert start("completion", []) == 0
-    assert capsys.readouterr().out == script(shell)
 
 
 @pytest.mark.parametrize(

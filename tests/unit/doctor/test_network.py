@@ -1,7 +1,6 @@
 import socket
 import ssl
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -108,20 +107,6 @@ def test_the_next_address_of_a_name_is_tried(at, told, monkeypatch):
     assert "it has no address" in text
 
 
-def test_ports_are_closed_or_swallow_everything(at, told):
-    ((severity, text),) = told(check_port, at(Endpoint(HOST, free_port())))
-    assert (severity, "connection refused" in text) == ("problem", True)
-    with socket.create_server((HOST, 0), backlog=0) as full:
-        address = full.getsockname()
-        # Nobody accepts, and there is room for one to wait.
-        with socket.create_connection(address):
-            endpoint = Endpoint(HOST, address[1], connect_timeout=0.2)
-            ((severity, text),) = told(check_port, at(endpoint))
-    assert severity == "problem"
-    assert "does not answer within 0.2s" in text
-    assert "firewall" in text
-
-
 # --- TLS ---------------------------------------------------------------------------
 
 
@@ -156,24 +141,6 @@ def secure():
     yield make
     for server in servers:
         server.close()
-
-
-@pytest.mark.parametrize(("shows", "trusts", "now", "severity", "says"), [
-    ("server", "ca", 3600.0, "warning", "certificate of server, signed by evtools test ca, good"),
-    ("server", "ca", -30 * 86400.0, "ok", "good for another 30d"),
-    ("server", "other", 0.0, "problem", "is signed by evtools test ca, whom {trusts} does not"),
-    ("expired", "ca", 86400.0, "problem", "the certificate of expired expired "),
-    ("stranger", "ca", 0.0, "problem", "is for elsewhere.invalid, and not for localhost\nUse such"),
-])  # fmt: skip
-def test_a_certificate_is_good_for_some_time_or_what_is_wrong_with_it_is_named(
-    at, told, secure, authority, shows, trusts, now, severity, says
-):
-    trusts = getattr(authority, trusts)
-    made = at(secure(getattr(authority, shows), trusts))
-    made.clock.now = time.time() + now
-    ((found, text),) = told(check_tls, made)
-    assert found == severity
-    assert says.format(trusts=trusts) in text
 
 
 def test_a_certificate_that_nobody_checks_is_a_warning(at, told, secure, authority):

@@ -1,11 +1,8 @@
 """The main loop of evdump: what goes where, when it ends, and with which status."""
 
 import gc
-import io
 import json
-import os
 import signal
-import sys
 from contextlib import ExitStack
 
 import pytest
@@ -18,7 +15,6 @@ from evtools.transport.source import DOCTOR
 from evtools.wire import Defect, Event, encode_line, envelope
 from tools.clock import FakeClock
 from tools.gaps import gap
-from tools.tty import Terminal
 from tools.typed import event_of
 
 
@@ -328,32 +324,6 @@ def test_what_was_recorded_looks_as_it_did(tape, capfd):
     assert out == tape.read_text().replace("4411", "***")
 
 
-def test_the_demo_brings_its_own_cluster(capfd):
-    status, out, err = dumped(capfd, demo=True, count=1, output="raw")
-    assert (status, json.loads(out)["type"]) == (0, "worker-online")
-    assert "listening on memory://demo" in err
-
-
-@pytest.mark.parametrize(("stderr", "stdout", "prints", "shown"), [
-    (Terminal, io.StringIO, True, True),
-    # Nothing is printed there, so nothing is in the way.
-    (Terminal, Terminal, False, True), (Terminal, Terminal, True, False),
-    (io.StringIO, io.StringIO, True, False), (io.StringIO, Terminal, True, False),
-])  # fmt: skip
-def test_a_bar_is_for_terminals_that_do_not_scroll(
-    tape, tmp_path, monkeypatch, stderr, stdout, prints, shown
-):
-    monkeypatch.setattr("evtools.dump.output._SOON", 0.0)
-    screen, out, write = stderr(), stdout(), str(tmp_path / "out")
-    out.fileno = lambda: os.open(os.devnull, os.O_WRONLY)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", screen)
-        patch.setattr(sys, "stdout", out)
-        options = DumpOptions(read=(str(tape),), print=prints, write=write, quiet=True)
-        assert run(options, ConnectionSettings()) == 0
-    assert (screen.getvalue() != "") == shown
-
-
 @pytest.mark.parametrize(("options", "error"), [
     ({"filters": ("state:(",)}, FilterError), ({"excludes": ("runtme>2",)}, FilterError),
     ({"expect": "("}, FilterError), ({"highlight": "(["}, UsageError),
@@ -367,66 +337,3 @@ def test_a_mistake_is_found_before_a_file_is_touched(tape, tmp_path, options, er
     with pytest.raises(error):
         run(DumpOptions(**options), ConnectionSettings())
     assert precious.read_text() == "here before"
-
-
-def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
-    link = tmp_path / "link"
-    link.symlink_to(tape)
-    before = tape.read_text()
-    for target in (str(tape), str(link)):
-        with pytest.raises(UsageError, match="overwrite"):
-            dumped(capfd, read=(str(tape),), write=target)
-    assert tape.read_text() == before
-    # With rotation what is there is renamed, and read to its end.
-    status, *_ = dumped(capfd, read=(str(tape),), write=str(tape), rotate_size=1000, output="json")
-    assert status == 0
-    assert tape.with_name("tape.jsonl.1").read_text() == before
-
-
-# --- signals, sent to this very process -----------------------------------------------
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """Send signals; return what was noted of them, and how often the end was asked for."""
-    monkeypatch.setattr(signal, "SIGINFO", signal.SIGUSR2, raising=False)
-
-    def send(*numbers, clock=None, reopen_on_hangup=True):
-        ends = []
-        made = Signals(
-            lambda: ends.append("end"), clock or FakeClock(), reopen_on_hangup=reopen_on_hangup
-        )
-        with made:
-            for number in numbers:
-                signal.raise_signal(number)
-        assert made.ending is bool(ends)
-        return made, len(ends)
-
-    return send
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_int_and_term_end_the_dump_in_order_and_hup_where_there_is_no_file(sent, number):
-    made, ends = sent(number, reopen_on_hangup=False)
-    assert (made.wanted, ends) == (set(), 1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
-def test_usr1_info_and_hup_ask_for_something_and_end_nothing(sent, number):
-    made, ends = sent(number)
-    assert (made.wanted, ends) == ({number}, 0)
-
-
-def test_a_stop_is_told_from_when_to_when(sent, monkeypatch):
-    stops, clock = [], FakeClock()
-
-    def kill(pid, number):
-        # Here the process would stop, for a while.
-        stops.append((pid, number, signal.getsignal(number)))
-        clock.now += 7.0
-
-    monkeypatch.setattr(os, "kill", kill)
-    made, ends = sent(signal.SIGTSTP, signal.SIGTSTP, clock=clock)
-    assert made.stopped == [(100.0, 107.0), (107.0, 114.0)]
-    assert stops == [(os.getpid(), signal.SIGTSTP, signal.SIG_DFL)] * 2
-    assert ends == 0

@@ -1,15 +1,12 @@
-"""State: Celery's names for a cluster, and a camera that was written for Celery's."""
+"""State: Celery's names for a cluster."""
 
 import copy
 import inspect
 import pickle
 import threading
-import time
 
 import celery.events.state
 import pytest
-from celery import Celery
-from celery.events.snapshot import Polaroid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -647,82 +644,3 @@ def test_a_task_of_a_state_of_somebody_elses_takes_any_event(kind, retries):
     state = State(tasks={"u": task})
     assert state.event(step(kind, "u", 4.0))[0] == (task, True)
     assert (list(state.tasks), state.weight_bytes > 0) == (["u"], True)
-
-
-# --- a camera ------------------------------------------------------------------------
-
-
-class Album(Polaroid):
-    """Read a state the ways that cameras for Celery do, and keep what it says."""
-
-    clear_after = True
-
-    def __init__(self, state):
-        app = Celery("cameras", set_as_current=False)
-        super().__init__(state, freq=1.0, timer=object(), app=app)
-        self.pictures = []
-        self.cleanups = 0
-
-    def on_cleanup(self):
-        self.cleanups += 1
-
-    def on_shutter(self, state):
-        if not state.event_count:
-            return
-        types, hosts = state.task_types(), list(state.workers)
-        self.pictures.append(
-            {
-                "counts": (repr(state), state.event_count, state.task_count, types),
-                "workers": sorted(map(self.worker, state.workers.items())),
-                "alive": sorted(worker.hostname for worker in state.alive_workers()),
-                "tasks": [self.task(task) for _, task in sorted(state.tasks.items())],
-                "newest": uuids(state.tasks_by_time(limit=2)),
-                "any": len(list(state.itertasks(limit=2))),
-                "by type": {name: sorted(uuids(state.tasks_by_type(name))) for name in types},
-                "by worker": {name: sorted(uuids(state.tasks_by_worker(name))) for name in hosts},
-            }
-        )
-
-    def worker(self, pair):
-        hostname, worker = pair
-        # To Celery all events of tasks are heartbeats, so the last one may differ.
-        beats = worker.heartbeat_expires > worker.heartbeats[-1]
-        return hostname, beats, worker.alive, worker.status_string, worker.id
-
-    def task(self, task):
-        fields = task.as_dict() | {"worker": task.worker.hostname}
-        outcome = task.result or task.exception
-        identity = (task.id, task.uuid == fields["uuid"], hash(task) == hash(task.id))
-        return fields, task.info(extra=["name"]), outcome, task.ready, task.origin, identity
-
-
-def seen_by_a_camera(state):
-    now = round(time.time()) - 20.0
-    camera = Album(state)
-    signalled = []
-    camera.shutter_signal.connect(
-        lambda sender, **_: signalled.append(sender), weak=False, sender=state
-    )
-    camera.capture()
-    first = [beat(now, freq=60.0), *run("a", start=now), step("received", "b", now + 4)]
-    by_one(state, map(dict, first))
-    camera.capture()
-    second = [
-        *(beat(now + 9, freq=60.0, hostname=name) for name in (WORKER, OTHER)),
-        *run("c", "received", "failed", start=now + 10, hostname=OTHER),
-        step("revoked", "b", now + 12),
-    ]
-    by_one(state, map(dict, second))
-    camera.capture()
-    camera.cleanup()
-    assert camera.cleanups == 1
-    assert signalled == [state] * 3
-    return camera.pictures
-
-
-def test_a_camera_for_celerys_state_takes_the_same_pictures_of_ours():
-    ours = seen_by_a_camera(State())
-    theirs = seen_by_a_camera(celery.events.state.State())
-    assert len(ours) == 2
-    for our, their in zip(ours, theirs, strict=True):
-        assert our == their

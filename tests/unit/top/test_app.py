@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.errors import EvtoolsError, FilterError, OutputError, UsageError
+from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
 from evtools.top.app import Console, Garbage, run
 from evtools.top.feed import Ended
@@ -198,19 +198,6 @@ def test_keys_after_leaving_are_ignored(evtop):
     assert played.session.view == "tasks"
 
 
-def test_the_terminal_is_taken_again_after_a_stop(evtop, terminal):
-    def lose_it():
-        settings = termios.tcgetattr(terminal.theirs)
-        settings[3] |= termios.ICANON
-        termios.tcsetattr(terminal.theirs, termios.TCSANOW, settings)
-        signal.raise_signal(signal.SIGCONT)
-
-    def taken():
-        return not termios.tcgetattr(terminal.theirs)[3] & termios.ICANON
-
-    evtop().play(lose_it, taken, "3", "w1@host", "q")
-
-
 # --- internal errors ----------------------------------------------------------------------
 
 
@@ -227,17 +214,6 @@ def test_one_mistake_in_a_picture_becomes_a_message(evtop, monkeypatch, caplog):
     monkeypatch.setattr(screen, "draw", draw)
     evtop().play(lambda: None, "internal error (screen); ", "q")
     assert "broken view" in caplog.text
-
-
-def test_two_mistakes_in_a_row_end_it(evtop, monkeypatch, terminal, log_file):
-    played = evtop()
-    monkeypatch.setattr(screen, "draw", broken)
-    with pytest.raises(EvtoolsError) as caught:
-        played.play("")
-    assert b"\x1b[?1049l" in terminal.read()
-    assert caught.value.message.startswith("internal error: ValueError in test_app.py:")
-    assert caught.value.hint.endswith(f"the traceback is in {log_file}")
-    assert "ValueError: broken view" in log_file.read_text()
 
 
 def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):

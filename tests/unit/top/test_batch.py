@@ -1,7 +1,4 @@
 import json
-import os
-import signal
-import threading
 
 import pytest
 
@@ -250,15 +247,3 @@ def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd)
     assert {row["args"] for row in rows} <= {"***", None}
     recorded = [json.loads(line) for line in path.read_text().splitlines()]
     assert {event.get("args", "***") for event in recorded} == {"***"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_in_order(capfd, number):
-    before = signal.getsignal(number)
-    options = TopOptions(batch=True, demo=True, refresh=600.0, iterations=0)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
-    timer.start()
-    assert run(options, SETTINGS) == 0
-    timer.join()
-    assert capfd.readouterr().out.startswith("STATE")
-    assert signal.getsignal(number) is before

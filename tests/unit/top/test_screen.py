@@ -95,15 +95,6 @@ def test_every_size_can_be_drawn(busy, cols, rows):
         assert len(busy.lines()) <= rows
 
 
-def test_a_terminal_that_is_too_small_says_so_and_recovers(busy):
-    busy.size = (44, 10)
-    assert busy.text == "Terminal too small: 44x10, needs 50x12. Q\nquits"
-    busy.press("q")
-    assert busy.host.calls == ["end"]
-    busy.size = (80, 24)
-    assert "[1 Tasks]" in busy.text
-
-
 def test_wide_and_escaped_names_break_no_column(terminal):
     names = ("タスク.決済", "a\x1b[31mred", "🎉party", "e\u0301x", "a\u202eb", "x" * 300)
     for number, name in enumerate(names):

@@ -1,11 +1,7 @@
-import contextlib
 import re
-import socket
-import threading
 from itertools import count
 
 import pytest
-from amqp.exceptions import UnexpectedFrame
 from redis.exceptions import AuthenticationError
 
 from evtools import __version__
@@ -154,25 +150,6 @@ def test_a_failure_is_raised_at_once_and_as_it_is():
         made("amqp://127.0.0.1:1//").channel()
 
 
-def test_a_server_that_speaks_nonsense_is_left():
-    # A frame that does not end as AMQP's do; pytest would notice an open socket.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer():
-            client, _ = server.accept()
-            # The client may be gone before we are done; that is the point.
-            with client, contextlib.suppress(ConnectionError):
-                client.recv(len(b"AMQP\0\0\x09\1"))
-                client.sendall(b"\x01\x00\x00\x00\x00\x00\x01X!")
-                client.recv(1)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(UnexpectedFrame):
-            made(f"amqp://127.0.0.1:{server.getsockname()[1]}//").channel()
-        thread.join()
-
-
 # --- a connection for one question -----------------------------------------------
 
 
@@ -226,11 +203,3 @@ def test_a_password_that_was_changed_is_read_again_once(brokers):
     with pytest.raises(AccessRefused):
         probe(settings)
     assert not answers
-
-
-def test_one_that_does_not_answer_is_not_waited_for():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        settings = ConnectionSettings(urls=f"amqp://127.0.0.1:{port}//", connect_timeout=0.1)
-        with pytest.raises(BrokerUnavailable, match="no answer"):
-            probe(settings)

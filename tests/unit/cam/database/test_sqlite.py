@@ -245,26 +245,6 @@ def test_a_file_that_may_be_anything_is_left_alone(tmp_path, content):
 # --- a locked file, a full disk ------------------------------------------------------
 
 
-def test_a_lock_is_waited_for_and_what_was_not_written_comes_next(file):
-    evcam = Evcam(file, busy_timeout=0.05)
-    evcam.shoot()
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        evcam.hear(life("sent"))
-        for call in (evcam.shoot, evcam.shoot, evcam.camera.sweep):
-            with pytest.raises(OutputError, match=r"ledger\.db: database is locked"):
-                call()
-        other.execute("ROLLBACK")
-    evcam.hear(life("received", start=11.0))
-    evcam.shoot()
-    evcam.close()
-    [task] = contents(file)["tasks"]
-    assert (task["state"], task["sent"] is None) == ("RECEIVED", False)
-    first, second = contents(file)["snapshots"]
-    assert (first["events"], second["events"]) == (0, 2)
-    assert (second["sequence"], second["since"]) == (2, first["at"])
-
-
 def test_on_a_full_disk_nothing_is_half_written_and_nothing_lost(file):
     evcam = Evcam(file)
     evcam.hear(life("sent", uuid="before"))

@@ -221,18 +221,6 @@ def test_the_terminal_is_given_back_as_it_was(terminal):
     assert terminal.read() == written
 
 
-def test_the_terminal_is_given_back_before_the_whole_group_stops(terminal, watched, monkeypatch):
-    sent = []
-
-    def kill(*call):
-        sent.append((*call, bool(local_modes(terminal) & termios.ICANON)))
-
-    monkeypatch.setattr(os, "kill", kill)
-    watched.display.suspend()
-    assert sent == [(0, signal.SIGTSTP, True)]
-    assert not local_modes(terminal) & termios.ICANON
-
-
 @pytest.mark.parametrize("lost", [True, False])
 def test_the_terminal_is_prepared_again_after_a_stop_and_no_key_is_lost(terminal, watched, lost):
     watched.draw("first")
