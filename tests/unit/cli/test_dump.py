@@ -1,4 +1,3 @@
-import json
 import sys
 from dataclasses import replace
 from datetime import UTC
@@ -105,26 +104,6 @@ def test_the_settings_file_may_set_what_only_some_runs_need(config):
 
 
 # --- the command --------------------------------------------------------------------
-
-EVENTS = [
-    {"type": "task-sent", "uuid": "1", "name": "a", "timestamp": 1.0},
-    {"type": "task-failed", "uuid": "1", "exception": "E()", "timestamp": 2.0},
-]
-
-
-@pytest.fixture
-def recording(tmp_path):
-    """Write a recording and return its name."""
-    (tmp_path / "day.json").write_text("".join(json.dumps(event) + "\n" for event in EVENTS))
-    return "day.json"
-
-
-def test_a_recording_is_read_without_a_broker(cli, recording):
-    ended = cli("-r", recording, "-o", "raw", "type:task-failed")
-    assert ended.status == 0
-    assert json.loads(ended.out)["exception"] == "E()"
-    assert cli("-r", recording, "--expect", "type:task-failed", "-q").status == 0
-    assert cli("-r", recording, "--expect", "type:task-retried", "-q").status == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What goes to stderr: when, how, and what if it is closed or full."""
 
-import io
 import json
 import sys
 
@@ -21,13 +20,6 @@ def clock():
 
 
 # --- stderr -----------------------------------------------------------------------
-
-
-class Full(io.StringIO):
-    """A stream on a full disk."""
-
-    def write(self, text):
-        raise OSError(28, "No space left on device")
 
 
 @pytest.fixture
@@ -127,14 +119,6 @@ def test_the_summary_can_be_for_programs(reported):
         "missed": 3, "malformed": {"x": 2, "without uuid or hostname": 2}, "reconnects": 1,
         "buffered_bytes": 5, "seconds": 1.235,
     }  # fmt: skip
-
-
-def test_a_stream_that_takes_nothing_stops_nothing(monkeypatch, clock):
-    for stream in (Full(), io.StringIO()):
-        monkeypatch.setattr(sys, "stderr", stream)
-        report = Report(DumpOptions(), clock)
-        stream.close()
-        report.warn("lost")
 
 
 # --- the progress bar -------------------------------------------------------------

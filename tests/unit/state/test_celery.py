@@ -350,13 +350,18 @@ def test_the_tasks_read_as_one_mapping(state):
 
 
 def test_a_task_that_is_taken_out_is_forgotten(state):
-    assert state.tasks.pop("b").name == "shop.pack"
-    del state.tasks["c"]
-    assert list(state.tasks) == uuids(state.tasks_by_time()) == ["a"]
+    # The newest one, or the one to forget next.
+    assert next(iter(state.tasks)) == "b"
+    assert copy.deepcopy(state).tasks.popitem()[0] == "a"
+    assert state.tasks.popitem(last=False)[0] == "b"
     assert "shop.pack" not in state.tasks_by_type
+    assert state.tasks.pop("c").name == "shop.pay"
+    assert list(state.tasks) == uuids(state.tasks_by_time()) == ["a"]
     assert state.tasks.pop("b", None) is None
-    with pytest.raises(KeyError):
-        del state.tasks["c"]
+    del state.tasks["a"]
+    for last in (True, False):
+        with pytest.raises(KeyError):
+            state.tasks.popitem(last=last)
 
 
 def test_a_task_that_is_put_in_is_one_of_the_state_and_comes_last(state):
@@ -377,16 +382,6 @@ def test_a_task_that_is_put_in_is_one_of_the_state_and_comes_last(state):
     assert (len(state.tasks), state.tasks["a"].name) == (4, "other")
     state.clear(ready=False)
     assert state.weight_bytes == 0
-
-
-def test_the_newest_task_is_popped_or_the_one_to_forget_next(state):
-    assert next(iter(state.tasks)) == "b"
-    assert state.tasks.popitem()[0] == "a"
-    assert state.tasks.popitem(last=False)[0] == "b"
-    assert state.tasks.popitem(last=False)[0] == "c"
-    for last in (True, False):
-        with pytest.raises(KeyError):
-            state.tasks.popitem(last=last)
 
 
 def test_a_limit_that_was_lowered_holds_from_the_next_update_or_task(state):

@@ -307,20 +307,6 @@ def test_in_whatever_order_they_come_the_process_that_began_last_is_online(event
 # --- Celery's names ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), (WORKER, 7, 2.0, [1.0], 9, 1, 2, [0.5], "celery", "5", "Linux")]
-)
-def test_it_is_made_with_the_arguments_and_defaults_of_celery(arguments):
-    ours, theirs = Worker(*arguments), celery.events.state.Worker(*arguments)
-    assert ours.hostname == (theirs.hostname or "")
-    for name in (*set(theirs._fields) - {"hostname"}, "status_string"):
-        assert getattr(ours, name) == getattr(theirs, name)
-    if arguments:
-        assert (ours.id, ours.heartbeat_expires) == (theirs.id, theirs.heartbeat_expires)
-    ours.update({"freq": 5.0}, active=3)
-    assert (ours.freq, ours.active) == (5.0, 3)
-
-
 def test_the_method_event_applies_an_event():
     worker = Worker(WORKER)
     worker.event("online", 10.0, HEARD, {"freq": 2.0, "pid": 9})

@@ -1,7 +1,6 @@
 """evtop in this process, on a pseudo terminal, over recordings."""
 
 import gc
-import json
 import logging
 import os
 import signal
@@ -262,16 +261,6 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
 # --- events and notices -------------------------------------------------------------------
 
 
-def test_events_can_be_recorded_and_redacted(evtop, tmp_path):
-    path = tmp_path / "new.jsonl"
-    played = evtop(write=str(path), redact=("args",))
-    played.play("", "REC", "q")
-    played.session.feed.close()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(lines) == 85
-    assert "(1, 2)" not in path.read_text()
-
-
 def test_a_tape_that_was_wound_back_begins_anew(evtop):
     played = evtop()
     first = played.session.model
@@ -354,12 +343,6 @@ def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
     assert b"\x1b]52;c;" in played.terminal.read()
     (file,) = tmp_path.glob("evtop-tasks-*.txt")
     assert "proj.charge" in file.read_text()
-
-
-def test_without_colours_a_theme_changes_nothing(evtop):
-    played = evtop(colour=False)
-    played.play(":theme light\r", "theme light", "Q")
-    assert b"\x1b[0;3" not in played.terminal.read().replace(b"\x1b[0;39", b"")
 
 
 def test_the_mouse_chooses_and_scrolls(evtop):

@@ -178,17 +178,6 @@ def test_a_recording_that_the_filter_hides_is_not_called_unconnected(replay, cap
     assert not any("Not connected" in note for note in notes)
 
 
-def test_an_internal_error_costs_a_figure_and_not_the_answer(replay, monkeypatch, caplog):
-    def broken(*_):
-        raise KeyError(1)
-
-    monkeypatch.setattr("evtools.state.statistics.queues.Queues.left", broken)
-    status, [row] = replay(*(failed(uuid, name="proj.mail") for uuid in "123"), view="types")
-    assert (status, row["failed"]) == (1, 3)
-    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["internal error: some figures may be wrong; see --debug"]
-
-
 def beats(pid, *times, **fields):
     return [told("worker-heartbeat", float(at), pid=pid, **fields) for at in times]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.filters import Kind, compile_filter
+from evtools.filters import Kind
 from evtools.text import width
-from evtools.top.columns import Column, RenderContext, Slot, column, fields_of, layout
+from evtools.top.columns import Column, RenderContext, Slot, column, layout
 
 LENS = RenderContext(1000.0)
 
@@ -134,16 +134,6 @@ def test_no_line_is_wider_than_the_screen(columns, cols, text):
         cell = slot.cell({slot.column.name: text}, LENS)
         assert width(cell) == slot.cols
         assert cell.isprintable()
-
-
-def test_columns_make_a_filter():
-    columns = [made("name"), made("rate", kind=Kind.NUMBER)]
-    table = fields_of(columns, lambda: 0.0)
-    row = {"name": "proj.add", "rate": 3}
-    for text in ("name:proj.*", "rate>2", "add", "has:rate"):
-        assert compile_filter(text, fields=table).matches(row)
-    for text in ("rate>3", "3"):
-        assert not compile_filter(text, fields=table).matches(row)
 
 
 UUID = "7a8b8d37-ebe5-4d26-8057-17bb6963e503"

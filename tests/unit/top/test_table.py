@@ -264,24 +264,6 @@ def test_a_text_keeps_its_lines_and_nothing_else(monkeypatch):
 # --- options -----------------------------------------------------------------------
 
 
-# fmt: off
-@pytest.mark.parametrize(
-    ("arguments", "shown"),
-    [
-        (("", "", ()),                   ("", "share", True, None)),
-        (("name:mail", "", ()),          ("name:mail", "share", True, None)),
-        (("", "failed", ()),             ("", "failed", True, None)),
-        (("", "-rate", ()),              ("", "rate", False, None)),
-        (("", "name", ("rate", "name")), ("", "name", False, ("rate", "name"))),
-    ],
-)
-def test_a_table_is_arranged_as_options_want_it(arguments, shown):
-    table = Model(clock=FakeClock()).views["types"]
-    table.arrange(*arguments)
-    assert (table.filter_text, table.sort_key, table.reverse, table.chosen) == shown
-# fmt: on
-
-
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

@@ -94,18 +94,14 @@ def test_a_joined_field_never_replaces_the_one_of_the_event():
     assert line["joined"] == ["args"]
 
 
-@pytest.mark.parametrize(
-    "timestamp", [None, "1795186532", True, [], {}, math.nan, math.inf, 1e300, 10**400]
-)
-def test_an_impossible_timestamp_makes_neither_time_nor_lag(timestamp):
-    line = envelope({"type": "x", "timestamp": timestamp, "local_received": 1.0})
-    assert "ts" not in line
-    assert "lag" not in line
+IMPOSSIBLE = [None, "1", True, [], {}, math.nan, math.inf, 1e300, 10**400, 1763380002000]
 
 
-@pytest.mark.parametrize("received", [None, "1", False, math.nan, math.inf, 10**400, 1763380002000])
-def test_an_impossible_receipt_makes_no_lag(received):
-    line = envelope({"type": "x", "timestamp": 1.0, "local_received": received})
+@pytest.mark.parametrize("odd", IMPOSSIBLE)
+def test_an_impossible_timestamp_makes_neither_time_nor_lag_and_such_a_receipt_no_lag(odd):
+    line = envelope({"type": "x", "timestamp": odd, "local_received": 1.0})
+    assert line.keys().isdisjoint({"ts", "lag"})
+    line = envelope({"type": "x", "timestamp": 1.0, "local_received": odd})
     assert line["ts"] == "1970-01-01T00:00:01.000000Z"
     assert "lag" not in line
 
@@ -153,14 +149,9 @@ def test_a_typed_event_gives_back_exactly_what_it_was_made_of(event):
     assert {name: typed.get(name) for name in event} == event
 
 
-def test_a_bare_event_of_another_program_is_no_envelope():
-    event = {"type": "task-sent", "uuid": UUID}
-    assert open_envelope(event) == (event, None)
-
-
-@pytest.mark.parametrize("v", ["1", None, True, 1.5, [1]])
-def test_a_field_called_v_alone_makes_no_envelope(v):
-    event = {"type": "task-sent", "v": v}
+@pytest.mark.parametrize("fields", [{}, *({"v": odd} for odd in ("1", None, True, 1.5, [1]))])
+def test_an_event_of_another_program_is_no_envelope_even_with_a_field_called_v(fields):
+    event = {"type": "task-sent", "uuid": UUID, **fields}
     assert open_envelope(event) == (event, None)
 
 

@@ -13,7 +13,6 @@ import zoneinfo
 from unittest.mock import ANY
 
 import dateutil.tz
-import kombu.serialization
 import msgspec
 import pytest
 from hypothesis import given
@@ -61,16 +60,6 @@ def nested(depth, value=1):
     for _ in range(depth):
         value = [value]
     return value
-
-
-# --- the table -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["json", "msgpack", "yaml", "pickle"])
-def test_the_content_types_are_those_that_kombu_gives_its_serialisers(name):
-    content_type, _, body = kombu.serialization.dumps({"a": 1}, serializer=name)
-    assert content_type in READERS[name][0]
-    assert plainly(name)(body.encode() if isinstance(body, str) else body) == {"a": 1}
 
 
 # --- JSON ----------------------------------------------------------------------

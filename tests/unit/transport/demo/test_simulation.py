@@ -116,13 +116,6 @@ def test_what_is_revoked_does_not_start_and_ends_only_by_a_signal(rehearsal, wor
     assert found == [(False, None, False), (True, 9, False)]
 
 
-def test_only_the_last_revoked_tasks_are_remembered(worker, monkeypatch):
-    monkeypatch.setattr(module, "REVOKED_MAX", 3)
-    for number in range(10):
-        worker.revoke(f"u{number}")
-    assert list(worker._revoked) == ["u7", "u8", "u9"]
-
-
 def test_who_dies_says_nothing_and_comes_back_as_another(rehearsal, worker, send):
     tasks = send(count=4)
     rehearsal.play(0.5)
