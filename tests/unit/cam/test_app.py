@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -114,27 +113,6 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording, monkeypatc
     assert Kept.last.done == ["closed"]
     assert gc.get_threshold() == app.COLLECT_AFTER
     assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
-
-
-def test_the_simulated_cluster_is_shot_until_somebody_ends_it(monkeypatch):
-    def end_when_there_are_some():
-        while Kept.last is None or len(Kept.last.pictures) < 3:
-            if done.wait(0.02):
-                return
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    done = threading.Event()
-    Kept.last = None
-    watch = threading.Thread(target=end_when_there_are_some)
-    monkeypatch.setattr(Process, "_ready", lambda _: watch.start())
-    try:
-        assert run(options(demo=True, freq=0.05), SETTINGS) == 0
-    finally:
-        done.set()
-        watch.join(PATIENCE)
-    infos = Kept.last.infos
-    assert [info.sequence for info in infos] == list(range(1, len(infos) + 1))
-    assert all(info.connected for info in infos[1:])
 
 
 def test_tasks_and_memory_are_bounded_as_asked(recording):

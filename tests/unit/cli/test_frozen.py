@@ -71,11 +71,6 @@ def test_a_process_of_multiprocessing_does_its_work_and_no_more():
     assert "Bad file descriptor" in ended.stderr  # there is no pipe of this number
 
 
-@pytest.mark.parametrize("code", ["5", "from os import abort"])
-def test_other_arguments_are_left_to_the_tools(prepared, code):
-    prepared({}, argv=["evdump", "-c", code])
-
-
 def test_it_starts_itself_and_knows_its_build(monkeypatch, tmp_path):
     assert frozen.command("dump", "-V") == [sys.executable, "-m", "evtools", "dump", "-V"]
     (tmp_path / "build.json").write_text(json.dumps({"form": "folder"}))

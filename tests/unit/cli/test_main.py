@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -157,12 +156,6 @@ def test_a_tool_is_called_by_name_or_argument(monkeypatch, capsys, argv, program
     assert main() == 0
     out, err = capsys.readouterr()
     assert (out.splitlines()[0], err) == (f"{program} {__version__}", "")
-
-
-@pytest.mark.parametrize("flags", [["--json", "--version"], ["--version", "-q", "--json"]])
-def test_versions_are_for_programs_too(capsys, flags):
-    assert start("top", flags) == 0
-    assert json.loads(capsys.readouterr().out)["tool"] == "evtop"
 
 
 @pytest.mark.parametrize(

@@ -93,15 +93,6 @@ def without(name, event):
     return {key: value for key, value in event.items() if key != name}
 
 
-@pytest.mark.parametrize(
-    "name", ["utcoffset", "pid", "clock", "eta", "args", "local_received", "retries"]
-)
-def test_an_event_that_lacks_a_field_is_understood(name):
-    task = task_of([without(name, event) for event in life(*FINISHED)])
-    assert (task.state, task.received, task.started) == ("SUCCESS", 11.0, 12.0)
-    assert task.name == "shop.pay"
-
-
 def test_of_an_event_without_times_the_other_time_counts():
     received = without("timestamp", told("task-received", 11.0))
     assert task_of([received]).received == 11.0 + WAY
@@ -112,19 +103,6 @@ def test_of_an_event_without_times_the_other_time_counts():
         for fields in ({"timestamp": Decimal(odd)}, {"timestamp": Decimal(odd), "x": 1}):
             task = task_of([told("task-received", 10.0, **fields)])
             assert task.received == 10.0 + WAY
-
-
-@pytest.mark.parametrize("kind", [int, Decimal])
-def test_times_may_be_numbers_of_other_kinds(kind):
-    events = [
-        {**event, "timestamp": kind(at), "local_received": kind(at + 1)}
-        for at, event in enumerate(life(*FINISHED), 10)
-    ]
-    task = task_of(events)
-    assert (task.sent, task.succeeded, task.local_received) == (10.0, 13.0, 14.0)
-    assert {type(getattr(task, name)) for name in ("sent", "local_received")} == {float}
-    odd = task_of([{**event, "order": 4711} for event in events])
-    assert {**account(odd), "extra": None} == account(task)
 
 
 @pytest.mark.parametrize(

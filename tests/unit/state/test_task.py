@@ -139,12 +139,6 @@ def test_the_clients_of_one_machine_have_one_clock():
     assert tasks["v"].wait == 1.0
 
 
-def test_a_task_of_no_state_takes_the_clocks_to_be_right():
-    worker = Worker(WORKER)
-    task = Task(UUID, worker=worker, client=CLIENT, sent=1.0, received=3.0, started=4.0)
-    assert (task.wait, task.queue_time) == (3.0, 2.0)
-
-
 # --- lost ----------------------------------------------------------------------------
 
 ONLINE, GOODBYE = told("worker-online", 9.0), told("worker-offline", 12.0, local_received=12.0)

@@ -1,7 +1,6 @@
 import itertools
 import threading
 import time
-from contextlib import ExitStack
 
 import pytest
 from celery.events.receiver import EventReceiver as CelerysReceiver
@@ -11,7 +10,6 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused
 from evtools.transport import ConnectionSettings, EventReceiver, Statistics
-from evtools.transport.receiver import open_live
 from evtools.transport.source import DOCTOR, SilenceHint
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
@@ -396,17 +394,6 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
 
 
 # --- live sources ----------------------------------------------------------------
-
-
-def test_the_simulated_cluster_sends_even_to_who_only_reads():
-    notices = []
-    settings = ConnectionSettings(urls="redis://unused", read_only=True)
-    with ExitStack() as stack:
-        receiver = open_live(settings, notices.append, demo=True, stack=stack)
-        next(batch for batch in receiver.batches(5.0) if batch)
-    assert [notice.kind for notice in notices] == ["listening"]
-    assert receiver.settings.read_only
-    assert receiver.settings.urls == "memory://demo"
 
 
 class Source:

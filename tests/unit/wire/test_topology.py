@@ -192,26 +192,22 @@ def test_an_escaped_text_matches_itself_and_nothing_else(text, other):
     assert redis_delivers(escape_glob(text), other) is (text == other)
 
 
-def test_a_key_without_wildcards_names_one_channel():
-    found = redis_topics(["/0.c*"], ["task.*", "worker.heartbeat", "a*b"], by_key=True)
-    assert found.names == ["/0.c*/worker.heartbeat", "/0.c*/a*b"]
-    assert found.patterns == ["/0.c\\*/task.*"]
+#: Exchanges, keys, whether a channel is of a key; names, patterns, and whether there are copies.
+# fmt: off
+TOPICS = [
+    # A key without wildcards names one channel; what is odd in an exchange stands for itself.
+    (["/0.c*"], ["task.*", "worker.heartbeat", "a*b"], True,
+     ["/0.c*/worker.heartbeat", "/0.c*/a*b"], ["/0.c\\*/task.*"], False),
+    (["/0.ev[1]"], ["#"], True, [], ["/0.ev\\[1\\]/*"], False),
+    # Without fanout patterns there is one channel.
+    (["/0.cel?ry"], ["task.*", "worker.*"], False, ["/0.cel?ry"], [], False),
+    # Two prefixes make two channels of each.
+    (["/0.ev", "/{db}.ev"], ["#"], True, [], ["/0.ev/*", "/{db}.ev/*"], True),
+    (["/0.ev", "/{db}.ev"], ["#"], False, ["/0.ev", "/{db}.ev"], [], True),
+]
+# fmt: on
 
 
-def test_an_odd_exchange_stands_for_itself():
-    (pattern,) = redis_topics(["/0.ev[1]*"], ["#"], by_key=True).patterns
-    assert pattern == "/0.ev\\[1\\]\\*/*"
-    assert redis_delivers(pattern, "/0.ev[1]*/task.sent")
-    assert not redis_delivers(pattern, "/0.ev1x/task.sent")
-
-
-def test_without_fanout_patterns_there_is_one_channel():
-    found = redis_topics(["/0.cel?ry"], ["task.*", "worker.*"], by_key=False)
-    assert found == (["/0.cel?ry"], [], False)
-
-
-def test_two_prefixes_make_two_channels_of_each():
-    both = ["/0.ev", "/{db}.ev"]
-    found = redis_topics(both, ["#"], by_key=True)
-    assert found == ([], ["/0.ev/*", "/{db}.ev/*"], True)
-    assert redis_topics(both, ["#"], by_key=False) == (both, [], True)
+@pytest.mark.parametrize(("exchanges", "keys", "by_key", "names", "patterns", "copies"), TOPICS)
+def test_keys_become_channels_and_patterns(exchanges, keys, by_key, names, patterns, copies):
+    assert redis_topics(exchanges, keys, by_key=by_key) == (names, patterns, copies)

@@ -150,16 +150,6 @@ def test_an_event_is_exported_as_it_came(events):
     assert events.cells("story")[2] == "12.0s without events: reconnect"
 
 
-def test_ages_in_filters_go_on(events):
-    events.take(events.life.beat())
-    events.refresh()
-    events.table.set_filter("age<5s")
-    assert len(events.table) == 1
-    events.life.now += 60
-    events.refresh()
-    assert len(events.table) == 0
-
-
 # --- words -----------------------------------------------------------------------
 
 

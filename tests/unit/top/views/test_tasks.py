@@ -426,18 +426,9 @@ def test_nothing_that_comes_breaks_a_detail(kinds, junk, field):
 # --- trees, made flat ---------------------------------------------------------------
 
 
-FAMILY = {"a": ["b", "c"], "b": ["d"], "c": ["e"]}
-
-
 def lines(roots, family, **more):
     nodes = grow(roots, lambda key: family.get(key, []), **more)
     return [prefix + key for key, prefix in nodes]
-
-
-def test_children_stand_below_their_parent_each_once():
-    assert lines("a", FAMILY) == ["a", "├─ b", "│  └─ d", "└─ c", "   └─ e"]
-    assert lines("a", FAMILY, max_rows=2) == ["a", "├─ b"]
-    assert lines("a", {"a": ["b"], "b": ["a", "b", "c"]}) == ["a", "└─ b", "   └─ c"]
 
 
 def test_what_is_too_deep_is_hidden():
