@@ -81,7 +81,7 @@ def test_a_second_ctrl_c_ends_it_at_once_when_nobody_reads(evdump, redis_url):
         before = -1
         while before != (before := waiting_bytes(dump.stdout_stream)):
             more = flow.sent + 500
-            wait_until(lambda end=more: flow.sent > end, what="more events")
+            wait_until(lambda end=more: flow.sent > end, deadline=30, what="more events")
         dump.send_signal(signal.SIGINT)
         # The same key press seen twice is one; so press until it is another.
         wait_until(lambda: press(dump), deadline=5, what="the end")
