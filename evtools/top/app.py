@@ -296,7 +296,7 @@ class Console(Loop):
         session.model.refresh(session.view, self.clock.wall())
         if self._stats is not None:
             # Only the queues on the screen: every question costs the broker.
-            self._stats.watch(session.table.cursor.keys if in_view else ())
+            self._stats.watch(session.table.keys if in_view else ())
         session.look()
 
     def draw(self) -> None:

@@ -153,7 +153,7 @@ class Batch:
         model.refresh(table.name, now)
         while table.waiting:  # however much there is to be filtered
             model.refresh(table.name, self._clock.wall())
-        subjects = [table.subject(key) for key in table.cursor.keys]
+        subjects = [table.subject(key) for key in table.keys]
         self._rows += len(subjects)
         if self._expected is not None:
             there = [subject for subject in subjects if subject is not None]

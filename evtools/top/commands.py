@@ -316,10 +316,10 @@ class Commands(Session):
         self.table.choose_columns(names)
 
     def _follow(self) -> None:
-        cursor = self.table.cursor
-        cursor.toggle_follow()
-        followed = "the newest" if cursor.newest_last else "this row"
-        self.say(f"following {followed}" if cursor.follow else "not following")
+        table = self.table
+        table.toggle_follow()
+        followed = "the newest" if table.newest_last else "this row"
+        self.say(f"following {followed}" if table.follows else "not following")
 
     def _failure(self, step: int) -> None:
         table = self.table

@@ -44,7 +44,7 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
     by_name = {column.name: column for column in table.columns}
     chosen = by_name if table.chosen is None else table.chosen
     columns = [by_name[name] for name in chosen if name in by_name]
-    subjects = (table.subject(key) for key in list(table.cursor.keys))
+    subjects = (table.subject(key) for key in list(table.keys))
     rows = [subject for subject in subjects if subject is not None]
     if output == "csv":
         # RFC 4180, except for the ends of the lines.

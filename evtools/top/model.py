@@ -188,7 +188,7 @@ class Model:
         else:
             before = kept[-self._back] if self._back else self._picture()
             others = range(self._back - by, 0 if by > 0 else len(kept) + 1, -by)
-            found = next((back for back in others if not kept[-back].looks_like(before)), None)
+            found = next((back for back in others if kept[-back][:4] != before[:4]), None)
             if found is None and by < 0:
                 return None
             self._back = found or 0

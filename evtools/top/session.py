@@ -237,8 +237,8 @@ class Session(ABC):
             if table.reverse != old.reverse:
                 table.invert()
             table.set_filter(old.filter_text)
-            if old.cursor.pinned and old.focus_key is not None:
-                table.cursor.expect(old.focus_key)
+            if old.pinned and old.focus_key is not None:
+                table.expect(old.focus_key)
 
     def look(self) -> None:
         """Have the detail show the row under the cursor, as it is now."""
@@ -263,10 +263,10 @@ class Session(ABC):
             return
         view, filter_text = drilled
         target = self.model.views[view]
-        pinned = target.focus_key if target.cursor.pinned else None
+        pinned = target.focus_key if target.pinned else None
         place = Place(self.view, key, view, target.filter_text, pinned)
         target.set_filter(filter_text)
-        target.home()
+        target.go(0)
         self.trail.append(place)
         self.show(view)
 
@@ -280,12 +280,12 @@ class Session(ABC):
             place = self.trail.pop()
             target = self.model.views[place.target]
             target.set_filter(place.target_filter)
-            target.home()
+            target.go(0)
             if place.target_key is not None:
-                target.cursor.expect(place.target_key)
+                target.expect(place.target_key)
             self.show(place.view)
             if place.key is not None:
-                self.table.cursor.to_key(place.key)
+                self.table.go_to(place.key)
 
     def leave(self) -> None:
         """Leave, or ask first if that would lose the data of a long time."""

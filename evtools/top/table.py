@@ -26,10 +26,7 @@ _TEXT_MAX_CHARS: Final = 1_000_000
 
 
 class Row(NamedTuple):
-    """A row on the screen; `cells` are sanitised and as wide as their slots.
-
-    `style` names a style of the theme.
-    """
+    """A row on the screen: sanitised cells as wide as their slots, and a style of the theme."""
 
     key: str
     cells: tuple[str, ...]
@@ -52,15 +49,10 @@ class Picture(NamedTuple):
     as_of: float
     header: Figures
 
-    def looks_like(self, other: "Picture") -> bool:
-        """Return whether the table is the same, wherever its cursor is."""
-        # The view, its rows and how many there are.
-        return self[:4] == other[:4]
-
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """The text of the pane of one row; every line is sanitised.
+    """The text of the pane of one row, all of it sanitised.
 
     `lines` are always there; of the `sections` one at a time, at first the one
     called `section`.
@@ -81,11 +73,9 @@ def labelled(pairs: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
 
 def paragraph(text: str) -> tuple[str, ...]:
     """Return a text of several lines as sanitised lines."""
-    cut = text[:_TEXT_MAX_CHARS]
-    lines = sanitize_lines(cut).rstrip("\n").split("\n")
-    if len(cut) < len(text):
-        lines.append(f"(cut: {len(text)} characters)")
-    return tuple(lines)
+    lines = sanitize_lines(text[:_TEXT_MAX_CHARS]).rstrip("\n").split("\n")
+    cut = [f"(cut: {len(text)} characters)"] if len(text) > _TEXT_MAX_CHARS else []
+    return (*lines, *cut)
 
 
 def raw(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -97,89 +87,6 @@ def raw(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return ("{", *(f"{line}," for line in lines[:-1]), *lines[-1:], "}")
 
 
-class Cursor:
-    """The place of the user in a list of keys that changes: on a key, not on a row number.
-
-    It starts loose, at the edge where new rows come in (the first row, or the
-    last one if `newest_last`), and stays there as they do.  Once moved away
-    from that edge it is `pinned`: it sticks to its key wherever that goes.
-    """
-
-    def __init__(self, *, newest_last: bool = False) -> None:
-        self.newest_last = newest_last
-        self.keys: Sequence[str] = ()
-        self.index = 0
-        self.pinned = False
-        #: For how many refreshes the order is still held.
-        self.held = 0
-        self._key = ""
-        self._sticks = False
-
-    @property
-    def key(self) -> str | None:
-        """The key under the cursor, None in an empty list."""
-        return self.keys[self.index] if self.keys else None
-
-    @property
-    def follow(self) -> bool:
-        """Whether it follows the newest event, or else this row."""
-        return not self.pinned if self.newest_last else self._sticks
-
-    def place(self, keys: Sequence[str]) -> None:
-        """Take the list as it is now.
-
-        If its key has gone, the cursor stays where it was; a key that was there
-        before the list was empty is found again.
-        """
-        self.keys = keys
-        if not keys:
-            self.index = 0
-        elif not self.pinned:
-            self._go(self._edge)
-        else:
-            try:
-                self.index = keys.index(self._key)
-            except ValueError:
-                self._go(min(self.index, len(keys) - 1))
-                self._sticks = False
-
-    @property
-    def _edge(self) -> int:
-        return len(self.keys) - 1 if self.newest_last else 0
-
-    def _go(self, index: int) -> None:
-        self.index = index
-        self._key = self.keys[index]
-
-    def to(self, index: int) -> None:
-        """Go to a row, or to the nearest there is."""
-        if self.keys:
-            self._go(max(0, min(index, len(self.keys) - 1)))
-            self.pinned = self._sticks or self.index != self._edge
-            self.held = HOLD if self.pinned else 0
-
-    def to_key(self, key: str) -> bool:
-        """Go to a key, and stay with it; return False if it is not in the list."""
-        if key not in self.keys:
-            return False
-        self.to(self.keys.index(key))
-        self.pinned = True
-        return True
-
-    def expect(self, key: str) -> None:
-        """Go to `key` as soon as a list has it."""
-        self._key, self.pinned = key, True
-
-    def toggle_follow(self) -> None:
-        if self.newest_last:
-            self.pinned, self.held = not self.pinned, 0
-        else:
-            self._sticks = not self._sticks
-            self.pinned = self._sticks or self.index != self._edge
-        if not self.pinned:
-            self.place(self.keys)
-
-
 class TableModel(ABC):
     """A table: its rows, their order, and where the user is.
 
@@ -189,6 +96,10 @@ class TableModel(ABC):
 
     Its rows are a few thousand immutable ones at most, which `load` makes anew for every
     refresh; its filter knows its columns.
+
+    The cursor is on a key, not on a row number.  It starts loose, at the edge where new rows
+    come in (the first row, or the last one if `newest_last`), and stays there as they do.
+    Once moved away from that edge it is `pinned`: it sticks to its key wherever that goes.
     """
 
     #: Of the view, and of its rows in notes.
@@ -203,10 +114,20 @@ class TableModel(ABC):
         self.frozen = False
         #: What each row is about, by its key, whatever the filter.
         self.rows: Mapping[str, Any] = {}
+        #: The keys of the rows that are shown, in their order.
+        self.keys: Sequence[str] = ()
         self.marks: set[str] = set()
+        #: The row under the cursor: its number and its key, even while there is no such row.
+        self.focus_index, self._key = 0, ""
+        self.pinned = False
+        #: Whether it follows its row also at the edge.
+        self._sticks = False
+        #: For how many refreshes the order is still held.
+        self.held = 0
         #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
-        self.cursor = Cursor(newest_last=self.newest_last)
+        #: Columns moved out of sight to the left.
+        self._scrolled = 0
         #: The first row on the screen, how many have room there, and the line with the cursor.
         self.top, self.room, self._line = 0, 10, 0
         self._seen_key: str | None = None
@@ -214,8 +135,6 @@ class TableModel(ABC):
         self._filter_zone = self.context.zone
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
-        #: Columns moved out of sight to the left.
-        self._scrolled = 0
         #: Cells and style of the rows asked for since the last refresh, by their numbers.
         self._drawn: dict[int, tuple[tuple[str, ...], str]] = {}
         self._past: Picture | None = None
@@ -258,8 +177,9 @@ class TableModel(ABC):
 
     def matching(self) -> Sequence[str]:
         """Return the keys of the rows that match, in order."""
-        matches = self.filter.matches if self.filter is not None else lambda _: True
-        keys = sorted(key for key, row in self.rows.items() if matches(row))
+        keys = sorted(
+            key for key, row in self.rows.items() if self.filter is None or self.filter.matches(row)
+        )
         rows = [self.rows[key] for key in keys]
         column, descending = self._column(self.sort_key), self.reverse
         values = column.sort_values(rows, self.context.now, descending=descending)
@@ -294,7 +214,7 @@ class TableModel(ABC):
         return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return a row as plain values by the names of its columns."""
+        """Return a row as plain values by the names of its columns, {} if it is forgotten."""
         row = self.subject(key)
         if row is None:
             return {}
@@ -312,7 +232,7 @@ class TableModel(ABC):
         return len(self.rows)
 
     def __len__(self) -> int:
-        return len(self.cursor.keys)
+        return len(self.keys)
 
     def subject(self, key: str) -> Any:
         """Return what the row `key` is about, None if that has been forgotten."""
@@ -325,11 +245,11 @@ class TableModel(ABC):
             self.load()
         # Other options may want other columns.
         self.resize(self.screen_cols)
-        if self.cursor.held and not self.frozen:
-            self.cursor.held -= 1
+        if self.held and not self.frozen:
+            self.held -= 1
         else:
             self._arrange()
-        if not self.cursor.pinned:
+        if not self.pinned:
             self._seen = self.arrived
 
     def freeze(self, context: RenderContext) -> None:
@@ -339,19 +259,19 @@ class TableModel(ABC):
 
     def _arrange(self) -> None:
         self._drawn.clear()
-        self.cursor.place(self.matching())
+        self.place(self.matching())
 
     def _rearrange(self) -> None:
         # At once, whatever is held: the user asked for another order.
         self._past = None
-        self.cursor.held = 0
+        self.held = 0
         self._arrange()
 
     def row(self, index: int) -> Row:
         """Return a row of the picture; raise IndexError beyond it."""
         if self._past is not None:
             return self._past.rows[index]
-        key = self.cursor.keys[index]
+        key = self.keys[index]
         if index not in self._drawn:
             subject = self.subject(key)
             if subject is None:
@@ -368,7 +288,7 @@ class TableModel(ABC):
         The row under the cursor stays on its line of the screen while rows come and go
         above it; only moving the cursor scrolls.
         """
-        index, key = self.cursor.index, self.cursor.key
+        index, key = self.focus_index, self.focus_key
         self.room = max(1, room)
         if key == self._seen_key:
             self.top = index - min(self._line, self.room - 1)
@@ -379,8 +299,7 @@ class TableModel(ABC):
 
     def heads(self) -> str:
         """Return the titles of the columns, above their cells."""
-        heads = (slot.head(self.sort_key, descending=self.reverse) for slot in self.slots)
-        return " ".join(heads)
+        return " ".join(slot.head(self.sort_key, descending=self.reverse) for slot in self.slots)
 
     def counts(self) -> str:
         """Return how much is shown: `37 of 41203 shown, 2 marked`."""
@@ -398,16 +317,16 @@ class TableModel(ABC):
         """Return what the cursor keeps out of sight: `132 new`, ..."""
         parts = []
         # How many rows came in since the cursor left the edge that they come in at.
-        new = self.arrived - self._seen if self.cursor.pinned else 0
+        new = self.arrived - self._seen if self.pinned else 0
         if new > 0:
             parts.append(f"{new} new{' below, G to follow' if self.newest_last else ''}")
-        if self.cursor.held and not (self.newest_last or self.frozen):
+        if self.held and not (self.newest_last or self.frozen):
             parts.append("order frozen while you move")
         return ", ".join(parts)
 
     def picture(self, header: Figures) -> Picture:
         """Return the picture of the rows that have been asked for since the last refresh."""
-        asked, at = sorted(self._drawn)[:_ROWS_MAX], self.cursor.index
+        asked, at = sorted(self._drawn)[:_ROWS_MAX], self.focus_index
         rows, focus = tuple(map(self.row, asked)), asked.index(at) if at in asked else 0
         return Picture(self.name, rows, len(self), self.total, focus, self.context.now, header)
 
@@ -415,10 +334,10 @@ class TableModel(ABC):
         """Show rows as they were; the next refresh ends that."""
         self._drawn.clear()
         self._past = picture
-        self.cursor.keys = [row.key for row in picture.rows]
-        self.cursor.index = picture.focus
+        self.keys = [row.key for row in picture.rows]
+        self.focus_index = picture.focus
 
-    # --- filter and order --------------------------------------------------------
+    # --- filter, order and columns ------------------------------------------------
 
     @property
     def filter_text(self) -> str:
@@ -447,11 +366,10 @@ class TableModel(ABC):
 
     def narrow(self, field: str, value: str, *, exclude: bool = False) -> None:
         """Add to the filter that a field has this value, or that it has not."""
-        term = f"{'NOT ' if exclude else ''}{field}={quote(value)}"
         text = self.filter_text.strip()
         if " OR " in text:
             text = f"({text})"
-        self.set_filter(f"{text} {term}".strip())
+        self.set_filter(f"{text} {'NOT ' if exclude else ''}{field}={quote(value)}".strip())
 
     def notes(self) -> list[str]:
         """Return notes on what the filter could not see."""
@@ -500,8 +418,6 @@ class TableModel(ABC):
         if columns:
             self.choose_columns(columns)
 
-    # --- columns -------------------------------------------------------------------
-
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""
         self.screen_cols = screen_cols
@@ -523,25 +439,74 @@ class TableModel(ABC):
 
     @property
     def focus_key(self) -> str | None:
-        return self.cursor.key
+        """The key under the cursor, None in an empty list."""
+        return self.keys[self.focus_index] if self.keys else None
 
     @property
-    def focus_index(self) -> int:
-        return self.cursor.index
+    def follows(self) -> bool:
+        """Whether the cursor follows the newest event, or else its row."""
+        return not self.pinned if self.newest_last else self._sticks
+
+    def place(self, keys: Sequence[str]) -> None:
+        """Show the rows of these keys, in this order.
+
+        If its key has gone, the cursor stays where it was; a key that was there
+        before the list was empty is found again.
+        """
+        self.keys = keys
+        if not keys:
+            self.focus_index = 0
+        elif not self.pinned:
+            self._point_at(len(keys) - 1 if self.newest_last else 0)
+        else:
+            try:
+                self.focus_index = keys.index(self._key)
+            except ValueError:
+                self._point_at(min(self.focus_index, len(keys) - 1))
+                self._sticks = False
+
+    def _point_at(self, index: int) -> None:
+        self.focus_index, self._key = index, self.keys[index]
+
+    def go(self, index: int) -> None:
+        """Move the cursor to a row, or to the nearest there is."""
+        if self.keys:
+            last = len(self.keys) - 1
+            self._point_at(max(0, min(index, last)))
+            self.pinned = self._sticks or self.focus_index != (last if self.newest_last else 0)
+            self.held = HOLD if self.pinned else 0
 
     def move(self, by: int) -> None:
-        self.cursor.to(self.cursor.index + by)
+        self.go(self.focus_index + by)
 
-    def home(self) -> None:
-        self.cursor.to(0)
+    def go_to(self, key: str) -> bool:
+        """Move the cursor to a key, to stay with it; return False if it is not shown."""
+        if key not in self.keys:
+            return False
+        self.go(self.keys.index(key))
+        self.pinned = True
+        return True
+
+    def expect(self, key: str) -> None:
+        """Move the cursor to `key` as soon as that is shown."""
+        self._key, self.pinned = key, True
+
+    def toggle_follow(self) -> None:
+        if self.newest_last:
+            self.pinned, self.held = not self.pinned, 0
+        else:
+            self._sticks = not self._sticks
+            self.pinned = self._sticks or self.focus_index > 0
+        if not self.pinned:
+            self.place(self.keys)
 
     def seek(self, wanted: Callable[[Any], bool], step: int) -> bool:
         """Move to the next (1) or previous (-1) row that is wanted; return False if none is."""
         last = len(self) if step > 0 else -1
-        for index in range(self.cursor.index + step, last, step):
-            subject = self.subject(self.cursor.keys[index])
+        for index in range(self.focus_index + step, last, step):
+            subject = self.subject(self.keys[index])
             if subject is not None and wanted(subject):
-                self.cursor.to(index)
+                self.go(index)
                 return True
         return False
 
@@ -561,7 +526,7 @@ class TableModel(ABC):
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""
-        return filter(None, map(self.record, list(self.cursor.keys)))
+        return filter(None, map(self.record, list(self.keys)))
 
     def as_json(self, key: str) -> str:
         return encode_line(self.record(key)).decode()
@@ -605,7 +570,7 @@ class LiveTable(TableModel):
     def work(self) -> None:
         self._index.work()
         # The list is made as a whole: that would take longer than the work.
-        if not self.waiting and (self.frozen or not self.cursor.held):
+        if not self.waiting and (self.frozen or not self.held):
             self._arrange()
 
     def matching(self) -> Sequence[str]:

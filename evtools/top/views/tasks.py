@@ -200,7 +200,7 @@ class TasksView(LiveTable):
     def toggle_all(self) -> None:
         """Shut all nodes that have children, or open all if some are shut."""
         if self.tree:
-            parents = () if self.closed else filter(self._state.children, self.cursor.keys)
+            parents = () if self.closed else filter(self._state.children, self.keys)
             self.closed = set(parents)
             self._rearrange()
 
@@ -221,7 +221,7 @@ class TasksView(LiveTable):
             return "no task is selected"
         if task.parent_id is None:
             return "this task has no known parent"
-        if self.cursor.to_key(task.parent_id):
+        if self.go_to(task.parent_id):
             return ""
         why = "not shown" if task.parent_id in self.rows else "not remembered"
         return f"its parent {sanitize(task.parent_id[:_ID_CHARS])} is {why}"

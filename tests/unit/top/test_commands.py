@@ -480,7 +480,7 @@ def test_columns_are_scrolled_and_come_back(terminal, table):
 @pytest.fixture
 def pane(terminal, session, table):
     """Return the detail of a failure, with the keys going to it."""
-    table.cursor.to_key("id00")
+    table.go_to("id00")
     terminal.press("enter", "tab")
     return session.detail
 
@@ -658,12 +658,12 @@ def test_a_tree_has_nodes_that_close_and_open_and_ways_to_the_parent(terminal, t
     terminal.take(terminal.life.success("root", "proj.root"), leaf)
     terminal.press("t")
     assert (table.tree, terminal.message) == (True, "tree view on")
-    table.cursor.to_key("root")
+    table.go_to("root")
     terminal.press(shut)
-    assert "leaf" not in table.cursor.keys
+    assert "leaf" not in table.keys
     terminal.press(opened, "J")
     assert "no known parent" in terminal.message
-    table.cursor.to_key("leaf")
+    table.go_to("leaf")
     terminal.press("J")
     assert table.focus_key == "root"
     terminal.press("t")
@@ -707,11 +707,11 @@ def test_a_pause_stops_the_picture_and_not_the_intake(terminal, table):
     terminal.press("p")
     assert terminal.message == "paused; events are still collected"
     terminal.take(terminal.life.success("late"))
-    assert "late" not in table.cursor.keys
+    assert "late" not in table.keys
     terminal.press("Z")
     assert terminal.message == "live again"
     terminal.tick()
-    assert "late" in table.cursor.keys
+    assert "late" in table.keys
 
 
 def test_pictures_are_stepped_through(terminal):
@@ -853,7 +853,7 @@ def test_a_row_is_copied_as_json_into_a_file_if_no_clipboard_takes_it(terminal, 
     terminal.press("Y")
     assert json.loads(copied(terminal))["uuid"] == "id39"
     terminal.take(terminal.life.received("long", "x" * COPY_BYTES_MAX))
-    table.cursor.to_key("long")
+    table.go_to("long")
     terminal.press("Y")
     (file,) = folder.iterdir()
     assert len(terminal.host.sent) == 1

@@ -77,7 +77,7 @@ def rendered(output, *events, view="tasks", columns=None):
     table.choose_columns(columns)
     lines = list(render_table(table, output))
     # A row that was forgotten meanwhile is left out.
-    table.cursor.keys = [*table.cursor.keys, "forgotten"]
+    table.keys = [*table.keys, "forgotten"]
     assert list(render_table(table, output)) == lines
     return lines
 

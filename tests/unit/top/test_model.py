@@ -187,7 +187,7 @@ def test_a_paused_picture_can_be_filtered_and_sorted(screen):
     tasks = screen.model.views["tasks"]
     tasks.set_filter("state:ok")
     tasks.sort_by("name")
-    assert list(tasks.cursor.keys) == ["u", "t"]
+    assert list(tasks.keys) == ["u", "t"]
     tasks.set_filter("state:fail")
     assert len(tasks) == 0
 
@@ -252,7 +252,7 @@ def test_stepping_back_shows_what_was_on_the_screen_and_looked_different(screen)
         screen.look()
         screen.model.views["tasks"].move(1)
         screen.look()  # which looks the same but for the cursor
-        screen.model.views["tasks"].home()
+        screen.model.views["tasks"].go(0)
     screen.model.freeze(screen.clock.now)
     assert len(screen.drawn()) == 3
     assert [step(screen, -1) for _ in range(4)] == ["tasks", "tasks", "workers", None]
@@ -386,7 +386,7 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
         screen.look()
     screen.look()
     newest_first = screen.model.state.tasks_by_time()
-    assert list(screen.model.views["tasks"].cursor.keys) == [uuid for uuid, _ in newest_first]
+    assert list(screen.model.views["tasks"].keys) == [uuid for uuid, _ in newest_first]
 
 
 # --- why a table is empty --------------------------------------------------------

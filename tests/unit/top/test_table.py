@@ -8,7 +8,7 @@ from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
 from evtools.top.columns import RenderContext, column
 from evtools.top.model import Model
-from evtools.top.table import HOLD, Cursor, TableModel, paragraph
+from evtools.top.table import HOLD, TableModel, paragraph
 from tools.clock import FakeClock
 
 
@@ -40,7 +40,7 @@ def table():
 
 
 def keys(table):
-    return list(table.cursor.keys)
+    return list(table.keys)
 
 
 def test_a_table_begins_with_its_own_order_and_stands_until_the_next_refresh(table):
@@ -87,7 +87,7 @@ def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
     table.move(2)
     table.arrived = 142
     assert table.news() == "132 new, order frozen while you move"
-    table.home()
+    table.go(0)
     table.refresh(RenderContext(102.0))
     table.move(1)
     assert table.news() == "order frozen while you move"
@@ -171,84 +171,85 @@ def test_a_row_is_taken_away_and_explained(table):
 
 
 def at(keys, index=0, *, newest_last=False):
-    cursor = Cursor(newest_last=newest_last)
+    cursor = Fruit()
+    cursor.newest_last = newest_last
     cursor.place(list(keys))
     if index:
-        cursor.to(index)
+        cursor.go(index)
     return cursor
 
 
 def test_at_the_top_it_stays_at_the_top_and_elsewhere_on_its_key():
     cursor = at("bc")
     cursor.place(list("abc"))
-    assert (cursor.key, cursor.index, cursor.pinned) == ("a", 0, False)
-    cursor.to(1)
+    assert (cursor.focus_key, cursor.focus_index, cursor.pinned) == ("a", 0, False)
+    cursor.go(1)
     cursor.place(list("xyzabc"))
-    assert (cursor.key, cursor.index) == ("b", 4)
-    cursor.to(-5)
-    assert (cursor.key, cursor.pinned, cursor.held) == ("x", False, 0)
-    cursor.to(99)
-    assert (cursor.key, cursor.held) == ("c", HOLD)
+    assert (cursor.focus_key, cursor.focus_index) == ("b", 4)
+    cursor.go(-5)
+    assert (cursor.focus_key, cursor.pinned, cursor.held) == ("x", False, 0)
+    cursor.go(99)
+    assert (cursor.focus_key, cursor.held) == ("c", HOLD)
 
 
 def test_a_key_that_went_leaves_it_where_it_was():
     cursor = at("abc", 1)
     cursor.place(list("ac"))
-    assert cursor.key == "c"
+    assert cursor.focus_key == "c"
     cursor.place(["a"])
-    assert cursor.key == "a"
+    assert cursor.focus_key == "a"
 
 
 def test_a_list_that_was_empty_for_a_while_has_its_key_again():
     cursor = at("abc", 1)
     cursor.place([])
-    assert (cursor.key, cursor.index) == (None, 0)
-    cursor.to(3)
+    assert (cursor.focus_key, cursor.focus_index) == (None, 0)
+    cursor.go(3)
     cursor.place(list("abc"))
-    assert cursor.key == "b"
+    assert cursor.focus_key == "b"
 
 
 def test_it_goes_to_a_key_or_waits_for_it():
     cursor = at("abc")
-    assert cursor.to_key("c")
-    assert not cursor.to_key("x")
-    assert cursor.key == "c"
-    assert cursor.to_key("a")
+    assert cursor.go_to("c")
+    assert not cursor.go_to("x")
+    assert cursor.focus_key == "c"
+    assert cursor.go_to("a")
     cursor.place(list("xabc"))
-    assert cursor.key == "a"
+    assert cursor.focus_key == "a"
     cursor.expect("z")
     cursor.place(list("abz"))
-    assert cursor.key == "z"
+    assert cursor.focus_key == "z"
 
 
 def test_a_row_is_followed_also_at_the_top_until_it_goes():
     cursor = at("abc")
     cursor.toggle_follow()
     cursor.place(list("xabc"))
-    assert (cursor.follow, cursor.key) == (True, "a")
+    assert (cursor.follows, cursor.focus_key) == (True, "a")
     cursor.place(list("xbc"))
-    assert (cursor.follow, cursor.key) == (False, "b")
+    assert (cursor.follows, cursor.focus_key) == (False, "b")
     cursor.toggle_follow()
     cursor.toggle_follow()
-    assert (cursor.follow, cursor.pinned) == (False, True)
-    cursor.to(0)
+    assert (cursor.follows, cursor.pinned) == (False, True)
+    cursor.go(0)
     assert not cursor.pinned
 
 
 def test_the_newest_of_a_stream_is_followed_until_the_cursor_moves():
     cursor = at("abc", newest_last=True)
-    assert cursor.follow
+    assert cursor.follows
     cursor.place(list("abcd"))
-    assert cursor.key == "d"
-    cursor.to(1)
-    assert not cursor.follow
+    assert cursor.focus_key == "d"
+    cursor.go(1)
+    assert not cursor.follows
     cursor.place(list("abcde"))
-    assert cursor.key == "b"
+    assert cursor.focus_key == "b"
     cursor.toggle_follow()
-    assert (cursor.key, cursor.follow) == ("e", True)
+    assert (cursor.focus_key, cursor.follows) == ("e", True)
     cursor.toggle_follow()
     cursor.place(list("abcdef"))
-    assert cursor.key == "e"
+    assert cursor.focus_key == "e"
 
 
 # --- the text of a detail ----------------------------------------------------------

@@ -460,7 +460,7 @@ def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things):
     assert {style for style, _ in found[1]} == {"selected"}
     table.toggle_mark()
     assert rows_of(table)[1][0] == ("marked", "*")
-    table.home()
+    table.go(0)
     assert texts(rows_of(table))[1].startswith("*")
     # A place on the screen belongs to a column.
     heads = [head_at(table, column) for column in (0, 1, 6, 7, 8, 39, 200)]

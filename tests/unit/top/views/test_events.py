@@ -46,7 +46,7 @@ def test_the_newest_event_is_at_the_bottom_and_followed(events):
     events.take(*events.life.success("t"))
     assert events.refresh() == ["SENT", "RECV", "START", "OK"]
     assert events.table.focus_index == 3
-    assert events.table.cursor.follow
+    assert events.table.follows
     assert events.cells("time")[0] == "00:16:40.100"
     assert events.cells("story")[3] == "500ms  3"
     assert events.table.row(3).style == "good"

@@ -26,7 +26,7 @@ class Summary:
 
     def refresh(self, after=1.0, **context):
         self.table.refresh(RenderContext(self.life.now + after, **context))
-        return list(self.table.cursor.keys)
+        return list(self.table.keys)
 
     def cells(self, name):
         at = [slot.column.name for slot in self.table.slots].index(name)
@@ -164,7 +164,7 @@ def test_workers_lead_to_their_tasks_and_can_be_filtered_by_what_they_are(worker
     assert len(workers.table) == 2
     for text, keys in (("active>5 field.pid=7", ["a@h"]), ("field.nonsense:1", [])):
         workers.table.set_filter(text)
-        assert list(workers.table.cursor.keys) == keys
+        assert list(workers.table.keys) == keys
 
 
 # --- queues -------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_queue_is_known_from_events(queues):
     assert queues.table.values("mail") == {"name": "mail"}
     for text in ("backlog>0 mail", "f.name=mail"):
         queues.table.set_filter(text)
-        assert list(queues.table.cursor.keys) == [mail]
+        assert list(queues.table.keys) == [mail]
 
 
 def test_the_broker_is_shown_where_it_was_asked(queues):
@@ -260,14 +260,14 @@ def test_where_it_failed_is_a_worker_or_how_many():
 )
 def test_a_row_leads_to_its_tasks(exceptions):
     errors = errors_of([*exceptions, "Other('a 1')"])
-    key = next(key for key in errors.table.cursor.keys if "Other" not in key)
+    key = next(key for key in errors.table.keys if "Other" not in key)
     assert errors.tasks_of(key) == [str(n) for n in range(len(exceptions))]
 
 
 def test_a_wrapped_exception_is_found_in_its_traceback_and_a_nameless_task_as_such():
     traceback = "Traceback:\nbilliard.TimeLimitExceeded: TimeLimitExceeded(3,)"
     errors = errors_of(["ExceptionWithTraceback()"], traceback=traceback)
-    (key,) = errors.table.cursor.keys
+    (key,) = errors.table.keys
     assert "TimeLimitExceeded" in key
     assert errors.tasks_of(key) == ["0"]
     errors = errors_of(["E()"], name=None)
@@ -276,7 +276,7 @@ def test_a_wrapped_exception_is_found_in_its_traceback_and_a_nameless_task_as_su
 
 def test_failures_without_room_lead_nowhere():
     errors = errors_of([f"E{'x' * number}()" for number in range(1, 9)])
-    key = next(key for key in errors.table.cursor.keys if key.startswith("(others)"))
+    key = next(key for key in errors.table.keys if key.startswith("(others)"))
     table = errors.table
     assert (table.drill(key), table.drill("gone"), table.detail("gone")) == (None, None, None)
     assert table.values("gone") == {}

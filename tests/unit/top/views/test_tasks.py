@@ -30,7 +30,7 @@ class Tasks:
     def refresh(self, **context):
         self.now = self.life.now + 1
         self.table.refresh(RenderContext(self.now, **context))
-        return list(self.table.cursor.keys)
+        return list(self.table.keys)
 
     def lines(self, **context):
         self.refresh(**context)
@@ -225,7 +225,7 @@ def test_a_node_that_is_shut_has_a_sign_and_one_without_its_parent_is_at_the_top
     tasks.table.set_filter("-uuid:a")
     assert tasks.refresh() == ["x", "c", "r", "b"]
     tasks.table.set_filter("")
-    tasks.table.cursor.to_key("a")
+    tasks.table.go_to("a")
     tasks.table.expand(shut=True)
     assert tasks.refresh() == ["x", "r", "a", "b"]
     assert tasks.column("name")[2] == "├─ + proj.add"
@@ -262,9 +262,9 @@ def test_the_parent_is_jumped_to_or_explained(tasks):
     table = tasks.table
     assert table.jump_to_parent() == "no task is selected"
     family(tasks)
-    table.cursor.to_key("c")
+    table.go_to("c")
     assert (table.jump_to_parent(), table.focus_key) == ("", "a")
-    table.cursor.to_key("x")
+    table.go_to("x")
     assert table.jump_to_parent() == "this task has no known parent"
     tasks.take(tasks.life.received("y", root_id="r", parent_id="gone\x1b"))
     tasks.refresh()
