@@ -15,40 +15,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# fmt: off
 __all__ = [
-    "Camera",
-    "Event",
-    "EventDispatcher",
-    "EventReceiver",
-    "Events",
-    "Frame",
-    "Polaroid",
-    "SnapshotInfo",
-    "State",
-    "Task",
-    "Worker",
-    "get_exchange",
-    "group_from",
+    "Camera", "Event", "EventDispatcher", "EventReceiver", "Events", "Frame", "Polaroid",
+    "SnapshotInfo", "State", "Task", "Worker", "get_exchange", "group_from",
 ]
-
-#: Where the public names live; imported on use, so that `evdump --help` does
-#: not pay for kombu.
+#: Where the public names live; imported on use, so that `evdump --help` does not pay for kombu.
 _HOMES = {
-    "Camera": "evtools.cam.camera",
-    "Event": "evtools.transport.dispatcher",
-    "EventDispatcher": "evtools.transport",
-    "EventReceiver": "evtools.transport",
-    "Events": "evtools.events",
-    "Polaroid": "evtools.cam.camera",
-    "SnapshotInfo": "evtools.cam.snapshot",
-    "State": "evtools.state",
-    "Task": "evtools.state.celery",
-    "Worker": "evtools.state",
-    "get_exchange": "evtools.transport",
+    "Camera": "evtools.cam.camera", "Polaroid": "evtools.cam.camera",
+    "SnapshotInfo": "evtools.cam.snapshot", "Events": "evtools.events",
+    "State": "evtools.state", "Worker": "evtools.state", "Task": "evtools.state.celery",
+    "EventDispatcher": "evtools.transport", "EventReceiver": "evtools.transport",
+    "get_exchange": "evtools.transport", "Event": "evtools.transport.dispatcher",
     "group_from": "evtools.wire",
 }
-
-
+# fmt: on
 #: Names of before, until evtools 0.2.
 _ALIASES = {"Frame": "SnapshotInfo"}
 

@@ -18,8 +18,7 @@ from typing import ClassVar
 class EvtoolsError(Exception):
     """Something went wrong that the user can do something about.
 
-    `message` is one line: what and why.  `hint` says what to do next; it may
-    be empty and may have several lines.
+    `message` is one line: what and why.  `hint`, of any number of lines, says what to do next.
     """
 
     exit_code: ClassVar[int] = 1
@@ -39,17 +38,14 @@ class UsageError(EvtoolsError):
 class FilterError(UsageError):
     """A filter cannot be read.
 
-    `text` is the whole filter, `position` the column of the mistake (from 0)
-    and `length` how many characters it spans (at least 1).
+    `text` is the whole filter; the mistake is at `position` (from 0), `length` characters long.
     """
 
     def __init__(
         self, message: str, hint: str = "", *, text: str, position: int, length: int = 1
     ) -> None:
         super().__init__(message, hint)
-        self.text = text
-        self.position = position
-        self.length = length
+        self.text, self.position, self.length = text, position, length
 
 
 class ImproperlyConfigured(UsageError):
@@ -85,12 +81,8 @@ class ConfigError(EvtoolsError):
 
 
 class DecodeError(EvtoolsError):
-    """A message is no event.
-
-    `kind` names the defect in a few words; each kind is reported once.
-    """
+    """A message is no event; `kind` names the defect in a few words."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
-        self.detail = detail
+        self.kind, self.detail = kind, detail

@@ -17,15 +17,14 @@ class Events:
     """
 
     def __init__(self, broker: str | ConnectionSettings, **settings: Any) -> None:
-        if isinstance(broker, ConnectionSettings):
-            self.settings = replace(broker, **settings)
-        elif not isinstance(broker, str):
+        if isinstance(broker, str):
+            broker = ConnectionSettings(urls=broker, source_of_url="the program")
+        elif not isinstance(broker, ConnectionSettings):
             raise TypeError(
                 f"Events takes a URL or ConnectionSettings, not a {type(broker).__name__}; "
                 "EventReceiver takes a connection, or app="
             )
-        else:
-            self.settings = ConnectionSettings(urls=broker, source_of_url="the program", **settings)
+        self.settings = replace(broker, **settings)
 
     def Receiver(  # noqa: N802  (Celery's name)
         self, channel: Any = None, handlers: Mapping[str, Handler] | None = None, **kwargs: Any

@@ -16,15 +16,12 @@ Handler: TypeAlias = Callable[[int, FrameType | None], None]
 #: binary the terminal and the boot loader both hand it to us.
 _SAME_KEY_PRESS = 0.3
 _INTERRUPTED = 130
-_STDERR = 2
 
 
 def install(handlers: Mapping[int, Handler]) -> dict[int, object]:
-    """Install handlers of signals, and return what was there before, to `put_back`.
-
-    What is ignored stays ignored: that is what our caller wants, such as nohup, or
-    a shell that has started us in the background.
-    """
+    """Install handlers of signals, and return what was there before, to `put_back`."""
+    # What is ignored stays ignored: that is what our caller wants, such as nohup, or a shell
+    # that has started us in the background.
     return {
         number: signal.signal(number, handler)
         for number, handler in handlers.items()
@@ -40,8 +37,8 @@ def put_back(before: Mapping[int, object]) -> None:
 def end_echo() -> None:
     """End the line on which the terminal has echoed ^C; safe in a signal handler."""
     with suppress(OSError):
-        if os.isatty(_STDERR):
-            os.write(_STDERR, b"\n")
+        if os.isatty(2):
+            os.write(2, b"\n")
 
 
 class EndingSignals:
@@ -55,11 +52,9 @@ class EndingSignals:
     def __init__(self, end: Callable[[], None], clock: "Clock") -> None:
         self.ending = False
         self.handlers: dict[int, Handler] = {
-            signal.SIGINT: self._interrupt,
-            signal.SIGTERM: self.end,
-        }
-        self._end = end
-        self._clock = clock
+            signal.SIGINT: self._interrupt, signal.SIGTERM: self.end,
+        }  # fmt: skip
+        self._end, self._clock = end, clock
         self._interrupted_at: float | None = None
         self._before: Mapping[int, object] = {}
 

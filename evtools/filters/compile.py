@@ -47,16 +47,15 @@ _COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
 #: Where the language is described.
 _SEE: Final = "evtools help filter lists the fields"
 _EQUALITY: Final = (":", "=", "!=")
-_ON_TEXT: Final = (*_EQUALITY, *PATTERN_OPERATORS)
-_ON_NUMBERS: Final = (*_EQUALITY, *_COMPARISONS)
 _NUMBERS: Final = (Kind.NUMBER, Kind.DURATION, Kind.TIME, Kind.AGE)
 
 
 def operators_of(kind: Kind) -> Sequence[str]:
     """Return the operators that fields of a kind take."""
     if kind in _NUMBERS:
-        return _ON_NUMBERS
-    return {Kind.OTHER: OPERATORS, Kind.PRESENCE: (":",)}.get(kind, _ON_TEXT)
+        return (*_EQUALITY, *_COMPARISONS)
+    several = {Kind.OTHER: OPERATORS, Kind.PRESENCE: (":",)}
+    return several.get(kind, (*_EQUALITY, *PATTERN_OPERATORS))
 
 
 @dataclass(slots=True)
@@ -87,8 +86,7 @@ class Filter:
         self.text = text
         # The closure itself, not a method around it: this is the hot path.
         self.matches: Predicate = matches
-        self._counts = tuple(counts)
-        self._meant = tuple(meant)
+        self._counts, self._meant = tuple(counts), tuple(meant)
 
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
@@ -103,21 +101,17 @@ class Filter:
         return [*dict.fromkeys(self._meant), _SEE] if self._meant else []
 
     def unknown(self, subjects: str = "events") -> list[str]:
-        """Return notes on fields that were unknown in all `subjects` that should have them.
-
-        Texts that were not searched to their end are noted, too.
-        """
-        notes = []
+        """Return notes on fields unknown in all `subjects` that should have them, and timeouts."""
+        notes: dict[str, None] = {}
         for count in self._counts:
             name = sanitize(count.field.name)
             if count.unknown and not count.known:
                 why = f" ({count.field.reason})" if count.field.reason else ""
-                notes.append(f"{name}: unknown for 100% of {subjects}{why}")
+                notes[f"{name}: unknown for 100% of {subjects}{why}"] = None
             if count.search and (number := count.search.timeouts):
-                notes.append(
-                    f"{name}: {number} texts were not searched to their end (it took too long)"
-                )
-        return list(dict.fromkeys(notes))
+                what = f"{number} texts were not searched to their end (it took too long)"
+                notes[f"{name}: {what}"] = None
+        return list(notes)
 
 
 def compile_filter(
@@ -168,16 +162,13 @@ def exclude(filters: Iterable[Filter]) -> Filter:
 
 
 def _any(tests: Sequence[Predicate]) -> Predicate:
-    if len(tests) == 1:
-        return tests[0]
-
     def passes(subject: Any) -> bool:
         for test in tests:  # noqa: SIM110  (in half the time)
             if test(subject):
                 return True
         return False
 
-    return passes
+    return tests[0] if len(tests) == 1 else passes
 
 
 def _all(tests: Sequence[Predicate]) -> Predicate:
@@ -192,7 +183,6 @@ def _not(test: Predicate) -> Predicate:
 
 
 # --- the compiler ---------------------------------------------------------------
-
 
 #: By the type of a field's value, the test of it; of another type it is unknown.
 _Tests: TypeAlias = dict[type, Callable[[Any], bool | None]]
@@ -213,7 +203,7 @@ class _Compiler:
         tests = [self.build(child) for child in node.children]
         if node.operator == "NOT":
             return _not(tests[0])
-        return _any(tests) if node.operator == "OR" else _all(tests)
+        return (_any if node.operator == "OR" else _all)(tests)
 
     def _word(self, term: Term) -> Predicate:
         value, found = term.values[0], self._term(replace(term, name="any"))
@@ -248,7 +238,8 @@ class _Compiler:
         if field.kind is Kind.AGE:
             if (now := self.now) is None:
                 raise term.mistake("ages need a clock")
-            get = _age_of(get, now)
+            since = get
+            get = lambda subject: None if (at := since(subject)) is None else now() - at  # noqa: E731
         count = _Count(field)
         self.counts.append(count)
         if field.kind not in (Kind.TEXTS, Kind.IDS):
@@ -352,8 +343,10 @@ def _counted(get: Callable[[Any], Any], tests: _Tests, count: _Count, *, wanted:
     return matches_text
 
 
-def _age_of(since: Callable[[Any], float | None], now: Callable[[], float]) -> Callable[[Any], Any]:
-    return lambda subject: None if (moment := since(subject)) is None else now() - moment
+# --- text, states -----------------------------------------------------------------
+#
+# A wildcard is a wildcard only outside quotes, and a set such as [1-3] only next to
+# one: `args:[1` is an everyday search.
 
 
 def _texts_test(term: Term, count: _Count) -> Predicate:
@@ -369,12 +362,6 @@ def _texts_test(term: Term, count: _Count) -> Predicate:
     return count.search.found_in
 
 
-# --- text, states -----------------------------------------------------------------
-#
-# A wildcard is a wildcard only outside quotes, and a set such as [1-3] only next to
-# one: `args:[1` is an everyday search.
-
-
 def _is_glob(value: Value) -> bool:
     return not value.literal and ("*" in value.text or "?" in value.text)
 
@@ -387,9 +374,9 @@ def _text_test(sign: str, value: Value, kind: Kind) -> Predicate:
         return is_pair
     if _is_glob(value):
         return _glob(text)
-    if sign == ":" and kind in (Kind.ID, Kind.IDS):
-        return lambda subject: subject.casefold().startswith(part)
     if sign == ":":
+        if kind in (Kind.ID, Kind.IDS):
+            return lambda subject: subject.casefold().startswith(part)
         return lambda subject: part in subject.casefold()
     if kind is not Kind.EXCEPTION:
         return lambda subject: subject == text
@@ -430,13 +417,10 @@ def _states_of(value: Value) -> frozenset[str]:
 
 # --- numbers, durations, sizes, times ---------------------------------------------
 #
-# A time without a date is a time of day and matches on every day: a recording of last
-# night reads the same in the morning, and nothing here needs a clock.  A range that
-# ends before it begins crosses midnight.
-#
-# A written time stands for all of the minute, second or day it names when it is tested
-# with `:` or `=` or ends a range; comparisons take its first instant, so that > and <=
-# are each other's opposite.
+# A time without a date matches on every day: a recording of last night reads the same in the
+# morning.  A range of them that ends before it begins crosses midnight.  A written time stands
+# for all of the minute, second or day it names with `:` or `=` or where it ends a range;
+# comparisons take its first instant, so that > and <= are each other's opposite.
 
 _NUMBER = re.compile(r"-?(?:\d+|\d*\.\d+)(?:e[+-]?\d{1,3})?", re.IGNORECASE)
 # In `field.size>10M` the unit shows what is meant: capitals are sizes.
@@ -469,11 +453,11 @@ def _number_test(sign: str, value: Value, kind: Kind, zone: tzinfo) -> Predicate
     first = -inf if dots and not low else first
     last = inf if dots and not high else last
     compare, is_reversed = _COMPARISONS.get(sign), first > last
-    if is_reversed and start_zone is None and compare is None:
-        raise value.mistake("the range ends before it begins")
     if start_zone is None or end_zone is None:
         if compare is not None:
             return lambda number: compare(number, first)
+        if is_reversed:
+            raise value.mistake("the range ends before it begins")
         return lambda number: first <= number <= last
 
     def matches_time_of_day(epoch: Number) -> bool:
@@ -549,10 +533,9 @@ def _parse_time(text: str, zone: tzinfo) -> _Span:
 
 # --- keyword arguments ----------------------------------------------------------
 #
-# Keyword arguments travel as the repr of a dict, cut at 1024 characters by the sender,
-# and with reprs of anything in it: ast.literal_eval fails on half of them and can be
-# made to eat all memory.  A scanner that only knows quotes and brackets finds the
-# outermost pairs of all, JSON included, in linear time.
+# They travel as the repr of a dict, cut at 1024 characters by the sender, with reprs of anything
+# in it: ast.literal_eval fails on half of them and can be made to eat all memory.  A scanner of
+# quotes and brackets finds the outermost pairs of all, JSON included, in linear time.
 
 #: The number of characters of the text that are scanned.
 PAIRS_MAX_CHARS: Final = 65536
@@ -585,10 +568,7 @@ def _pair_test(value: Value) -> Predicate | None:
 
 
 def pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield keys, without their quotes, and values of the repr of a dict.
-
-    A last pair that was cut off is left out: its value is not known.
-    """
+    """Yield keys without quotes and values of the repr of a dict, but for a last one cut off."""
     depth = start = 0
     key: str | None = None
     for match in _TOKEN.finditer(text):

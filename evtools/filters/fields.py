@@ -18,16 +18,10 @@ from evtools.wire import TIME_MAX, Event
 
 #: The state a task is in after an event of this type.
 EVENT_STATES: Final = {
-    "task-sent": "PENDING",
-    "task-received": "RECEIVED",
-    "task-started": "STARTED",
-    "task-succeeded": "SUCCESS",
-    "task-failed": "FAILURE",
-    "task-retried": "RETRY",
-    "task-revoked": "REVOKED",
-    "task-rejected": "REJECTED",
-    "task-cancelled": "CANCELLED",
-}
+    "task-sent": "PENDING", "task-received": "RECEIVED", "task-started": "STARTED",
+    "task-succeeded": "SUCCESS", "task-failed": "FAILURE", "task-retried": "RETRY",
+    "task-revoked": "REVOKED", "task-rejected": "REJECTED", "task-cancelled": "CANCELLED",
+}  # fmt: skip
 STATES: Final = tuple(EVENT_STATES.values())
 #: The states that end an attempt.
 FINAL_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "CANCELLED"})
@@ -205,9 +199,8 @@ def _table(
 def find(name: str, fields: FieldTable) -> Field | None:
     """Return the field that `name` means, in any case; None if there is none."""
     lower = name.lower()
-    lower = lower if lower in fields else ALIASES.get(lower, lower)
-    if lower in fields:
-        return fields[lower]
+    if found := fields.get(lower) or fields.get(ALIASES.get(lower, "")):
+        return found
     owner, _, rest = name.partition(".")
     if owner.lower() in ("task", "event") and rest and "." not in rest:
         return find(rest, fields)
@@ -250,7 +243,7 @@ def _host(subject: Any) -> str | None:
 
 
 def _eta(subject: Any) -> float | None:
-    """Return the ETA, which Celery sends as ISO 8601, in UTC if it has no zone."""
+    # Celery sends it as ISO 8601, in UTC if it has no zone.
     eta = subject.get("eta")
     if not isinstance(eta, str):
         return seconds(eta)
@@ -275,9 +268,8 @@ def _event_field(name: str) -> Getter:
         if event.original is not UNSET:
             return event.get(name)
         value: object = attribute(event)
-        if value is None:
-            return event.joined.get(name)
-        return value or event.get(name)  # "" is also a missing uuid
+        # "" is also a missing uuid.
+        return event.joined.get(name) if value is None else value or event.get(name)
 
     return get
 
@@ -310,7 +302,7 @@ def _timestamp(event: Event) -> float | None:
     return seconds(event.get("timestamp"))
 
 
-def _event_time(name: str) -> Callable[[Event], float | None]:
+def _time(name: str) -> Callable[[Event], float | None]:
     # When the event `task-<name>` of this task was sent.
     kind = f"task-{name}"
     return lambda event: (
@@ -318,7 +310,7 @@ def _event_time(name: str) -> Callable[[Event], float | None]:
     )
 
 
-_sent, _received, _started = map(_event_time, ("sent", "received", "started"))
+_sent, _received, _started = _time("sent"), _time("received"), _time("started")
 
 
 def _event_runtime(event: Event) -> float | None:

@@ -21,10 +21,8 @@ class Mistake(ValueError):
 
     def __init__(self, message: str, position: int, length: int = 1, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.position = position
-        self.length = max(1, length)
-        self.hint = hint
+        self.message, self.hint = message, hint
+        self.position, self.length = position, max(1, length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +57,7 @@ class Term(Part):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Expressions that must all hold, of which one must, or one that must not.
-
-    The empty filter is an AND of none.
-    """
+    """Expressions that must all hold (maybe none), of which one must, or one that must not."""
 
     operator: Literal["AND", "OR", "NOT"]
     children: "tuple[Node, ...]"
@@ -86,8 +81,7 @@ def quote_pattern(text: str) -> str:
 def parse(text: str, names: Container[str] = ()) -> Node:
     """Parse a filter; raise Mistake, with its place, if it is not one.
 
-    `names` are the names of fields, in lower case: `in`, `like`, `is` and so on are
-    operators only after one of them.
+    `names` are those of fields in lower case: `in`, `like` and so on are operators only after one.
     """
     if len(text) > MAX_CHARS:
         raise Mistake(f"a filter has at most {MAX_CHARS} characters", MAX_CHARS)
@@ -104,8 +98,7 @@ class _Sign(Part):
 
 class _Parser:
     def __init__(self, tokens: Sequence[Term | _Sign]) -> None:
-        self.tokens = tokens
-        self.at = 0
+        self.tokens, self.at = tokens, 0
 
     def filter(self) -> Node:
         if not self.tokens:
@@ -119,18 +112,13 @@ class _Parser:
         return self.tokens[self.at].kind if self.at < len(self.tokens) else ""
 
     def _either(self, depth: int) -> Node:
-        choices = [self._all(depth)]
-        while self._kind() == "OR":
-            self.at += 1
-            choices.append(self._all(depth))
-        return choices[0] if len(choices) == 1 else Group("OR", tuple(choices))
-
-    def _all(self, depth: int) -> Node:
-        children = [self._one(depth)]
-        while self._kind() not in ("", "OR", ")"):
-            self.at += self._kind() == "AND"
-            children.append(self._one(depth))
-        return children[0] if len(children) == 1 else Group("AND", tuple(children))
+        choices = [[self._one(depth)]]
+        while self._kind() not in ("", ")"):
+            if self._kind() == "OR":
+                choices.append([])
+            self.at += self._kind() in ("AND", "OR")
+            choices[-1].append(self._one(depth))
+        return _group("OR", [_group("AND", children) for children in choices])
 
     def _one(self, depth: int) -> Node:
         if self._kind() not in ("NOT", "(", "term"):
@@ -161,6 +149,10 @@ class _Parser:
         side = "on its right" if token.kind == "NOT" else "on both sides"
         hint = f'to search for the word itself, quote it: "{token.kind}"'
         raise token.mistake(f"{token.kind} needs a term {side}", hint)
+
+
+def _group(operator: Literal["AND", "OR"], children: list[Node]) -> Node:
+    return children[0] if len(children) == 1 else Group(operator, tuple(children))
 
 
 # --- the tokens -----------------------------------------------------------------
@@ -223,9 +215,7 @@ _FLAGS: Final = re.compile(r"-[lf](?=\s+\S)")
 
 class _Scanner:
     def __init__(self, text: str, names: Container[str]) -> None:
-        self.text = text
-        self.names = names
-        self.at = 0
+        self.text, self.names, self.at = text, names, 0
         #: How deep in the braces of PromQL, where a comma is between terms.
         self.braces = 0
 
@@ -301,11 +291,10 @@ class _Scanner:
         return _term("", ":", [value], start, value.length)
 
     def _slashes(self) -> Value | None:
-        match = _SLASHES.match(self.text, self.at)
-        if match is None:
-            return None
-        self.at = match.end()
-        return Value(match[1], position=match.start(), length=len(match[0]))
+        if match := _SLASHES.match(self.text, self.at):
+            self.at = match.end()
+            return Value(match[1], position=match.start(), length=len(match[0]))
+        return None
 
     # --- terms --------------------------------------------------------------------
 
@@ -351,14 +340,10 @@ class _Scanner:
             self._skip(_BLANKS)
             values = self._values(":")
             if "like" in word:
-                # Without a wildcard it is exact.
-                values = [
-                    replace(
-                        value, text=value.text.replace("%", "*").replace("_", "?"), literal=False
-                    )
-                    if re.search("[%*]", value.text)
-                    else value
-                    for value in values
+                globs = [value.text.replace("%", "*").replace("_", "?") for value in values]
+                values = [  # without a wildcard it is exact
+                    replace(value, text=glob, literal=False) if "*" in glob else value
+                    for value, glob in zip(values, globs, strict=True)
                 ]
             elif word.startswith("starts"):
                 values = [replace(value, text=f"{value.text}*", literal=False) for value in values]

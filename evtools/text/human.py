@@ -45,13 +45,9 @@ _SIZE: Final = re.compile(rf"({_NUMBER})([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORE
 
 
 def human_duration(seconds: float) -> str:
-    """Return a span such as `6ms`, `1.04s`, `2m14s`, `3h05m`, `4d02h`.
-
-    At most 6 columns.  Negative spans show only their largest unit if the sign would make
-    a seventh.
-    """
-    if not _is_finite(seconds):
-        return _odd(seconds)
+    """Return a span such as `6ms`, `1.04s`, `2m14s`, `3h05m`, `4d02h`, of at most 6 columns."""
+    if odd := _odd(seconds):
+        return odd
     size = abs(seconds)
     for below, factor, form in _SHORT_SPANS:
         if size < below:
@@ -59,27 +55,21 @@ def human_duration(seconds: float) -> str:
             break
     else:
         text = _clock(round(size))
-    return text if seconds >= 0 or not text.strip("0ms.") else _negative(text)
+    return _negative(text) if seconds < 0 and text.strip("0ms.") else text
 
 
 def human_age(seconds: float) -> str:
-    """Return an age in whole seconds: `0s`, `58s`, `1m09s`, `3h05m`, `4d02h`.
-
-    At most 6 columns.  A negative age is a clock that runs ahead, and is shown.
-    """
-    if not _is_finite(seconds):
-        return _odd(seconds)
+    """Return an age in whole seconds: `0s`, `1m09s`, `3h05m`, `-2s`; at most 6 columns."""
+    if odd := _odd(seconds):
+        return odd
     whole = math.floor(abs(seconds))
     return _negative(_clock(whole)) if seconds < 0 and whole else _clock(whole)
 
 
 def human_rate(per_second: float) -> str:
-    """Return a rate: `0/s`, `3.1/s`, `1284/s`, `12k/s`, and `2.0/m`, `0.5/h` if slow.
-
-    At most 6 columns, 7 with a sign or beyond 999E/s.
-    """
-    if not _is_finite(per_second):
-        return _odd(per_second)
+    """Return a rate: `3.1/s`, `12k/s`, `0.5/h`; at most 6 columns, 7 with a sign or `>`."""
+    if odd := _odd(per_second):
+        return odd
     size, sign = abs(per_second), "-" if per_second < 0 else ""
     if size >= _FOUR_DIGITS:
         return f"{human_count(per_second)}/s"
@@ -92,32 +82,21 @@ def human_rate(per_second: float) -> str:
 
 
 def human_count(number: float) -> str:
-    """Return a count: `0`, `999`, `3.6k`, `12k`, `1.2M`.
-
-    At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
-    """
+    """Return a count: `999`, `3.6k`, `12k`, `>999E`; at most 4 columns, 5 with a sign."""
     return _scaled(number, 1000, " kMGTPE")
 
 
 def human_size(size_bytes: float) -> str:
-    """Return a size: `512B`, `1.5K`, `64K`, `10M`, `1.5G`; K is 1024.
-
-    At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
-    """
+    """Return a size: `512B`, `1.5K`, `64K`, `>999E`, K being 1024; columns as for counts."""
     return _scaled(size_bytes, 1024, "BKMGTPE")
 
 
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer beyond all floats
-        return False
-
-
 def _odd(number: float) -> str:
-    if isinstance(number, int):
+    # What stands for a number that is not finite, "" for others.
+    try:
+        return "" if math.isfinite(number) else "?" if math.isnan(number) else str(number)
+    except OverflowError:  # an integer beyond all floats
         return "inf" if number > 0 else "-inf"
-    return "?" if math.isnan(number) else str(number)
 
 
 def _negative(text: str) -> str:
@@ -140,8 +119,8 @@ def _clock(seconds: int) -> str:
 
 
 def _scaled(number: float, base: int, suffixes: str) -> str:
-    if not _is_finite(number):
-        return _odd(number)
+    if odd := _odd(number):
+        return odd
     sign, number = ("-", -number) if number < 0 else ("", number)
     if number < _THREE_DIGITS:
         whole = round(number)
@@ -158,11 +137,7 @@ def _scaled(number: float, base: int, suffixes: str) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Parse `10`, `10s`, `500ms`, `5m`, `2h`, `1d` or `1h30m` into seconds.
-
-    Units go from long to short, each at most once.  Raise ValueError with a message that
-    shows the grammar.
-    """
+    """Parse `10`, `500ms`, `5m` or `1h30m` into seconds; raise ValueError that shows how."""
     text = text.strip()
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -175,11 +150,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Parse `100`, `64K`, `10M` or `1.5G` into bytes; K is 1024.
-
-    Letters may be of any case; `B`, `KB` and `KiB` are understood.  Raise ValueError with
-    a message that shows the grammar.
-    """
+    """Parse `100`, `64K`, `10MiB` or `1.5g` into bytes; raise ValueError that shows how."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
         shown = clip(sanitize(text.strip()), 40)

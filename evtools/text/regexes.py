@@ -54,10 +54,10 @@ class BoundedPattern:
 
     def mask(self, mask: str, text: str) -> str:
         """Return `text` with `mask` for each match; for all of it if that takes too long."""
-        limit = None if len(text) <= self._untimed_chars else TIME_LIMIT
+        timeouts = self.timeouts
+        if not self.found_in(text):
+            return text if self.timeouts == timeouts else mask
         try:
-            if self._search(text, None, None, None, 0, limit) is None:
-                return text
             return str(self._pattern.sub(lambda _: mask, text, timeout=TIME_LIMIT))
         except TimeoutError:
             self.timeouts += 1

@@ -7,36 +7,24 @@ from typing import Final, Literal, TypeAlias
 # terminal would act on, or what an eye could not see, becomes a visible escape (\n, \x1b,
 # \u202e, \U000e0001), so that a forgery stays visible, too.
 #
-# Escaped is everything `str.isprintable` refuses (controls, format characters and bidi
-# controls, separators, lone surrogates, private use, unassigned) and the characters that
-# are letters or marks by name but leave no ink.
+# Escaped is everything `str.isprintable` refuses (controls, format and bidi characters,
+# separators, lone surrogates, private use, unassigned) and what is a letter or mark by name but
+# leaves no ink.  A backslash stays single: what must be read back is written as JSON.
 #
-# * ZERO WIDTH JOINER is a format character and is escaped like the others, although it
-#   glues emoji families and is needed in some scripts.  Otherwise `proj.add` and a
-#   look-alike could share one spelling on the screen, and terminals disagree on the width
-#   of what it glues, which shifts every column to its right.  Simple emoji, accents and
-#   CJK are untouched.
-# * Three blanks of everyday text become plain blanks of the same width instead of escapes:
-#   NO-BREAK SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE.
-# * A backslash stays as it is and is not doubled: the output is for reading.  What must be
-#   read back is written as JSON.
+# ZERO WIDTH JOINER is escaped like other format characters, although it glues emoji families
+# and is needed in some scripts: `proj.add` and a look-alike could share one spelling, and
+# terminals disagree on the width of what it glues, which shifts every column to its right.
 
+#: No-break, narrow no-break and ideographic space become plain blanks of their width.
 _SPECIAL: Final = {
-    ord("\n"): "\\n",
-    ord("\t"): "\\t",
-    ord("\r"): "\\r",
-    0x00A0: " ",
-    0x202F: " ",
-    0x3000: "  ",
-}
+    0x0A: "\\n", 0x09: "\\t", 0x0D: "\\r", 0x00A0: " ", 0x202F: " ", 0x3000: "  ",
+}  # fmt: skip
 # Characters that pass isprintable and show nothing: combining grapheme joiner, Hangul
 # fillers, Khmer inherent vowels, Mongolian and other variation selectors.  VARIATION
 # SELECTOR-16 stays, as it is what makes a heart an emoji.
 _INKLESS: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
 )
-_BYTE: Final = 0x100
-_BMP: Final = 0x10000
 
 
 class _Table(dict[int, str]):
@@ -49,12 +37,10 @@ class _Table(dict[int, str]):
             return character
         if code in _SPECIAL:
             return _SPECIAL[code]
-        if code < _BYTE:
-            return f"\\x{code:02x}"
-        return f"\\u{code:04x}" if code < _BMP else f"\\U{code:08x}"
+        return ascii(character)[1:-1]  # \x1b, \u202e, \U000e0001
 
 
-_TABLE: Final = _Table({code: _Table()[code] for code in range(_BYTE)})
+_TABLE: Final = _Table({code: _Table()[code] for code in range(0x100)})
 
 
 def sanitize(text: str) -> str:
@@ -65,11 +51,7 @@ def sanitize(text: str) -> str:
 
 
 def sanitize_lines(text: str) -> str:
-    r"""Return `text` printable except for its line breaks, for tracebacks.
-
-    Line breaks are \n and \r\n, and become \n.  Tabs become blanks up to the next
-    multiple of eight columns.
-    """
+    r"""Return `text` printable except for its line breaks, which become \n, and tabs expanded."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(sanitize(line.expandtabs()) for line in lines)
 
@@ -79,11 +61,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_cell(text: str, *, is_number: bool = False) -> str:
-    """Return a text as a cell of CSV (RFC 4180), without control characters.
-
-    An apostrophe is put before text that a spreadsheet would run as a formula, unless it
-    `is_number`.
-    """
+    """Return a text as a cell of CSV (RFC 4180); before a formula stands an apostrophe."""
     text = sanitize(text)
     if not is_number and text.startswith(_FORMULA):
         text = "'" + text
@@ -93,13 +71,10 @@ def csv_cell(text: str, *, is_number: bool = False) -> str:
 
 
 def encoding_of(head: bytes) -> str:
-    """Return the codec of a text file, by its first bytes.
-
-    Windows marks UTF-8 and UTF-16 by a byte order mark; UTF-16 without one is recognised
-    by the zeros next to the first letter.
-    """
+    """Return the codec of a text file, UTF-8 or UTF-16, by its first bytes."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
+    # Without a byte order mark there is a zero next to the first letter.
     if len(head) > 1 and head[0] and not head[1]:
         return "utf-16-le"
     if len(head) > 1 and not head[0] and head[1]:
@@ -118,10 +93,8 @@ def decode_text(data: bytes) -> str:
 
 # --- columns ------------------------------------------------------------------------
 
-# Columns are what a terminal advances: two for CJK and emoji, none for combining marks.
-# The functions expect sanitised text; a control character in it counts as nothing.  A
-# character is never cut in half: where one does not fit, `clip` and `elide_middle` return
-# a column less, and `pad` fills it with a blank.
+# Columns are what a terminal advances: two for CJK and emoji, none for combining marks.  Text is
+# sanitised; no character is cut in half, so that `clip` may return a column less.
 #
 # wcwidth takes 30 ms to import, as it pulls in hashing for its terminal queries, and text
 # from the wire is mostly ASCII, which needs no tables.
@@ -141,10 +114,7 @@ def width(text: str) -> int:
 
 
 def clip(text: str, cols: int, ellipsis: str = _ELLIPSIS) -> str:
-    """Return `text`, or its start and `ellipsis`, in at most `cols` columns.
-
-    If not even the ellipsis fits, the start stands alone.
-    """
+    """Return `text`, or its start and, if it fits, `ellipsis`, in at most `cols` columns."""
     if width(text) <= cols:
         return text
     mark = ellipsis if width(ellipsis) < cols else ""
