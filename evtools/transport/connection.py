@@ -61,11 +61,7 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
 
 
 class OneAttempt(Connection):
-    """A kombu connection that tries once and raises what was wrong.
-
-    kombu's own would sleep and try again inside every property access, and raise an error of
-    its own in the end.
-    """
+    """A kombu connection that tries once; kombu's own tries again in every property access."""
 
     recoverable_connection_errors: tuple[type[Exception], ...] = ()
     recoverable_channel_errors: tuple[type[Exception], ...] = ()
@@ -112,10 +108,8 @@ class RedisChannel(_KombuChannel):  # type: ignore[misc]
         }
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
-        # kombu formats the prefix once for each pool: what is left in braces once
-        # more, until a name is not known.
-        if self._written_prefix is None:
-            self._written_prefix = self.keyprefix_fanout
+        # kombu formats the prefix once for each pool: what is left in braces once more.
+        self._written_prefix = self._written_prefix or self.keyprefix_fanout
         self.keyprefix_fanout = self._written_prefix
         return super()._get_pool(asynchronous)
 
@@ -142,8 +136,9 @@ class RedisChannel(_KombuChannel):  # type: ignore[misc]
     def _get_publish_topics(self, exchange: str, routing_key: str) -> list[str]:
         topic: str = super()._get_publish_topic(exchange, routing_key)
         rest = topic.removeprefix(self.keyprefix_fanout)
-        options, sentinel = self.connection.client.transport_options, self.has_sentinel
-        return [f"{p}{rest}" for p in _prefixes(options, self.database, sentinel=sentinel)]
+        options = self.connection.client.transport_options
+        found = _prefixes(options, self.database, sentinel=self.has_sentinel)
+        return [f"{prefix}{rest}" for prefix in found]
 
 
 def _log_in(command: Sequence[str], connection: Any) -> None:
@@ -225,10 +220,9 @@ def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
 
 
 def check_transport(settings: ConnectionSettings) -> None:
-    """Raise UsageError for a broker that carries no events, with the reason.
+    """Raise UsageError for a broker that carries no events, with the reason; connect to nothing.
 
-    Nothing is connected and nothing declared: on some services a mere connection makes
-    queues that cost money.
+    On some services a mere connection makes queues that cost money.
     """
     families = {kind_of(parse(address).scheme).family for address in settings.addresses()}
     if len(families) > 1:
@@ -251,11 +245,10 @@ def check_transport(settings: ConnectionSettings) -> None:
 def connect(
     settings: ConnectionSettings, *, attempt: int = 0, like: Connection | None = None
 ) -> Connection:
-    """Return a kombu connection, not yet connected.
+    """Return a kombu connection, not yet made, to where `settings` or a connection `like` lead.
 
-    It leads to where `settings` say, or to where a caller's connection leads (`like`).  Where that
-    is several brokers, `attempt` (0, 1, 2, ...) picks one in turn; Sentinels are always given all.
-    Raise UsageError for a broker that carries no events or a URL that cannot work.
+    Where that is several brokers, `attempt` (0, 1, 2, ...) picks one in turn; Sentinels are always
+    given all.  Raise UsageError for a broker that carries no events or a URL that cannot work.
     """
     if like is None:
         check_transport(settings)
@@ -295,9 +288,10 @@ def _arguments(
 ) -> dict[str, Any]:
     # What kombu is given for an address, one of `urls`.
     kind, parameters = kind_of(address.scheme), address.parameters
-    # redis-py takes any of its own on a socket.
-    for name in () if kind.family == "socket" else parameters:
-        if name not in _PARAMETERS and not name.startswith("ssl_"):
+    for name in parameters:
+        # redis-py takes any of its own on a socket.
+        is_known = name in _PARAMETERS or name.startswith("ssl_") or kind.family == "socket"
+        if not is_known:
             option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
             raise UsageError(
                 f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
@@ -408,10 +402,7 @@ def client_name(tool: str) -> str:
 
 
 def probe(settings: ConnectionSettings) -> None:
-    """Log in to a broker and leave; raise BrokerUnavailable if none lets us in.
-
-    The connection is a new one: an old one may be dead and not show it.
-    """
+    """Log in to a broker anew, and leave; raise BrokerUnavailable if none lets us in."""
     try:
         reach(settings).release()
     except Exception as error:
@@ -419,10 +410,9 @@ def probe(settings: ConnectionSettings) -> None:
 
 
 def reach(settings: ConnectionSettings) -> Connection:
-    """Return a connection to the first address that lets us in.
+    """Return a connection to the first address that lets us in; raise what the last one raised.
 
-    It is for one question: nothing answers the broker's heartbeats on it.  Raise what the
-    last address raised if none does.
+    It is for one question: nothing answers the broker's heartbeats on it.
     """
     settings = replace(settings, heartbeat=0.0)
     settings.refresh()
@@ -443,21 +433,17 @@ def reach(settings: ConnectionSettings) -> Connection:
             attempt += 1
             if attempt < len(settings.addresses()):
                 continue
-            if has_renewed or not isinstance(explain(error, settings), AccessRefused):
-                raise
-            if not settings.renew():
+            is_refused = isinstance(explain(error, settings), AccessRefused)
+            if has_renewed or not is_refused or not settings.renew():
                 raise
             attempt, has_renewed = 0, True
 
 
 def _refuse(amqp: Any, _reason: str) -> None:
-    # RabbitMQ no longer listens to publishers: whatever is asked after that gets no answer, not
-    # even what undoes something.
+    # RabbitMQ no longer listens: nothing gets an answer after that, not even what undoes something.
     amqp.collect()
-    raise ResourceError(
-        "RESOURCE_ERROR - the broker takes nothing from publishers, as it is short of"
-        " memory or disk"
-    )
+    reason = "the broker takes nothing from publishers, as it is short of memory or disk"
+    raise ResourceError(f"RESOURCE_ERROR - {reason}")
 
 
 # --- the names of channels ----------------------------------------------------------
@@ -468,10 +454,8 @@ def _prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> l
     # to the prefix that was formatted once, and the others to the one that was formatted twice.
     # They differ where braces are left.  Of Sentinels it formatted none before 5.4.
     written = options.get("fanout_prefix", True)
-    if not written:
-        return [""]
     if not isinstance(written, str):
-        written = RedisChannel.keyprefix_fanout
+        written = RedisChannel.keyprefix_fanout if written else ""
     once = written.format(db=database)
     found = [once]
     with suppress(KeyError, IndexError, ValueError):
@@ -483,9 +467,9 @@ def _prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> l
 
 def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
     """Return the names of the channels of events, without the routing key."""
-    before, exchange = settings.options.get("global_keyprefix") or "", settings.event_exchange
+    before = settings.options.get("global_keyprefix") or ""
     found = _prefixes(settings.options, database, sentinel=sentinel)
-    return [f"{before}{prefix}{exchange}" for prefix in found]
+    return [f"{before}{prefix}{settings.event_exchange}" for prefix in found]
 
 
 def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:

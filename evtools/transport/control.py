@@ -18,16 +18,11 @@ from evtools.transport.streams.kombu import as_it_came, keep_packed
 from evtools.wire import Codec, Message
 from evtools.wire.serializers import decompress, is_deep
 
-#: How large all replies to one question may be, unpacked.  The largest that are asked for are
-#: the settings of a worker.
+#: How large all replies to one question may be, unpacked; the largest are a worker's settings.
 _REPLIES_MAX_BYTES: Final = 8 * REPLY_MAX_BYTES
 _NODES_MAX: Final = 5000
 #: Raised by kombu, which parses without checks, where a message is malformed.
-# fmt: off
-_MALFORMED: Final = (
-    DecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
-)
-# fmt: on
+_MALFORMED = (DecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 #: How long Celery itself waits for replies, in seconds.
 DEADLINE = 1.0
 
@@ -36,8 +31,8 @@ DEADLINE = 1.0
 class Replies:
     """What the workers answered, by node name.
 
-    `complete` says whether as many answered as were expected, and is None without an
-    expectation.  `unread` counts the replies that could not be decoded, by the reason.
+    `complete`: whether as many answered as were expected, None if that is open.  `unread` counts
+    the replies that could not be decoded, by the reason.
     """
 
     by_node: Mapping[str, Any] = field(default_factory=dict)
@@ -89,17 +84,17 @@ def call(
 
     Return after `deadline` seconds, or as soon as `expected` workers have answered (by default as
     many as `destination` names).  A connection of its own serves the call, so that it may run in
-    any thread and never disturbs the reader; it is closed again, its reply queue deleted.
-
-    Raise UsageError in read-only mode and whatever the driver raises.
+    any thread; it is closed again, its reply queue deleted.  Raise UsageError in read-only mode
+    and whatever the driver raises.
     """
     _may_publish(command, settings)
     if expected is None and destination:
         expected = len(destination)
+    inbox = _Inbox()
     with reach(settings) as connection:
-        box = mailbox(connection, settings)
-        channel = connection.default_channel
-        inbox = _Inbox()
+        box, channel = mailbox(connection, settings), connection.default_channel
+        is_amqp = connection.transport.driver_name == "py-amqp"
+        malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
         keep_packed(channel)
         queue = box.reply_queue(channel)
         queue.declare()
@@ -113,7 +108,16 @@ def call(
                     reply_ticket=inbox.ticket,
                     timeout=deadline,
                 )
-                inbox.fill(connection, time.monotonic() + deadline, expected)
+                end = time.monotonic() + deadline
+                while (left := end - time.monotonic()) > 0:
+                    if expected is not None and len(inbox.by_node) >= expected:
+                        break
+                    try:
+                        connection.drain_events(timeout=left)
+                    except TimeoutError:
+                        break
+                    except malformed as error:
+                        inbox.refuse(None, error)
         finally:
             queue.delete()
     complete = None if expected is None else len(inbox.by_node) >= expected
@@ -130,31 +134,17 @@ class _Inbox:
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
 
-    def fill(self, connection: Connection, end: float, expected: int | None) -> None:
-        is_amqp = connection.transport.driver_name == "py-amqp"
-        malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
-        while expected is None or len(self.by_node) < expected:
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            try:
-                connection.drain_events(timeout=left)
-            except TimeoutError:
-                return
-            except malformed as error:
-                self.refuse(None, error)
-
     def receive(self, received: Any) -> None:
         if received.headers.get("ticket", self.ticket) == self.ticket:
             try:
-                self.by_node.update(self._replies_in(as_it_came(received)))
+                self._take(as_it_came(received))
             except DecodeError as error:
                 self.refuse(None, error)
 
     def refuse(self, _message: Any, error: Exception) -> None:
         self.unread[error.kind if isinstance(error, DecodeError) else "no kombu envelope"] += 1
 
-    def _replies_in(self, message: Message) -> dict[str, Any]:
+    def _take(self, message: Message) -> None:
         if message.compression:
             body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
             message = message._replace(body=body, compression=None)
@@ -166,7 +156,7 @@ class _Inbox:
             raise DecodeError("no reply of a worker")
         if is_deep(value):
             raise DecodeError("nested too deep")
-        return value
+        self.by_node.update(value)
 
 
 def _may_publish(command: str, settings: ConnectionSettings) -> None:

@@ -57,9 +57,8 @@ _CLIENT_CLOCK_SKEW = -1
 #: How long to wait for the goodbye, in seconds.  The thread is a daemon: what hangs in a connect
 #: does not keep the program.
 _CLOSE_WAIT = 1.8
-#: What is decoded, looked at and written at once, in bytes.  Of more, the first events would have
-#: left the processor's caches when their turn comes to be written, and their memory would be given
-#: back and asked for again each time.
+#: What is decoded, looked at and written at once, in bytes.  Of more, the first would have left the
+#: processor's caches before they are written, and their memory would be asked for anew each time.
 _PART_BYTES = 64 * 1024
 # fmt: off
 #: What an application says of the queue, under Celery's names and ours.
@@ -126,7 +125,7 @@ class EventReceiver:
             "routing_keys": None if routing_key is None else (routing_key,),
         }
         own = {name: value for name, value in own.items() if value is not None}
-        self.settings = settings = replace(settings, **own) if own else settings
+        self.settings = settings = replace(settings, **own)
         self.handlers = {} if handlers is None else handlers
         self.node_id = node_id or str(uuid.uuid4())
         self.queue_prefix = settings.event_queue_prefix
@@ -145,10 +144,9 @@ class EventReceiver:
         receives_all = self._wanted is None and not settings.event_queue
         self._missed = MissedTasks() if receives_all else None
         self._events = 0
-        name = (
-            f"{settings.event_queue_prefix}.{self.node_id}" if self.connection is not None else ""
-        )
+        name = ""
         if self.connection is not None:
+            name = f"{settings.event_queue_prefix}.{self.node_id}"
             self.exchange = get_exchange(self.connection, settings.event_exchange)
             self.queue = _own_queue(settings, self.exchange, name)
         self._open_stream = open_stream or partial(subscribe, like=self.connection, queue=name)
@@ -171,8 +169,7 @@ class EventReceiver:
         useless, and BrokerUnavailable where the settings say not to reconnect.
         """
         if self._rest:
-            rest = list(self._rest)
-            self._rest.clear()
+            rest, self._rest = list(self._rest), deque()
             yield rest
         for events in self.events(timeout):
             yield [event.as_dict() for event in events]
@@ -192,25 +189,19 @@ class EventReceiver:
 
     def _open(self, item: Item) -> Iterator[list[Event]]:
         # The events of an item; those of a large chunk in several parts.
-        match item:
-            case Chunk(received, messages, size):
-                step = max(1, len(messages) * _PART_BYTES // size)
-                for start in range(0, len(messages), step):
-                    yield self._decode(messages[start : start + step], received)
-                return
-            case Gap():
-                yield [item]
-                return
-            case Notice():
-                if self._on_notice is not None:
-                    self._on_notice(item)
-            case End(error):
-                self._ended = True
-                if error is not None:
-                    raise error
-            case None:  # woken
-                pass
-        yield []
+        if isinstance(item, Chunk):
+            messages = item.messages
+            step = max(1, len(messages) * _PART_BYTES // item.bytes)
+            for start in range(0, len(messages), step):
+                yield self._decode(messages[start : start + step], item.received)
+            return
+        if isinstance(item, Notice) and self._on_notice is not None:
+            self._on_notice(item)
+        elif isinstance(item, End):
+            self._ended = True
+            if item.error is not None:
+                raise item.error
+        yield [item] if isinstance(item, Gap) else []
 
     def _decode(self, messages: Sequence[Message], received: float) -> list[Event]:
         # Events get the time of receipt, and their clock as in Celery's receiver.  A gap record
@@ -276,10 +267,9 @@ class EventReceiver:
         adjust_timestamp: object = None,  # noqa: ARG002
         CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,  # noqa: N803
     ) -> tuple[str, EventFields]:
-        """Make an event of what a message had that the caller took from a queue.
+        """Return the type and the event of what a message had that the caller took from a queue.
 
-        Return its type, too.  Timestamps are UTC epoch seconds and stay what they are, whatever
-        `localize` says.
+        Timestamps are UTC epoch seconds and stay what they are, whatever `localize` says.
         """
         kind: str = body["type"]
         if kind == "task-sent":
@@ -310,11 +300,10 @@ class EventReceiver:
         timeout: float | None = None,
         wakeup: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[EventFields]:
-        """Handle and yield events, `limit` at the most.
+        """Handle and yield events, `limit` at the most; `wakeup` asks for heartbeats first.
 
-        Raise TimeoutError after `timeout` seconds without any.  `wakeup` asks the workers for a
-        heartbeat first.  Made with a connection of the caller's, the receiver leaves the broker at
-        the end, and comes back when asked again.
+        Raise TimeoutError after `timeout` seconds without any.  Made with a connection of the
+        caller's, the receiver leaves the broker at the end, and comes back when asked again.
         """
         if not wakeup and self._reader.ident is None:
             self.settings = replace(self.settings, wakeup=False)
@@ -402,18 +391,16 @@ def _settings_of(connection: Any, app: Any) -> ConnectionSettings:
             f"ConnectionSettings, not a {type(connection).__name__}; "
             "Events(url).Receiver() takes a URL"
         )
-    settings = ConnectionSettings(source_of_url="the program")
+    found: dict[str, Any] = {}
     if isinstance(connection, Connection):
-        settings = replace(
-            settings,
-            urls=connection.as_uri(),
-            options=dict(connection.transport_options or {}),
-            heartbeat=connection.heartbeat or settings.heartbeat,
-        )
-    if app is None:
-        return settings
-    accept = _serializers({app.conf.event_serializer, "json"})
-    return replace(settings, accept=accept, **{name: getattr(app.conf, name) for name in _OF_APP})
+        found["urls"] = connection.as_uri()
+        found["options"] = dict(connection.transport_options or {})
+        if connection.heartbeat:
+            found["heartbeat"] = connection.heartbeat
+    if app is not None:
+        found["accept"] = _serializers({app.conf.event_serializer, "json"})
+        found |= {name: getattr(app.conf, name) for name in _OF_APP}
+    return ConnectionSettings(source_of_url="the program", **found)
 
 
 def _serializers(accept: Iterable[str]) -> tuple[str, ...]:

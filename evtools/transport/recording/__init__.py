@@ -16,8 +16,7 @@ import zstandard
 from evtools.errors import UsageError
 from evtools.text import encoding_of
 
-#: How much to read at once; little of what may be packed, as a few bytes of that can
-#: unpack to very many.
+#: How much to read at once; little of what may be packed: a few bytes can unpack to very many.
 _PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
 #: Longer than any line evdump writes: an event of the greatest size that is accepted, with
@@ -83,6 +82,9 @@ class FileReader:
         #: LINE_BYTES_MAX.
         self.ended = False
         self.too_long = False
+        #: For who reads them: how many lines were good, how many bad, and what was wrong first.
+        self.good = self.bad = 0
+        self.defect = ""
 
     def read_lines(self, timeout: float) -> bytes | None:
         """Return more whole lines, also none; None if nothing comes within `timeout` seconds."""
@@ -152,6 +154,5 @@ class FileReader:
             if encoding == "utf-8-sig":
                 return content.removeprefix(codecs.BOM_UTF8)
             self._recoder = codecs.getincrementaldecoder(encoding)("replace")
-        if self._recoder is None:
-            return content
-        return self._recoder.decode(content).encode(errors="replace")
+        recoder = self._recoder
+        return recoder.decode(content).encode(errors="replace") if recoder else content

@@ -10,7 +10,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -58,10 +58,12 @@ class RecordingReader(Source):
     are played as one recording, in the order in which their events were received; the order within
     a file is kept.  With a `speed` the events come at that multiple of the pace at which they were
     received, without one (None or infinite) as fast as they can be read.  `since` and `until`
-    leave out what was received outside of them; a time of day is the first one on the recording,
-    see `_Window`.  Lines that are no events are counted, in `statistics`, unless `since` or
-    `until` leaves them out.  Raise UsageError when a file cannot be opened and, while reading,
-    when it is no recording at all.
+    leave out what was received outside of them.  A local time of day is known once the recording
+    has begun: `since` is on the day of its first event, or on the next one where the recording
+    begins later in the day and goes on until then; `until` is the first such time after both.
+    Lines that are no events are counted, in `statistics`, unless `since` or `until` leaves them
+    out.  Raise UsageError when a file cannot be opened and, while reading, when it is no recording
+    at all.
 
     `speed` and `paused` may be set, and `seek` called, from another thread than the one that takes
     the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is called, in
@@ -84,14 +86,17 @@ class RecordingReader(Source):
         self.speed = math.inf if speed is None else speed
         self._clock = clock
         self._sleep = sleep
-        self._window = _Window(since, until)
+        self._asked = (since, until)
+        self._since = since if isinstance(since, float | int) else -math.inf
+        self._until = until if isinstance(until, float | int) else math.inf
+        self._has_days = not any(isinstance(asked, time_of_day) for asked in self._asked)
         #: By file, its size; None where it can be read only once.
         self._sizes = {path: _size(path) for path in files_of(paths)}
         self._schema = Schema()
         #: When what was given out last was received; 0 is unknown, here as in all events.
         self._latest = 0.0
-        #: Where on the recording the replay was, in UTC epoch seconds, and when that was looked
-        #: at.  It is nowhere until the first event says where it begins.
+        #: Where on the recording the replay was, in UTC epoch seconds, nowhere before the first
+        #: event; and when that was looked at.
         self._position = -math.inf
         self._looked_at = clock.monotonic()
         self._target: float | None = None
@@ -102,8 +107,8 @@ class RecordingReader(Source):
         self._begin()
 
     def _ordered(self) -> list[tuple[float, str]]:
-        """Return the files by when they begin; a pipe is read at once."""
-        if len(self._sizes) == 1 and self._window.is_known:
+        # The files by when they begin; a pipe is read at once.
+        if len(self._sizes) == 1 and self._has_days:
             return [(-math.inf, path) for path in self._sizes]
         order = []
         for path, size in self._sizes.items():
@@ -111,18 +116,28 @@ class RecordingReader(Source):
             order.append((-math.inf if size is None else next(times, -math.inf), path))
         begun = [begin for begin, _ in order if begin > -math.inf]
         if begun:
-            self._window.settle(min(begun), self._end_of_recording)
+            self._find_days(min(begun), looks_ahead=None not in self._sizes.values())
         return sorted(order)
 
-    def _end_of_recording(self) -> float:
-        if None in self._sizes.values():
-            return math.inf
-        times = chain.from_iterable(map(_times_in_file, self._sizes))
-        return max(filter(None, times), default=math.inf)
+    def _find_days(self, first: float, *, looks_ahead: bool) -> None:
+        # Of the times of day, from the first and, if asked, the last event.
+        since, until = self._asked
+        self._has_days = True
+        if isinstance(since, time_of_day):
+            self._since, after = _on_day_of(first, since)
+            if self._since < first:
+                times = chain.from_iterable(map(_times_in_file, self._sizes if looks_ahead else ()))
+                if after <= max(filter(None, times), default=math.inf):
+                    self._since = after
+        if isinstance(until, time_of_day):
+            begin = max(first, self._since)
+            self._until, after = _on_day_of(begin, until)
+            if self._until < begin:
+                self._until = after
 
     def _begin(self) -> None:
         #: Those that were opened so far.
-        self._files: list[_File] = []
+        self._files: list[FileReader] = []
         self._statistics = Statistics()
         self._defects: dict[str, Defect] = {}
         self._seen = 0
@@ -162,11 +177,8 @@ class RecordingReader(Source):
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
 
     def extent(self) -> str:
-        """Return that no event is shown, of how many, and from when to when they go.
-
-        In local time, as `since` and `until` are.
-        """
-        limits = (("from", self._window.since), ("to", self._window.until))
+        """Return that no event is shown, of how many, and from when to when they go, local."""
+        limits = (("from", self._since), ("to", self._until))
         asked = "".join(f" {word} {_stamp(at)}" for word, at in limits if math.isfinite(at))
         events = f"0 of {self._seen} events{asked}"
         if self._first > self._last:
@@ -199,9 +211,8 @@ class RecordingReader(Source):
     def seek(self, moment: float) -> None:
         """Go on from `moment` (UTC epoch seconds), forwards or back.
 
-        All events up to it are given out, as fast as can be, so that the state at that moment
-        is known.  To go back, the recording begins anew.  Raise UsageError where that cannot
-        be, as with stdin.
+        All events up to it are given out, as fast as can be, for the state at that moment; to go
+        back, the recording begins anew.  Raise UsageError where that cannot be, as with stdin.
         """
         if None in self._sizes.values() and moment < (self.position or 0.0):
             name = ", ".join(self._sizes)
@@ -209,10 +220,7 @@ class RecordingReader(Source):
         self._target = moment
 
     def _wait_for(self, moment: float) -> float:
-        """Return in how many seconds an event of `moment` is due; 0 is now.
-
-        Infinite in a pause.  Without a moment an event is due with those before it.
-        """
+        # In how many seconds an event is due; one without a time is due with those before it.
         if not self.paused and (self.speed == math.inf or self._position == -math.inf):
             self._position = max(self._position, moment or -math.inf)
         elif moment > self._position:
@@ -220,7 +228,7 @@ class RecordingReader(Source):
         return 0.0
 
     def _look(self) -> float:
-        """Let the replay go on until now; return the time."""
+        # Let the replay go on until now; return the time.
         now = self._clock.monotonic()
         if not self.paused and self.speed < math.inf:
             self._position += (now - self._looked_at) * self.speed
@@ -230,7 +238,7 @@ class RecordingReader(Source):
     # --- playing --------------------------------------------------------------------
 
     def _next(self, timeout: float | None) -> list[Event] | None:
-        """Return what is due, [] when nothing is in time, None at the end."""
+        # What is due, [] when nothing is in time, None at the end.
         self._deadline = self._look() + (math.inf if timeout is None else timeout)
         due: list[Event] = []
         while not self._stopped and len(due) < _BATCH:
@@ -242,10 +250,10 @@ class RecordingReader(Source):
                     self._begin()
                     self.on_notice(Notice("rewound", ", ".join(self._sizes)))
             if self._event is None:
-                try:
+                self._is_exhausted = True
+                with suppress(StopIteration):
                     self._event = next(self._merged)
-                except StopIteration:
-                    self._is_exhausted = True
+                    self._is_exhausted = False
             event, wait = self._event, math.inf
             if event is not None and (wait := self._wait_for(event.local_received)) <= 0:
                 due.append(event)
@@ -269,10 +277,8 @@ class RecordingReader(Source):
         return due or None
 
     def _merge(self) -> Iterator[Event | None]:
-        """Yield the events of all files by when they were received, None where that takes time.
-
-        Without a time, an event comes with those before it.  Files are opened when they begin.
-        """
+        # The events of all files by when they were received, None where that takes time.  Without
+        # a time, an event comes with those before it.  Files are opened when they begin.
         waiting = deque(self._order)
         heads: list[tuple[float, int, Event, Iterator[Event | None]]] = []
         while waiting or heads:
@@ -290,8 +296,8 @@ class RecordingReader(Source):
                 yield None
 
     def _events_of(self, path: str) -> Iterator[Event | None]:
-        """Yield the wanted events of a file, None when it is open and where it has no more yet."""
-        file = _File(path)
+        # The wanted events of a file, None when it is open and where it has no more yet.
+        file = FileReader(path)
         self._files.append(file)
         yield None
         while True:
@@ -315,13 +321,13 @@ class RecordingReader(Source):
             if not events:
                 yield None
 
-    def _take(self, file: "_File", text: bytes) -> list[Event]:
-        """Return the wanted events of whole lines; count all that are events."""
-        window = self._window
-        # Where all is left out it need not be decoded to see that.
-        times = _times_in(text) if window.is_set else []
+    def _take(self, file: FileReader, text: bytes) -> list[Event]:
+        # The wanted events of whole lines; all that are events are counted.
         events: list[Event] = []
-        if not times or (max(times) >= window.since and min(times) <= window.until):
+        # Where all is left out it need not be decoded to see that.
+        is_bounded = self._since > -math.inf or self._until < math.inf
+        times = _times_in(text) if is_bounded else []
+        if not times or (max(times) >= self._since and min(times) <= self._until):
             times = []
             for line in text.split(b"\n"):
                 event = _typed(line, self._schema) or self._parse(file, line)
@@ -329,10 +335,10 @@ class RecordingReader(Source):
                     continue
                 when = event.local_received
                 times.append(when)
-                if when and not window.is_known:
-                    window.settle(when, lambda: math.inf)
+                if when and not self._has_days:
+                    self._find_days(when, looks_ahead=False)
                 is_timeless = not when and event.get("local_received") != 0
-                if is_timeless or window.since <= when <= window.until:
+                if is_timeless or self._since <= when <= self._until:
                     events.append(event)
         file.good += len(times)
         self._statistics.messages += len(times)
@@ -342,8 +348,8 @@ class RecordingReader(Source):
         self._last = max(self._last, *known, -math.inf)
         return events
 
-    def _parse(self, file: "_File", line: bytes) -> Event | None:
-        """Return the event of any line; None if there is none, which is counted."""
+    def _parse(self, file: FileReader, line: bytes) -> Event | None:
+        # The event of any line; None if there is none, which is counted.
         line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
         if not line.strip():
             return None
@@ -367,43 +373,10 @@ class RecordingReader(Source):
         return event
 
     def _count(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
-        """Count a line that is no event, or what was lost of one; the first is a sample."""
+        # A line that is no event, or what was lost of one; the first is a sample.
         self._statistics.messages += is_whole
         sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
         self._defects.setdefault(kind, sample).count += 1
-
-
-class _Window:
-    """From when to when events are wanted.
-
-    A time of day is known once the recording has begun: `since` is on the day of its first event,
-    or on the next one where the recording begins later in the day and goes on until then; `until`
-    is the first such time after `since` and after the beginning.  Times of day are local.
-    """
-
-    def __init__(self, since: Moment | None, until: Moment | None) -> None:
-        self._since, self._until = since, until
-        self.since = since if isinstance(since, float | int) else -math.inf
-        self.until = until if isinstance(until, float | int) else math.inf
-        self.is_known = not any(isinstance(asked, time_of_day) for asked in (since, until))
-
-    @property
-    def is_set(self) -> bool:
-        """Whether anything is left out, as far as that is known."""
-        return self.since > -math.inf or self.until < math.inf
-
-    def settle(self, first: float, last: Callable[[], float]) -> None:
-        """Find the days of the times of day, from the first and, if asked, the last event."""
-        self.is_known = True
-        if isinstance(self._since, time_of_day):
-            self.since, after = _on_day_of(first, self._since)
-            if self.since < first and after <= last():
-                self.since = after
-        if isinstance(self._until, time_of_day):
-            begin = max(first, self.since)
-            self.until, after = _on_day_of(begin, self._until)
-            if self.until < begin:
-                self.until = after
 
 
 def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
@@ -424,13 +397,6 @@ def _stamp(moment: float) -> str:
 
 
 # --- files ------------------------------------------------------------------------
-
-
-class _File(FileReader):
-    """One of the files: how many lines were events, how many not, and what was wrong first."""
-
-    good = bad = 0
-    defect = ""
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
@@ -454,7 +420,7 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 
 def _size(path: str) -> int | None:
-    """Return the size of a file, None if it can be read only once; raise UsageError."""
+    # None if it can be read only once.
     if path == "-":
         return None
     try:
@@ -484,11 +450,9 @@ _RESERVED: Final = frozenset({"v", "ts", "own", "type", "local_received"})
 
 
 def _typed(line: bytes, schema: Schema) -> Event | None:
-    """Return the event of a line that is as evdump writes it and has nothing odd, else None.
-
-    The keys of such a line are in a fixed order, so its middle is the event as it was sent,
-    which is decoded without a dictionary.
-    """
+    # The event of a line that is as evdump writes it and has nothing odd, else None.  The keys of
+    # such a line are in a fixed order, so its middle is the event as it was sent, which is decoded
+    # without a dictionary.
     begin = _BEGINNING.match(line)
     if begin is None or line.count(b"[") + line.count(b"{") > DEPTH_MAX:
         return None
@@ -515,7 +479,7 @@ def _open_line(line: bytes, lost: list[Lost]) -> tuple[dict[str, Any], dict[str,
 
 
 def _times_in(text: bytes) -> list[float]:
-    """Return when the events of many lines were received, if all of them are evdump's."""
+    # When the events of many lines were received, if all of them are evdump's.
     try:
         return [line.local_received for line in _decode_lines(text)]
     except _BROKEN:
@@ -523,7 +487,7 @@ def _times_in(text: bytes) -> list[float]:
 
 
 def _times_in_file(path: str) -> Iterator[float]:
-    """Yield when the events of a file were received, or else sent; 0 for those without a time."""
+    # When the events of a file were received, or else sent; 0 for those without a time.
     with closing(FileReader(path)) as file:
         while not file.ended:
             text = file.read_lines(_SLICE) or b""
@@ -531,5 +495,5 @@ def _times_in_file(path: str) -> Iterator[float]:
                 try:
                     times = _times_in(line) or [from_fields(_open_line(line, [])[0]).local_received]
                 except DecodeError:
-                    times = []
-                yield times[0] if times else 0.0
+                    times = [0.0]
+                yield times[0]
