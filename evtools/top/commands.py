@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
@@ -13,7 +13,7 @@ from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
 from evtools.top import screen
-from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
+from evtools.top.control import ACTIONS, BY_NAME, Request, actions_for, prepare, target_of
 from evtools.top.files import Recording, render_table, save
 from evtools.top.keys import BINDINGS
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS
@@ -25,7 +25,6 @@ from evtools.top.ui.widgets import (
     Dialog,
     Editor,
     Help,
-    Menu,
     OnClose,
     Prompt,
     closed,
@@ -82,59 +81,10 @@ _SETTABLE: Final = (*_OPTIONS, "columns")
 
 
 def _word(value: Any) -> str:
-    """Return the value of an option as it is typed and shown."""
+    # The value of an option as it is typed and shown.
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}s" if isinstance(value, float) else str(value)
-
-
-class _FilterPrompt(Prompt):
-    """The prompt for a filter: the table is filtered while one is typed."""
-
-    def __init__(self, session: "Commands") -> None:
-        self._session = session
-        self._before = session.table.filter_text
-        self._call_off: Callable[[], None] = closed
-        lines = session.history.lines("filter")
-        editor = Editor(self._before, history=lines, complete=self._complete)
-        super().__init__(_FILTER_LABEL, self._apply, editor)
-
-    def changed(self) -> None:
-        self._call_off()
-        self._call_off = self._session.loop.later(_DEBOUNCE, self._preview)
-
-    def cancelled(self) -> None:
-        self._call_off()
-        self._session.table.set_filter(self._before)
-
-    def _preview(self) -> None:
-        """Filter by the text so far; an error keeps the last good filter."""
-        self.notes = []
-        try:
-            self._session.table.set_filter(self._session.expanded(self.text))
-        except FilterError as error:
-            lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
-            if error.position <= _POINTED_CHARS:
-                carets = caret(error).split("\n")[1].removeprefix("  ")
-                lines.append(" " * len(_FILTER_LABEL) + carets)
-            self.notes = [("error", line) for line in lines]
-        else:
-            self._session.look()
-
-    def _apply(self, text: str) -> OnClose:
-        self._call_off()
-        self._preview()
-        return None if self.notes else partial(self._session.apply_filter, text)
-
-    def _complete(self, text: str) -> tuple[int, Sequence[str]]:
-        """Complete the name of a field, or of a saved filter, at the end of `text`."""
-        found = _WORD_START.search(text)
-        assert found is not None
-        if found[1].startswith("@"):
-            names = [f"@{name}" for name in self._session.history.saved]
-        else:
-            names = [f"{name}:" for name in self._session.table.fields]
-        return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
 
 
 class Commands(Session):
@@ -163,28 +113,22 @@ class Commands(Session):
         return len(name) + 1, [one for one in found if one.startswith(argument)]
 
     def _ask(self, kind: str, then: Callable[[str], object], hint: str = "") -> None:
-        """Ask for a line of the history's `kind`, and do something with it unless it is blank."""
-
+        # For a line of the history's `kind`, and do something with it unless it is blank.
         def accepted(text: str) -> OnClose:
             self.history.remember(kind, text)
             return partial(then, text.strip()) if text.strip() else closed
 
-        is_command = kind == "command"
-        completer = self.complete if is_command else None
-        editor = Editor(history=self.history.lines(kind), complete=completer)
-        label = ":" if is_command else f"{kind}> "
+        complete, label = (self.complete, ":") if kind == "command" else (None, f"{kind}> ")
+        editor = Editor(history=self.history.lines(kind), complete=complete)
         self.layers.append(Prompt(label, accepted, editor, hint=hint))
 
     def _view(self, text: str) -> None:
-        """Show a view, and perhaps filter it: `view workers web-1`."""
+        # And perhaps filter it: `view workers web-1`.
         name, _, rest = text.partition(" ")
         self.show(name)
         self.trail.clear()
         if rest.strip():
             self.apply_filter(rest.strip().removeprefix("/"))
-
-    def _help(self) -> None:
-        self.layers.append(Help(self.keymap, (*self.contexts(), "prompts", "menus")))
 
     # --- the text of the detail -------------------------------------------------------------
 
@@ -223,10 +167,52 @@ class Commands(Session):
     # --- filter -----------------------------------------------------------------------------
 
     def _filter(self, text: str) -> None:
+        # Without a text it is asked for, and the table is filtered while one is typed.
         if text:
             self.apply_filter(text)
-        else:
-            self.layers.append(_FilterPrompt(self))
+            return
+        before, call_off = self.table.filter_text, closed
+
+        def preview() -> None:
+            # An error keeps the last good filter.
+            prompt.notes = []
+            try:
+                self.table.set_filter(self.expanded(prompt.text))
+            except FilterError as error:
+                lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
+                if error.position <= _POINTED_CHARS:
+                    carets = caret(error).split("\n")[1].removeprefix("  ")
+                    lines.append(" " * len(_FILTER_LABEL) + carets)
+                prompt.notes = [("error", line) for line in lines]
+            else:
+                self.look()
+
+        def changed() -> None:
+            nonlocal call_off
+            call_off()
+            call_off = self.loop.later(_DEBOUNCE, preview)
+
+        def cancelled() -> None:
+            call_off()
+            self.table.set_filter(before)
+
+        def accepted(text: str) -> OnClose:
+            call_off()
+            preview()
+            return None if prompt.notes else partial(self.apply_filter, text)
+
+        def complete(text: str) -> tuple[int, Sequence[str]]:
+            # The name of a field, or of a saved filter, at the end.
+            found = _WORD_START.search(text)
+            assert found is not None
+            names = [f"{name}:" for name in self.table.fields]
+            if found[1].startswith("@"):
+                names = [f"@{name}" for name in self.history.saved]
+            return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
+
+        editor = Editor(before, history=self.history.lines("filter"), complete=complete)
+        prompt = Prompt(_FILTER_LABEL, accepted, editor, changed=changed, cancelled=cancelled)
+        self.layers.append(prompt)
 
     def apply_filter(self, text: str) -> None:
         """Filter the table; `save NAME` names the filter that is there instead.
@@ -265,7 +251,6 @@ class Commands(Session):
         return _SAVED.sub(lambda found: f"({saved[found[1]]})", text)
 
     def _narrow(self, *, exclude: bool) -> None:
-        """Have the user choose a value of the row to keep or exclude."""
         table = self.table
         key = table.focus_key
         values = table.values(key) if key is not None else {}
@@ -288,7 +273,7 @@ class Commands(Session):
         return [column.name for column in self.table.columns]
 
     def _column(self, name: str) -> str:
-        """Return the name of a column by its name or title; raise UsageError if there is none."""
+        # The name of a column by its name or title.
         wanted = name.strip().casefold()
         for column in self.table.columns:
             if wanted in (column.name.casefold(), column.title.casefold()):
@@ -297,8 +282,8 @@ class Commands(Session):
         raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
 
     def _sort(self, name: str) -> None:
-        """Sort by a column; `-` before it reverses the order."""
-        table, names = self.table, self._columns_of()
+        # By a column; `-` before it reverses the order.
+        table = self.table
         if name:
             table.sort_by(self._column(name.removeprefix("-")))
             if name.startswith("-"):
@@ -308,10 +293,10 @@ class Commands(Session):
             Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
             for column in table.columns
         ]
-        self.menu("sort by", choices, at=names.index(table.sort_key))
+        self.menu("sort by", choices, at=self._columns_of().index(table.sort_key))
 
     def _columns(self, text: str) -> None:
-        """Choose the columns: their names with commas between, or `auto`."""
+        # Their names with commas between, or `auto`.
         names = None if text in ("", "auto") else [self._column(one) for one in text.split(",")]
         self.table.choose_columns(names)
 
@@ -350,7 +335,7 @@ class Commands(Session):
     # --- display options --------------------------------------------------------------------
 
     def _set_option(self, text: str, name: str) -> None:
-        """Set an option to a value; without a text, to the one after its value."""
+        # To a value; without a text, to the one after its value.
         options = self.model.options
         _, _, field, values, message = _OPTIONS[name]
         by_word = {_word(value): value for value in values}
@@ -380,23 +365,22 @@ class Commands(Session):
         self.say("all figures" if value == "all" else message.format(_word(value)))
 
     def _set(self, text: str) -> None:
-        """`set NAME VALUE`, as `NAME VALUE` alone would do."""
+        # `set NAME VALUE`, as `NAME VALUE` alone would do.
         name, _, value = text.replace("=", " ").partition(" ")
         if name not in _SETTABLE:
             raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
         self.run(f"{name} {value.strip()}")
 
     def _options(self) -> None:
-        """Show the options, and change them one after another."""
-
         def choices() -> list[Choice]:
-            lines = []
-            for name, (key, title, field, _, _) in _OPTIONS.items():
-                text = f"{title:<9}{_word(getattr(self.model.options, field))}"
-                lines.append(Choice(text, partial(self.run, name), key))
+            options = self.model.options
+            lines = [
+                Choice(f"{title:<9}{_word(getattr(options, field))}", partial(self.run, name), key)
+                for name, (key, title, field, _, _) in _OPTIONS.items()
+            ]
             return [*lines, Choice("columns  ...", self._choose_columns, "c")]
 
-        self.layers.append(Menu("options", choices, stays=True))
+        self.menu("options", choices, stays=True)
 
     def _choose_columns(self) -> None:
         table = self.table
@@ -406,16 +390,16 @@ class Commands(Session):
             table.choose_columns([one for one in self._columns_of() if one in wanted] or None)
 
         def choices() -> list[Choice]:
-            shown = {slot.column.name for slot in table.slots}
+            marks = {slot.column.name: "x" for slot in table.slots}
             return [
                 Choice(
-                    f"[{'x' if one.name in shown else ' '}] {one.title:<20} {one.about}",
+                    f"[{marks.get(one.name, ' ')}] {one.title:<20} {one.about}",
                     partial(toggle, one.name),
                 )
                 for one in table.columns
             ]
 
-        self.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
+        self.menu(f"columns of {table.title}", choices, stays=True)
 
     # --- pause and replay -------------------------------------------------------------------
 
@@ -426,7 +410,7 @@ class Commands(Session):
         return source
 
     def _pause(self) -> None:
-        """Pause the display; of a replay, the recording."""
+        # The display; of a replay, the recording.
         source, model = self.feed.source, self.model
         if isinstance(source, RecordingReader):
             source.paused = not source.paused
@@ -456,7 +440,6 @@ class Commands(Session):
         self.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
 
     def _seek(self, text: str) -> None:
-        """Go to a time of a replay; a time of day is one of the day that is being played."""
         replay = self._replay()
         if not text:
             self._ask("seek", self._seek, hint=_MOMENTS)
@@ -466,14 +449,11 @@ class Commands(Session):
             raise UsageError("nothing has been played yet")
         try:
             if text[0] in "+-":
-                moment = position + (1 if text[0] == "+" else -1) * parse_duration(text[1:])
+                moment = position + float(f"{text[0]}1") * parse_duration(text[1:])
             else:
-                day = datetime.fromtimestamp(position, zone).date()
-                at = (
-                    datetime.fromisoformat(text)
-                    if "-" in text
-                    else datetime.combine(day, time.fromisoformat(text))
-                )
+                # A time of day is one of the day that is being played.
+                day = "" if "-" in text else f"{datetime.fromtimestamp(position, zone).date()}T"
+                at = datetime.fromisoformat(day + text)
                 moment = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
         except (ValueError, OverflowError, OSError):
             raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
@@ -493,7 +473,7 @@ class Commands(Session):
     # --- copies and files -------------------------------------------------------------------
 
     def _copy(self, *, whole: bool) -> None:
-        """Copy a row as JSON, or else its id or name."""
+        # As JSON, or else its id or name.
         table, key = self.table, self.table.focus_key
         if key is None:
             raise UsageError("there is no row to copy")
@@ -524,18 +504,15 @@ class Commands(Session):
             raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
         else:
             texts = _EXPORTS | ({"recording": "stop recording"} if self.feed.recording else {})
-            choices = [
-                Choice(text, partial(self._export, one), one[0]) for one, text in texts.items()
-            ]
-            self.menu("export", choices)
+            do = self._export
+            self.menu("export", [Choice(text, partial(do, n), n[0]) for n, text in texts.items()])
 
     def _record(self, path: str) -> None:
-        """Record into a file, or into a new one; `off` stops, as no path does while recording."""
+        # Into a file, or into a new one; `off` stops, as no path does while recording.
         recording = self.feed.recording
 
         def begin() -> None:
-            begun = Recording(path, self.clock)
-            self.feed.recording = begun
+            self.feed.recording = begun = Recording(path, self.clock)
             self.say(f"recording into {begun.path}")
 
         if path in ("off", "stop") or (recording is not None and not path):
@@ -550,33 +527,29 @@ class Commands(Session):
 
     # --- changes to the cluster -------------------------------------------------------------
 
-    def _targets(self, action: Action) -> list[str]:
-        """Return the targets of an action: the marks, or the row."""
-        table = self.table
-        found = (target_of(action, self.view, key, table.values(key)) for key in table.targets())
-        return list(dict.fromkeys(one for one in found if one is not None))
-
     def _act(self, name: str) -> None:
-        """Ask the questions of an action and for a confirmation, and send it.
-
-        Without a name it is chosen from a menu.  The targets are those of this moment, whatever
-        moves under the cursor.
-        """
+        # Without a name the action is chosen from a menu.  The targets, the marks or else the
+        # row, are those of this moment, whatever moves under the cursor.
         if self.control is None:
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-        offered = actions_for(self.view)
+        table = self.table
+        rows = [(key, table.values(key)) for key in table.targets()]
+        offered = {}
+        for action in actions_for(self.view):
+            found = (target_of(action, self.view, *row) for row in rows)
+            offered[action] = list(dict.fromkeys(one for one in found if one is not None))
         if name:
-            action = BY_NAME.get(name)
-            if action is None:
+            chosen = BY_NAME.get(name)
+            if chosen is None:
                 raise UsageError(f"there is no action {name}")
-            if action not in offered:
-                raise UsageError(f"{action.title} is not for {self.table.title.lower()}")
-            state, now = self.model.state, self.clock.wall()
-            self._answer(prepare(state, action, self._targets(action), now=now), {})
+            if chosen not in offered:
+                raise UsageError(f"{chosen.title} is not for {table.title.lower()}")
+            now = self.clock.wall()
+            self._answer(prepare(self.model.state, chosen, offered[chosen], now=now), {})
             return
         choices = []
-        for action in offered:
-            if targets := self._targets(action):
+        for action, targets in offered.items():
+            if targets:
                 many = f"{len(targets)} {action.kind}s"
                 about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
                 do = partial(self._act, action.name)
@@ -586,12 +559,12 @@ class Commands(Session):
         self.menu("actions", choices)
 
     def _answer(self, request: Request, answers: dict[str, str]) -> None:
-        """Ask the next question of a request, or for its confirmation if there is none left."""
-        left = [one for one in request.action.arguments if one.name not in answers]
-        if not left:
+        # Ask the next question of a request, or for its confirmation if there is none left.
+        action = request.action
+        argument = next((one for one in action.arguments if one.name not in answers), None)
+        if argument is None:
             self._confirm(request.answered(answers))
             return
-        argument = left[0]
 
         def answered(text: str) -> Callable[[], None]:
             return partial(self._answer, request, {**answers, argument.name: text})
@@ -605,16 +578,15 @@ class Commands(Session):
             return answered(text)
 
         if argument.choices:
-            title = f"{request.action.title}: {argument.title}"
-            self.menu(title, [Choice(choice, answered(choice)) for choice in argument.choices])
+            choices = [Choice(choice, answered(choice)) for choice in argument.choices]
+            self.menu(f"{action.title}: {argument.title}", choices)
         else:
             editor = Editor(argument.default)
             prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
             self.layers.append(prompt)
 
     def _confirm(self, request: Request) -> None:
-        """Send a request, if need be after it was confirmed."""
-        action, word = request.action, request.confirmation
+        action, word, labels = request.action, request.confirmation, request.labels
 
         def send() -> None:
             assert self.control is not None
@@ -624,9 +596,9 @@ class Commands(Session):
         if not word:
             send()
             return
-        text = [clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX]]
-        if len(request.labels) > _NAMED_MAX:
-            text.append(f"and {len(request.labels) - _NAMED_MAX} more")
+        text = [clip(label, _NAME_COLS) for label in labels[:_NAMED_MAX]]
+        if len(labels) > _NAMED_MAX:
+            text.append(f"and {len(labels) - _NAMED_MAX} more")
         for argument in action.arguments:
             value = request.values.get(argument.name)
             text.append(f"{argument.title}: {'none' if value is None else value}")
@@ -654,7 +626,8 @@ class Commands(Session):
     #: All commands.
     commands: ClassVar[dict[str, _Do]] = {
         "command":          lambda self: self._ask("command", self.run),
-        "help":             _help,
+        "help":             lambda self: self.layers.append(
+                                Help(self.keymap, (*self.contexts(), "prompts", "menus"))),
         "open":             Session.open,
         "back":             Session.back,
         "escape":           Session.escape,

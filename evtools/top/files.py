@@ -9,8 +9,9 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
+import msgspec
 from msgspec import UNSET
 
 from evtools.clock import Clock
@@ -41,33 +42,29 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
         for record in table.records():
             yield encode_line(record).decode()
         return
+    context = table.context
     by_name = {column.name: column for column in table.columns}
-    chosen = by_name if table.chosen is None else table.chosen
-    columns = [by_name[name] for name in chosen if name in by_name]
+    columns = [by_name[name] for name in table.chosen or by_name if name in by_name]
     subjects = (table.subject(key) for key in list(table.keys))
     rows = [subject for subject in subjects if subject is not None]
     if output == "csv":
         # RFC 4180, except for the ends of the lines.
         yield ",".join(column.name for column in columns)
         for row in rows:
-            values = (column.value(row, table.context.now) for column in columns)
-            yield ",".join("" if value is None else _csv_cell(value) for value in values)
+            values = [column.value(row, context.now) for column in columns]
+            yield ",".join(
+                # An apostrophe goes before a text that a spreadsheet would run.
+                "" if one is None else csv_cell(as_text(one), is_number=not isinstance(one, str))
+                for one in values
+            )
         return
     head = [column.title for column in columns]
-    body = [[_cell(column.text(row, table.context)) for column in columns] for row in rows]
+    texts = ([column.text(row, context)[: 2 * _CELL_COLS] for column in columns] for row in rows)
+    body = [[clip(sanitize(text), _CELL_COLS, "..") for text in cells] for cells in texts]
     sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
     aligns = [column.align for column in columns]
     for cells in (head, *body):
         yield "  ".join(map(pad, cells, sizes, aligns)).rstrip()
-
-
-def _cell(text: str) -> str:
-    return clip(sanitize(text[: 2 * _CELL_COLS]), _CELL_COLS, "..")
-
-
-def _csv_cell(value: Any) -> str:
-    # An apostrophe goes before a text that a spreadsheet would run.
-    return csv_cell(as_text(value), is_number=not isinstance(value, str))
 
 
 # --- new files --------------------------------------------------------------------------
@@ -76,33 +73,24 @@ def _csv_cell(value: Any) -> str:
 _NUMBERS: Final = 1000
 
 
-def save(clock: Clock, subject: str, extension: str, lines: Iterable[str]) -> str:
+def save(clock: Clock, subject: str, extension: str, lines: Iterable[str] = ()) -> str:
     """Write lines into a new file called evtop-SUBJECT-TIME.EXTENSION; return its name.
 
     It is where evtop was started, and never overwrites another.  Raise OutputError when
     there is none.
     """
-    path, file = _new(clock, subject, extension)
-    try:
-        with file:
-            file.writelines(f"{line}\n" for line in lines)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
-    return path
-
-
-def _new(clock: Clock, subject: str, extension: str) -> tuple[str, IO[str]]:
-    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock.wall()))
-    stem = f"evtop-{subject}-{moment}"
+    stem = f"evtop-{subject}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(clock.wall()))}"
     for number in range(1, _NUMBERS):
         path = f"{stem}{f'-{number}' if number > 1 else ''}.{extension}"
         try:
-            file = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            descriptor = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(f"{line}\n" for line in lines)
         except FileExistsError:
             continue
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
+        return path
     raise OutputError(f"cannot write {stem}.{extension}: too many of that name")
 
 
@@ -114,14 +102,11 @@ class Recording:
     """
 
     def __init__(self, path: str, clock: Clock) -> None:
-        if not path:
-            path, file = _new(clock, "recording", "jsonl")
-            file.close()
-        self.path = path
+        self.path = path or save(clock, "recording", "jsonl")
         self.error = ""
         #: How many events it has.
         self.events = 0
-        self._writer = RecordingWriter(path, clock=clock)
+        self._writer = RecordingWriter(self.path, clock=clock)
         self._joiner = Joiner()
         self._envelopes = EnvelopeWriter()
 
@@ -171,6 +156,11 @@ def usual_file(environ: Mapping[str, str]) -> Path | None:
     return Path(state) / "evtools" / "evtop-history.json" if state else None
 
 
+class _Content(msgspec.Struct):
+    typed: dict[str, list[str]] = {}
+    saved: dict[str, str] = {}
+
+
 class History:
     """Lines by the kind of their prompt, oldest first, and filters by their name.
 
@@ -188,8 +178,8 @@ class History:
         if path is None:
             return
         try:
-            with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
-                self._load(file.read(_FILE_BYTES_MAX))
+            with _open(path, os.O_RDONLY) as file:
+                self._load(file)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -222,11 +212,11 @@ class History:
             return
         try:
             make_folders(self._path.parent)
-            with os.fdopen(_open(self._path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+            with _open(self._path, os.O_RDWR | os.O_CREAT) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 whole = History()
                 # Another session may have written meanwhile.
-                whole._load(file.read(_FILE_BYTES_MAX))
+                whole._load(file)
                 for entry in self._new:
                     whole._put(*entry)
                 typed = {kind: whole.lines(kind) for kind in KINDS}
@@ -245,39 +235,25 @@ class History:
         while len(entries) > LINES_MAX:
             del entries[next(iter(entries))]
 
-    def _load(self, content: bytes) -> None:
-        """Take the content of a file, as far as evtop would write it."""
+    def _load(self, file: IO[bytes]) -> None:
+        # As far as evtop would write it.
         try:
-            found = json.loads(content or b"{}")
+            content = json.loads(file.read(_FILE_BYTES_MAX) or b"{}")
+            found = msgspec.convert(content, _Content)
         except (ValueError, RecursionError):
             return
-        typed, saved = (_dict(_dict(found).get(name)) for name in ("typed", "saved"))
-        for kind in KINDS:
-            for text in typed[kind] if isinstance(typed.get(kind), list) else ():
-                if _is_line(text):
-                    self._put(kind, text, text)
-        for name, text in saved.items():
-            if _is_line(name) and _is_line(text):
-                self._put(_SAVED, name, text)
+        lines = [(kind, text, text) for kind in KINDS for text in found.typed.get(kind, ())]
+        for entry in [*lines, *((_SAVED, *item) for item in found.saved.items())]:
+            if all(0 < len(text) <= _CHARS_MAX and text.isprintable() for text in entry):
+                self._put(*entry)
 
 
-def _open(path: Path, flags: int) -> int:
-    """Return a descriptor of a regular file of this user; raise OSError otherwise.
-
-    Root may run evtop with the home of another user, who must not have root write into
-    another file than they could, nor lose a file of theirs.
-    """
+def _open(path: Path, flags: int) -> IO[bytes]:
+    # Only a regular file of this user.  Root may run evtop with the home of another user, who
+    # must not have root write into another file than they could, nor lose a file of theirs.
     descriptor = open_safely(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(descriptor)
         raise PermissionError(f"{path} is not a file of this user")
-    return descriptor
-
-
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _is_line(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _CHARS_MAX and value.isprintable()
+    return os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb")

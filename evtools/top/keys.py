@@ -143,29 +143,14 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
 #: The bottom line, from left to right: a command, its word, and the order in which words
 #: are left out where the terminal is narrow (0 stays longest).
 FOOTER: Final = (
-    ("accept", "Apply", 0),
-    ("cancel", "Cancel", 0),
-    ("complete", "Complete", 1),
-    ("choose", "Choose", 0),
-    ("menu-close", "Close", 0),
-    ("help", "Help", 0),
-    ("filter", "Filter", 1),
-    ("search", "Search", 1),
-    ("search-next", "Next", 6),
-    ("open", "Detail", 2),
-    ("section-next", "Section", 2),
-    ("wrap", "Wrap", 7),
-    ("full", "Full", 5),
-    ("mark", "Mark", 10),
-    ("pause", "Pause", 3),
-    ("step-forward", "Step", 3),
-    ("follow", "Follow", 5),
-    ("tree", "Tree", 6),
-    ("sort", "Sort", 4),
-    ("window", "Window", 8),
-    ("copy", "Copy", 9),
-    ("actions", "Actions", 7),
-    ("back", "Quit", 0),
+    ("accept", "Apply", 0), ("cancel", "Cancel", 0), ("complete", "Complete", 1),
+    ("choose", "Choose", 0), ("menu-close", "Close", 0), ("help", "Help", 0),
+    ("filter", "Filter", 1), ("search", "Search", 1), ("search-next", "Next", 6),
+    ("open", "Detail", 2), ("section-next", "Section", 2), ("wrap", "Wrap", 7),
+    ("full", "Full", 5), ("mark", "Mark", 10), ("pause", "Pause", 3),
+    ("step-forward", "Step", 3), ("follow", "Follow", 5), ("tree", "Tree", 6),
+    ("sort", "Sort", 4), ("window", "Window", 8), ("copy", "Copy", 9),
+    ("actions", "Actions", 7), ("back", "Quit", 0),
 )
 
 _NAMES: Final = {
@@ -186,10 +171,19 @@ _TAKEN: Final = {
 _FIXED: Final = ("esc", "ctrl-c")
 #: Contexts that are never active together with another one, and pairs that share keys, for
 #: the first goes before the other.
-_ALONE: Final = ("menus", "prompts")
-_SHADOWS: Final = {
-    ("text", "lists"), ("events", "lists"), ("workers", "events"), ("workers", "paused"),
-}  # fmt: skip
+_ALONE: Final = {"menus", "prompts"}
+_SHADOWS: Final = (
+    {"text", "lists"}, {"events", "lists"}, {"workers", "events"}, {"workers", "paused"},
+)  # fmt: skip
+#: Context: those in which a key could mean something else at the same time.
+_MEETING: Final = {
+    one: [
+        other
+        for other in CONTEXTS
+        if one == other or not ({one, other} & _ALONE or {one, other} in _SHADOWS)
+    ]
+    for one in CONTEXTS
+}
 
 _KEY: Final = re.compile(
     rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMES)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]"
@@ -210,6 +204,7 @@ BINDINGS: Final = tuple(
     for context, rows in _TABLE.items()
     for command, keys, text in rows
 )
+_KEYS: Final = {binding.command: binding.keys for binding in BINDINGS}
 
 
 def canonical(key: str) -> str:
@@ -234,23 +229,22 @@ class Keymap:
     """
 
     def __init__(self, overrides: Mapping[str, str | Sequence[str]] | None = None) -> None:
-        changed = {command: _checked(command, keys) for command, keys in (overrides or {}).items()}
-        self.bindings = tuple(
-            binding._replace(keys=changed.get(binding.command, binding.keys))
-            for binding in BINDINGS
-        )
-        self._keys = {binding.command: binding.keys for binding in self.bindings}
+        self._keys = _KEYS | {
+            command: _checked(command, [keys] if isinstance(keys, str) else keys)
+            for command, keys in (overrides or {}).items()
+        }
+        self.bindings = tuple(one._replace(keys=self._keys[one.command]) for one in BINDINGS)
         #: What a key means in a context.
         self._commands: dict[tuple[str, str], str] = {}
         for context, command, keys, _ in self.bindings:
             for key in keys:
-                for other in CONTEXTS:
-                    if (other, key) in self._commands and _meet(context, other):
-                        raise UsageError(
-                            f'[keys] the key "{key}" means both "{self._commands[other, key]}"'
-                            f' and "{command}"',
-                            "give one of them another key",
-                        )
+                found = (self._commands.get((other, key)) for other in _MEETING[context])
+                before = next(filter(None, found), None)
+                if before is not None:
+                    raise UsageError(
+                        f'[keys] the key "{key}" means both "{before}" and "{command}"',
+                        "give one of them another key",
+                    )
                 self._commands[context, key] = command
 
     def find(self, key: str, contexts: Iterable[str]) -> str | None:
@@ -260,8 +254,7 @@ class Keymap:
 
     def key_of(self, command: str) -> str:
         """Return the first key of a command, as people read it, or ""."""
-        keys = self._keys.get(command)
-        return _NAMES.get(keys[0], keys[0]) if keys else ""
+        return next((_NAMES.get(key, key) for key in self._keys.get(command, ())), "")
 
     def help(self, contexts: Iterable[str], wanted: str = "") -> Iterator[Binding]:
         """Yield the bindings of some contexts, in the order of the help.
@@ -291,24 +284,17 @@ class Keymap:
         return [(key, word) for _, key, word in items]
 
 
-def _meet(one: str, other: str) -> bool:
-    """Return whether a key could mean something in both contexts at the same time."""
-    apart = one in _ALONE or other in _ALONE or {(one, other), (other, one)} & _SHADOWS
-    return one == other or not apart
-
-
-def _checked(command: str, value: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the keys that a command is to have; the ways out remain."""
-    known = {binding.command: binding.keys for binding in BINDINGS}
-    if command not in known:
-        near = difflib.get_close_matches(command, known, 1)
+def _checked(command: str, keys: Sequence[str]) -> tuple[str, ...]:
+    # The keys that a command is to have; the ways out remain.
+    if command not in _KEYS:
+        near = difflib.get_close_matches(command, _KEYS, 1)
         hint = f'did you mean "{near[0]}"?' if near else "see KEYS in evtop(1)"
         raise UsageError(f'[keys] there is no command "{command}"', hint)
-    keys = [value] if isinstance(value, str) else value
+    usual = _KEYS[command]
     for key in keys:
         hint = "give it another key"
         is_character = len(key) == 1 and key.isprintable() and key != " "
-        if key in known[command]:
+        if key in usual:
             continue
         if not is_character and not _KEY.fullmatch(key):
             error = f'"{key}" is not a key'
@@ -320,4 +306,4 @@ def _checked(command: str, value: str | Sequence[str]) -> tuple[str, ...]:
         else:
             continue
         raise UsageError(f"[keys] {command}: {error}", hint)
-    return (*keys, *(key for key in _FIXED if key in known[command] and key not in keys))
+    return (*keys, *(key for key in _FIXED if key in usual and key not in keys))

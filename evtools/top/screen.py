@@ -101,8 +101,8 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     del frame.lines[rows - len(bottom) :]
     frame.lines += [fitted(line, cols) for line in bottom]
     for layer in session.layers:
-        box = layer.box(cols - 4, rows - 2)
-        if box is not None:
+        if not isinstance(layer, Prompt):
+            box = layer.box(cols - 4, rows - 2)
             frame.lines, frame.cursor = centred(frame.lines, box, size, session.glyphs)
     if session.layers:
         frame.hits.clear()

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,10 +190,17 @@ class Session(ABC):
         self.layers.clear()
         self.detail = None
 
-    def menu(self, title: str, choices: Sequence[Choice], *, at: int = 0) -> None:
-        """Open a menu of fixed choices; the cursor is on the one with number `at`."""
+    def menu(
+        self,
+        title: str,
+        choices: Sequence[Choice] | Callable[[], Sequence[Choice]],
+        *,
+        at: int = 0,
+        stays: bool = False,
+    ) -> None:
+        """Open a menu, unless it has no choices; the cursor is on the one with number `at`."""
         if choices:
-            self.layers.append(Menu(title, lambda: choices, at=at))
+            self.layers.append(Menu(title, choices, at=at, stays=stays))
 
     # --- messages -----------------------------------------------------------------------
 

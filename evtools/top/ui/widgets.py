@@ -8,11 +8,10 @@ one page of a text of 1 MB 58 ms in a Scrollable, which lays all of it out, agai
 
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import chain, groupby
-from typing import Final, NamedTuple, TypeAlias
+from itertools import groupby
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 import urwid
 from urwid.command_map import Command
@@ -309,8 +308,7 @@ class Pager:
             self._laid_out = (self._cols, self.wrap)
             self._pieces = list(self._lines)
             if self.wrap:
-                broken = (wrapped(line, self._cols) for line in self._lines)
-                self._pieces = list(chain.from_iterable(broken))
+                self._pieces = [piece for one in self._lines for piece in wrapped(one, self._cols)]
         self._go(self._top)
 
     def _go(self, line: int) -> None:
@@ -363,20 +361,6 @@ def closed() -> None:
     """Do nothing after a layer was closed."""
 
 
-class Layer(ABC):
-    """A menu, a dialog, the help, a prompt; `contexts` are where its keys are looked up."""
-
-    contexts: tuple[str, ...] = ("menus",)
-
-    @abstractmethod
-    def press(self, key: str, command: str | None) -> OnClose:
-        """Take a key and the command that it means here."""
-
-    def box(self, cols: int, rows: int) -> Box | None:  # noqa: ARG002  (a prompt has none)
-        """Return the box for the middle of a screen, with so much room inside."""
-        return None
-
-
 class Choice(NamedTuple):
     """One line of a menu.
 
@@ -390,30 +374,30 @@ class Choice(NamedTuple):
 
 
 @dataclass(eq=False)
-class Menu(Layer):
+class Menu:
     """Choices to take by key or with the cursor; it is on the one with number `at` first.
 
-    `choices` is called each time the menu is drawn.  With `stays` the menu remains open
-    after a choice.
+    `choices` may be what makes them each time the menu is drawn.  With `stays` the menu
+    remains open after a choice.
     """
 
     title: str
-    choices: Callable[[], Sequence[Choice]]
+    choices: Sequence[Choice] | Callable[[], Sequence[Choice]]
     _: KW_ONLY
     at: int = 0
     stays: bool = False
     _rows: int = field(default=10, init=False)
+    contexts: ClassVar = ("menus",)
 
     def _keyed(self) -> list[Choice]:
-        choices = self.choices()
+        choices = self.choices() if callable(self.choices) else self.choices
         taken = {choice.key for choice in choices}
         digits = (digit for digit in "123456789" if digit not in taken)
-        keyed = [
+        self.at = min(self.at, max(0, len(choices) - 1))
+        return [
             one if one.key or one.chosen is None else one._replace(key=next(digits, ""))
             for one in choices
         ]
-        self.at = min(self.at, max(0, len(keyed) - 1))
-        return keyed
 
     def press(self, key: str, command: str | None) -> OnClose:
         choices = self._keyed()
@@ -454,7 +438,7 @@ _DIALOG_COLS: Final = 76
 
 
 @dataclass(eq=False)
-class Dialog(Layer):
+class Dialog:
     """Ask before `confirmed` is called; Enter means No at first.
 
     `word` has to be typed to confirm (a count, a name); with "" the key y is enough.
@@ -470,17 +454,16 @@ class Dialog(Layer):
     sure: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self.contexts = ("prompts",) if self.word else ("menus",)
+        self.contexts = ("prompts" if self.word else "menus",)
         self._at_yes = bool(self.sure)
         self._editor = Editor()
 
     def press(self, key: str, command: str | None) -> OnClose:
         if self.word:
-            if command == "accept":
+            if command in ("accept", "cancel"):
                 # Anything but exactly the word is a No.
-                return self.confirmed if self._editor.text == self.word else closed
-            if command == "cancel":
-                return closed
+                sure = command == "accept" and self._editor.text == self.word
+                return self.confirmed if sure else closed
             self._editor.press(key, command)
         elif key in ("y", *self.sure) or (command == "choose" and self._at_yes):
             return self.confirmed
@@ -518,7 +501,7 @@ _HELP_MOVES: Final = {
 }  # fmt: skip
 
 
-class Help(Layer):
+class Help:
     """The keys of some contexts; typed text leaves those that have it."""
 
     contexts = ("prompts", "moving")
@@ -530,16 +513,16 @@ class Help(Layer):
         self._pager = Pager(wrap=False)
 
     def press(self, key: str, command: str | None) -> OnClose:
-        if key == "q" and not self._editor.text:
-            return closed
         if typed(key):
+            if key == "q" and not self._editor.text:
+                return closed
             self._pager.reset()
         elif command in ("cancel", "accept"):
             return closed
-        elif command in _HELP_MOVES:
+        if not typed(key) and command in _HELP_MOVES:
             self._pager.press(_HELP_MOVES[command])
-            return None
-        self._editor.press(key, command)
+        else:
+            self._editor.press(key, command)
         return None
 
     def box(self, cols: int, rows: int) -> Box:
@@ -560,32 +543,33 @@ class Help(Layer):
         return Box("help", [head, *body, foot], (len(_HELP_LEAD) + column, 0))
 
 
-class Prompt(Layer):
+class Prompt:
     """Ask for a line of text at the bottom of the screen.
 
     `accepted` gets the text on Enter; the prompt stays open where it returns None.
-    `notes` are shown above it.  A subclass may look at every change.
+    `changed` is called after each key that changed the text, `cancelled` when the prompt was
+    left without Enter.  `notes` are shown above it, at first the `hint`.
     """
 
     contexts = ("prompts",)
 
     def __init__(
-        self, label: str, accepted: Callable[[str], OnClose], editor: Editor, *, hint: str = ""
+        self,
+        label: str,
+        accepted: Callable[[str], OnClose],
+        editor: Editor,
+        *,
+        hint: str = "",
+        changed: Callable[[], object] = closed,
+        cancelled: Callable[[], object] = closed,
     ) -> None:
         self.notes: Line = [("hint", hint)] if hint else []
-        self._label = label
-        self._accepted = accepted
-        self._editor = editor
+        self._label, self._accepted, self._editor = label, accepted, editor
+        self._changed, self._cancelled = changed, cancelled
 
     @property
     def text(self) -> str:
         return self._editor.text
-
-    def changed(self) -> None:
-        """Look at the text after a key that changed it."""
-
-    def cancelled(self) -> None:
-        """Undo that: the prompt was left without Enter."""
 
     def press(self, key: str, command: str | None) -> OnClose:
         before = self.text
@@ -593,10 +577,10 @@ class Prompt(Layer):
             if command == "accept":
                 return self._accepted(before)
             if command == "cancel" or (command == "erase-left" and not before):
-                return self.cancelled
+                return self._cancelled
         self._editor.press(key, command)
         if self.text != before:
-            self.changed()
+            self._changed()
         return None
 
     def lines(self, cols: int) -> tuple[list[Line], int]:
@@ -606,6 +590,10 @@ class Prompt(Layer):
         above = [line for style, note in notes for line in paragraph(note, cols, style=style)]
         return [*above, [("prompt", self._label), *text]], len(self._label) + column
 
+
+#: What takes the keys: the commands they mean are looked up in its `contexts`.  All but
+#: prompts are a `box` for the middle of a screen, with so much room inside.
+Layer: TypeAlias = Menu | Dialog | Help | Prompt
 
 # --- the detail -------------------------------------------------------------------------
 
