@@ -14,7 +14,7 @@ from evtools import __version__
 from evtools.cam.http import Address, HTTPServer, Response
 from evtools.cam.log import reason as failure
 from evtools.cam.loop import Loop
-from evtools.cam.prometheus import Family, Sample, label, scrape
+from evtools.cam.prometheus import Family, Labels, Sample, label, scrape
 from evtools.cam.schedule import Counters
 from evtools.text import human_duration
 from evtools.transport import ConnectionSettings, Source, Statistics, probe
@@ -96,7 +96,7 @@ class Health:
         return True, "the main loop moves"
 
     def _is_ready(self, *, probe: bool) -> Verdict:
-        """Return whether events come, or would, and why; try the broker with `probe`."""
+        # Whether events come, or would, and why; the broker is tried with `probe`.
         if not self._statistics().connected:
             return False, "there is no connection"
         workers = list(self._workers.values())
@@ -110,13 +110,13 @@ class Health:
         if self._settings is None:
             return True, f"{silence}, and no broker to try"
         if probe and self._clock.monotonic() - self._let_in_at > limit:
-            self._probe(self._settings)
+            self._log_in(self._settings)
         if self._clock.monotonic() - self._let_in_at <= limit:
             return True, f"{silence}, but the broker accepts logins"
         return False, f"{silence}: {self._refusal}"
 
-    def _probe(self, settings: ConnectionSettings) -> None:
-        """Log in to the broker, unless that was tried just now; wait for a login under way."""
+    def _log_in(self, settings: ConnectionSettings) -> None:
+        # Unless that was tried just now; a login under way is waited for.
         if not self._probing.acquire(timeout=_PATIENCE):
             return
         try:
@@ -125,10 +125,9 @@ class Health:
                 return
             try:
                 probe(settings)
+                self._let_in_at, self._refusal = began, _NOT_TRIED
             except Exception as error:  # noqa: BLE001  (part of the answer)
                 self._refusal = failure(error)
-            else:
-                self._let_in_at, self._refusal = began, _NOT_TRIED
             self._probed_at = self._clock.monotonic()
         finally:
             self._probing.release()
@@ -156,28 +155,6 @@ def _json(status: int, values: Mapping[str, Any]) -> Response:
 
 def own_families(own: Counters, stream: Statistics) -> Iterator[Family]:
     """Yield the metrics of evcam itself, as far as they are known."""
-    build = {"version": __version__, "python": platform.python_version(), "platform": sys.platform}
-    sample = Sample("", tuple(build.items()), 1)
-    yield Family("evcam_build_info", "gauge", "Version of evcam.", [sample])
-    for name, kind, text, figures, *by in _figures(own, stream):
-        suffix = "_total" if kind == "counter" else ""
-        if isinstance(figures, Mapping):
-            # Two types of event may look alike.
-            summed: dict[str, float] = {}
-            for key, figure in figures.items():
-                summed[label(key)] = summed.get(label(key), 0) + figure
-            samples = [Sample(suffix, ((by[0], key),), value) for key, value in summed.items()]
-        else:
-            samples = [] if figures is None else [Sample(suffix, (), figures)]
-        if samples:
-            yield Family(name, kind, text, samples)
-
-
-def _figures(own: Counters, stream: Statistics) -> Iterator[tuple[Any, ...]]:
-    """Yield the name, the kind and the help of each metric, and its figure, None if unknown.
-
-    Some have several figures, and then the name of the label by whose values these differ.
-    """
     names = ("taken", "failed", "overrun", "skipped_rate")
     results = {name: getattr(own.shots, name) for name in names}
     cleanups = {"done": own.cleanups - own.cleanups_failed, "failed": own.cleanups_failed}
@@ -188,46 +165,54 @@ def _figures(own: Counters, stream: Statistics) -> Iterator[tuple[Any, ...]]:
     except (OSError, ValueError, IndexError):  # no Linux, or no /proc
         resident = None
     # fmt: off
-    yield "evcam_up", "gauge", "Always 1.", 1
-    yield ("evcam_connected", "gauge", "1 if there is a connection to the broker.",
-           int(stream.connected))
-    # A copy in one step, for it grows in another thread.
-    yield "evcam_events", "counter", "Events by type.", own.events_by_type.copy(), "type"
-    yield ("evcam_events_lost", "counter",
-           ("Events dropped because evcam was too slow, and tasks that workers counted without"
-           " an event reaching evcam."), lost, "reason")
-    yield ("evcam_malformed", "counter",
-           ("Malformed messages, unreadable values in events, and events of tasks and workers"
-           " without uuid or hostname."), stream.malformed + own.nameless)
-    yield "evcam_gaps", "counter", "Interruptions of the connection.", stream.gaps
-    yield ("evcam_gap_seconds", "counter", "Time without a connection, in seconds.",
-           stream.gap_seconds)
-    yield "evcam_reconnects", "counter", "Connections after the first.", stream.reconnects
-    yield ("evcam_buffered_bytes", "gauge", "Size of events waiting to be processed.",
-           stream.buffered_bytes)
-    yield ("evcam_lag_seconds", "gauge",
-           ("Delay of the most recent events, corrected for clock skew: the largest of the last"
-           " seconds."), own.lag)
-    yield ("evcam_last_event_timestamp_seconds", "gauge",
-           "Time of the last event, in seconds since 1970.", own.last_event_at)
-    yield ("evcam_snapshots", "counter",
-           ("Snapshots by result: taken, failed, skipped because one took too long (overrun) or"
-           " because of the maximum rate."), results, "result")
-    yield ("evcam_snapshot_duration_seconds", "gauge", "Duration of the last snapshot.",
-           own.last_shot_seconds)
-    yield ("evcam_snapshot_seconds", "counter", "Duration of all snapshots together.",
-           own.shot_seconds)
-    yield ("evcam_snapshot_failures_in_row", "gauge",
-           "Failed snapshots since the last successful one.", own.failures_in_row)
-    yield ("evcam_last_success_timestamp_seconds", "gauge",
-           "Time of the last successful snapshot, in seconds since 1970.", own.last_success_at)
-    yield "evcam_cleanups", "counter", "Cleanups by result.", cleanups, "result"
-    yield "evcam_state_tasks", "gauge", "Tasks in memory.", own.tasks
-    yield "evcam_state_workers", "gauge", "Workers in memory.", own.workers
-    yield "evcam_state_evicted", "counter", "Tasks forgotten to make room.", own.evicted
-    yield ("process_start_time_seconds", "gauge",
-           "Start time of evcam, in seconds since 1970.", own.started)
-    yield ("process_cpu_seconds", "counter", "CPU time used, in seconds.",
-           usage.ru_utime + usage.ru_stime)
-    yield "process_resident_memory_bytes", "gauge", "Resident memory.", resident
+    # Counters end in _total.  Some have a figure for each value of the label named last.
+    table: tuple[tuple[Any, ...], ...] = (
+        ("evcam_up", "Always 1.", 1),
+        ("evcam_connected", "1 if there is a connection to the broker.", int(stream.connected)),
+        # A copy in one step, for it grows in another thread.
+        ("evcam_events_total", "Events by type.", own.events_by_type.copy(), "type"),
+        ("evcam_events_lost_total", ("Events dropped because evcam was too slow, and tasks that"
+         " workers counted without an event reaching evcam."), lost, "reason"),
+        ("evcam_malformed_total", ("Malformed messages, unreadable values in events, and events of"
+         " tasks and workers without uuid or hostname."), stream.malformed + own.nameless),
+        ("evcam_gaps_total", "Interruptions of the connection.", stream.gaps),
+        ("evcam_gap_seconds_total", "Time without a connection, in seconds.", stream.gap_seconds),
+        ("evcam_reconnects_total", "Connections after the first.", stream.reconnects),
+        ("evcam_buffered_bytes", "Size of events waiting to be processed.", stream.buffered_bytes),
+        ("evcam_lag_seconds", ("Delay of the most recent events, corrected for clock skew: the"
+         " largest of the last seconds."), own.lag),
+        ("evcam_last_event_timestamp_seconds", "Time of the last event, in seconds since 1970.",
+         own.last_event_at),
+        ("evcam_snapshots_total", ("Snapshots by result: taken, failed, skipped because one took"
+         " too long (overrun) or because of the maximum rate."), results, "result"),
+        ("evcam_snapshot_duration_seconds", "Duration of the last snapshot.",
+         own.last_shot_seconds),
+        ("evcam_snapshot_seconds_total", "Duration of all snapshots together.", own.shot_seconds),
+        ("evcam_snapshot_failures_in_row", "Failed snapshots since the last successful one.",
+         own.failures_in_row),
+        ("evcam_last_success_timestamp_seconds", ("Time of the last successful snapshot, in seconds"
+         " since 1970."), own.last_success_at),
+        ("evcam_cleanups_total", "Cleanups by result.", cleanups, "result"),
+        ("evcam_state_tasks", "Tasks in memory.", own.tasks),
+        ("evcam_state_workers", "Workers in memory.", own.workers),
+        ("evcam_state_evicted_total", "Tasks forgotten to make room.", own.evicted),
+        ("process_start_time_seconds", "Start time of evcam, in seconds since 1970.", own.started),
+        ("process_cpu_seconds_total", "CPU time used, in seconds.",
+         usage.ru_utime + usage.ru_stime),
+        ("process_resident_memory_bytes", "Resident memory.", resident),
+    )
     # fmt: on
+    build = {"version": __version__, "python": platform.python_version(), "platform": sys.platform}
+    sample = Sample("", tuple(build.items()), 1)
+    yield Family("evcam_build_info", "gauge", "Version of evcam.", [sample])
+    for full_name, text, figures, *by in table:
+        name = full_name.removesuffix("_total")
+        suffix = full_name.removeprefix(name)
+        # By the values of labels, of which two may look alike.
+        summed: dict[Labels, float] = {}
+        for key, figure in figures.items() if by else [("", figures)] * (figures is not None):
+            labels = tuple((label_name, label(key)) for label_name in by)
+            summed[labels] = summed.get(labels, 0) + figure
+        if summed:
+            samples = [Sample(suffix, labels, value) for labels, value in summed.items()]
+            yield Family(name, "counter" if suffix else "gauge", text, samples)

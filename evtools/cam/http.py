@@ -15,12 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from evtools.cam.log import FailureLog
 from evtools.errors import OutputError, UsageError
@@ -50,6 +50,11 @@ _CONNECTIONS_MAX: Final = 32
 _PAUSE: Final = 0.05
 #: Seconds that `close` waits for answers under way.
 _PATIENCE: Final = 2.0
+#: The answers to requests that http.server refuses with these, if not 400.
+_ERRORS: Final = {
+    501: (405, "GET and HEAD only"),  # another method
+    **dict.fromkeys((414, 431), (431, "the request is too long")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +81,17 @@ class Address:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An answer to a request."""
 
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def refusal(status: int, text: str, **headers: str) -> Response:
+def refusal(status: int, text: str) -> Response:
     """Return the answer to a request that cannot be served."""
-    body = f"{HTTPStatus(status).phrase}: {text}\n".encode()
-    return Response(status, body, headers=headers)
+    return Response(status, f"{HTTPStatus(status).phrase}: {text}\n".encode())
 
 
 #: Answers a request with this Accept header, in a thread of its own.
@@ -143,36 +145,32 @@ class HTTPServer:
         while self.connections and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def nothing(self, _: str) -> Response:
-        return refusal(404, f"there is: {', '.join(self.routes)}")
-
     def _serve(self) -> None:
         with selectors.DefaultSelector() as waiting:
             for listening in self._listening:
-                waiting.register(listening, selectors.EVENT_READ)
+                waiting.register(listening, selectors.EVENT_READ, listening.accept)
             while True:
                 ready = waiting.select()
                 if self._closing:
                     return
                 for key, _ in ready:
-                    self._accept(cast("socket.socket", key.fileobj))
+                    try:
+                        self._begin(key.data()[0])
+                    except BlockingIOError:
+                        continue
+                    except (OSError, RuntimeError):
+                        # No descriptor or thread is left, and the socket stays readable.
+                        time.sleep(_PAUSE)
 
-    def _accept(self, listening: socket.socket) -> None:
-        try:
-            client, _ = listening.accept()
-            thread = threading.Thread(target=self._answer, args=(client,), daemon=True)
-            with self.lock:
-                thread.start()
-                if len(self.connections) >= _CONNECTIONS_MAX:
-                    oldest = min(self.connections, key=self.connections.__getitem__)
-                    del self.connections[oldest]
-                    _cut_off(oldest)
-                self.connections[client] = False
-        except BlockingIOError:
-            return
-        except (OSError, RuntimeError):
-            # No descriptor or thread is left, and the socket stays readable.
-            time.sleep(_PAUSE)
+    def _begin(self, client: socket.socket) -> None:
+        thread = threading.Thread(target=self._answer, args=(client,), daemon=True)
+        with self.lock:
+            thread.start()
+            if len(self.connections) >= _CONNECTIONS_MAX:
+                oldest = min(self.connections, key=self.connections.__getitem__)
+                del self.connections[oldest]
+                _cut_off(oldest)
+            self.connections[client] = False
 
     def _answer(self, client: socket.socket) -> None:
         try:
@@ -186,7 +184,7 @@ class HTTPServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request, bounded in time and size, and one answer."""
+    # One request, bounded in time and size, and one answer.
 
     protocol_version = "HTTP/1.1"
     # Of requests that cannot be parsed, whose answer has a head, too.
@@ -220,9 +218,11 @@ class _Handler(BaseHTTPRequestHandler):
             if self.connection in owner.connections:
                 owner.connections[self.connection] = True
         path = self.path.partition("?")[0]
-        route = owner.routes.get(path, owner.nothing)
         try:
-            answer = route(self.headers.get("Accept", ""))
+            if path in owner.routes:
+                answer = owner.routes[path](self.headers.get("Accept", ""))
+            else:
+                answer = refusal(404, f"there is: {', '.join(owner.routes)}")
         except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
             owner.failures.error(f"cannot answer {path}", error)
             answer = refusal(500, "see the log")
@@ -231,26 +231,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  (named by the base class)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
-        if code == 501:  # noqa: PLR2004  (another method)
-            self._send(refusal(405, "GET and HEAD only", Allow="GET, HEAD"))
-        elif code in {414, 431}:
-            self._send(refusal(431, "the request is too long"))
-        else:
-            self._send(refusal(400, "this is no HTTP/1.1"))
+        self._send(refusal(*_ERRORS.get(code, (400, "this is no HTTP/1.1"))))
 
     def _send(self, response: Response) -> None:
         self.close_connection = True
         self.send_response_only(response.status)
-        head = {
-            "Content-Type": response.content_type,
-            "Content-Length": str(len(response.body)),
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Connection": "close",
-            **response.headers,
-        }
-        for name, value in head.items():
-            self.send_header(name, value)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Connection", "close")
+        if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
         self.connection.settimeout(_TAKING)
         self.end_headers()
         if self.command != "HEAD":
@@ -261,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Limited(io.RawIOBase):
-    """The bytes of a request: no more than may be, and no later."""
+    # The bytes of a request: no more than may be, and no later.
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
@@ -284,24 +276,20 @@ class _Limited(io.RawIOBase):
 
 
 def _cut_off(client: socket.socket) -> None:
-    """Have the thread of a socket end; it closes it."""
+    # Have the thread of a socket end; it closes it.
     with suppress(OSError):
         client.shutdown(socket.SHUT_RDWR)
 
 
 def _listen(address: Address) -> list[socket.socket]:
-    """Return a socket for each address of a host; `*` is all, of IPv4 and IPv6.
-
-    An address that this machine does not have, such as ::1 without IPv6, is left out as
-    long as there is another.
-    """
+    # One for each address of a host; `*` is all, of IPv4 and IPv6.  An address that this
+    # machine does not have, such as ::1 without IPv6, is left out as long as there is another.
     host, port = address.host, address.port
     found: list[socket.socket] = []
     missing: OSError | None = None
     try:
-        if host == _ALL:
-            places = [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
-        else:
+        places = [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
+        if host != _ALL:
             known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             places = list(dict.fromkeys((each[0], str(each[4][0])) for each in known))
         for family, place in places:
