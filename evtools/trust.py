@@ -44,7 +44,11 @@ def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
         with _way(path, follow=not flags & os.O_NOFOLLOW) as (folder, name, is_magic):
             if folder is None:
                 return os.open(path, flags, mode)
-            return _open_checked(folder, name, flags | (0 if is_magic else os.O_NOFOLLOW), mode)
+            wanted = flags if is_magic else flags | os.O_NOFOLLOW
+            around = os.fstat(folder)
+            if _is_loose(around):
+                return _open_among_others(folder, around, name, wanted, mode)
+            return os.open(name, wanted, mode, dir_fd=folder)
     except OSError as error:
         # The kernel speaks of too many links.
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and Path(path).is_symlink():
@@ -52,16 +56,15 @@ def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
         raise
 
 
-def _open_checked(folder: int, name: str, flags: int, mode: int) -> int:
-    around = os.fstat(folder)
-    nonblock = 0
-    if _is_loose(around) and not flags & os.O_NONBLOCK:
-        # A pipe that others have put here cannot hold us up.
-        nonblock = os.O_NONBLOCK
-        if _is_sticky(around):
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == _ROOT:
-                    nonblock = 0
+def _open_among_others(
+    folder: int, around: os.stat_result, name: str, flags: int, mode: int
+) -> int:
+    # A pipe that others have put here cannot hold us up.
+    nonblock = os.O_NONBLOCK & ~flags
+    if _is_sticky(around):
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == _ROOT:
+                nonblock = 0
     try:
         # Nothing is truncated before it is known what it is.
         file = os.open(name, flags & ~os.O_TRUNC | nonblock, mode, dir_fd=folder)
@@ -70,33 +73,24 @@ def _open_checked(folder: int, name: str, flags: int, mode: int) -> int:
             raise PermissionError(errno.EPERM, _NO_FILE) from None
         raise
     try:
-        status = os.fstat(file)
-        _refuse_planted(status, around)
+        status, complaint = os.fstat(file), ""
+        is_plain = stat.S_ISREG(status.st_mode)
+        if not is_plain:
+            complaint = "" if status.st_uid == _ROOT or stat.S_ISCHR(status.st_mode) else _NO_FILE
+        elif status.st_nlink > 1:
+            complaint = "it has a second name, and others than root can write its folder"
+        elif around.st_mode & stat.S_IWOTH and status.st_uid not in {_ROOT, around.st_uid}:
+            complaint = f"user {status.st_uid} has made it in a folder that everybody can write"
+        if complaint:
+            raise PermissionError(errno.EPERM, complaint)  # noqa: TRY301  (closed below)
         if nonblock:
             os.set_blocking(file, True)
-        if flags & os.O_TRUNC and stat.S_ISREG(status.st_mode):
+        if flags & os.O_TRUNC and is_plain:
             os.ftruncate(file, 0)
     except BaseException:
         os.close(file)
         raise
     return file
-
-
-def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
-    """Raise PermissionError for a file that others may have laid out for root."""
-    if not _is_loose(around):
-        return
-    if not stat.S_ISREG(status.st_mode):
-        if status.st_uid == _ROOT or stat.S_ISCHR(status.st_mode):
-            return
-        complaint = _NO_FILE
-    elif status.st_nlink > 1:
-        complaint = "it has a second name, and others than root can write its folder"
-    elif around.st_mode & stat.S_IWOTH and status.st_uid not in {_ROOT, around.st_uid}:
-        complaint = f"user {status.st_uid} has made it in a folder that everybody can write"
-    else:
-        return
-    raise PermissionError(errno.EPERM, complaint)
 
 
 @contextlib.contextmanager
@@ -151,12 +145,10 @@ def make_folders(path: Path, mode: int = 0o700) -> None:
 
 @contextlib.contextmanager
 def _way(path: str | Path, *, follow: bool) -> Iterator[tuple[int | None, str, bool]]:
-    """Go to a file, one folder after the other; each is held while it is checked.
-
-    Yield the last folder, the name in it, and whether that is a link as /proc has them, which
-    lead to files that may have no name.  Another link at the end is followed with `follow`.
-    For users who are not root there is no folder, and the name is all of the path.
-    """
+    # Go to a file, one folder after the other; each is held while it is checked.  Yield the
+    # last folder, the name in it, and whether that is a link as /proc has them, which lead to
+    # files that may have no name.  Another link at the end is followed with `follow`.  For
+    # users who are not root there is no folder, and the name is all of the path.
     if not _is_root():
         yield None, str(path), False
         return
@@ -192,7 +184,7 @@ def _way(path: str | Path, *, follow: bool) -> Iterator[tuple[int | None, str, b
 
 
 def _is_link(folder: int, name: str, where: Path) -> bool:
-    """Return whether there is a link; raise PermissionError for one of others."""
+    # Raise PermissionError for a link of others.
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -222,7 +214,7 @@ def _is_loose(status: os.stat_result) -> bool:
 
 
 def _is_sticky(status: os.stat_result) -> bool:
-    """Return whether it is a folder of root's where others move only their own files."""
+    # Whether it is a folder of root's where others move only their own files.
     return status.st_uid == _ROOT and bool(status.st_mode & stat.S_ISVTX)
 
 
@@ -268,7 +260,6 @@ class Guard(MetaPathFinder):
 
 @cache
 def _installed() -> tuple[str, ...]:
-    """Return where Python, its libraries and evtools are."""
     import sysconfig  # noqa: PLC0415  (slow, and for few)
 
     names = ("stdlib", "platstdlib", "purelib", "platlib")

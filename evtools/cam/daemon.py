@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -81,7 +82,14 @@ def start(executable: str, *, typed: str = "") -> int:
         with contextlib.suppress(BrokenPipeError), child.stdin as source:
             source.write(typed.encode())
         try:
-            if _copy_until_ready(ready, output.fileno()):
+            waiting = [ready, output.fileno()]
+            while ready not in (readable := select.select(waiting, [], [])[0]):
+                data = os.read(readable[0], _PIPE_BYTES)
+                os.write(2, data)
+                if not data:
+                    waiting = [ready]
+            _copy_rest(output.fileno())
+            if os.read(ready, 1):
                 # It lives on without a parent: Popen need neither wait for it nor complain.
                 child.returncode = 0
                 return 0
@@ -98,29 +106,11 @@ def start(executable: str, *, typed: str = "") -> int:
     return code
 
 
-def _copy_until_ready(ready: int, output: int) -> bool:
-    """Copy the output of the process until it is ready or gone; return whether it is."""
-    waiting = [ready, output]
-    while True:
-        readable, _, _ = select.select(waiting, [], [])
-        if output in readable and not _copy(output):
-            waiting.remove(output)
-        if ready in readable:
-            _copy_rest(output)
-            return bool(os.read(ready, 1))
-
-
-def _copy(output: int) -> bool:
-    data = os.read(output, _PIPE_BYTES)
-    os.write(2, data)
-    return bool(data)
-
-
 def _copy_rest(output: int) -> None:
     os.set_blocking(output, False)
     with contextlib.suppress(BlockingIOError):
-        while _copy(output):
-            pass
+        while data := os.read(output, _PIPE_BYTES):
+            os.write(2, data)
 
 
 # --- the detached process -----------------------------------------------------------
@@ -131,11 +121,11 @@ _SIGNALS: Final = dict.fromkeys((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _OPEN: Final = ("/proc/self/fd", "/dev/fd")
 
 
+@dataclass(slots=True)
 class Detached:
     """The detached process: it leaves the terminal, and reports that it is ready."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    _descriptor: int
 
     @classmethod
     def inherited(cls) -> Self | None:
@@ -275,7 +265,7 @@ class Pidfile:
             os.fchmod(self._file, _MODE & ~mask)
 
     def _open(self) -> bool:
-        """Open the file; return whether it is new."""
+        # Return whether the file is new.
         flags = _FLAGS | os.O_RDWR
         while True:
             with contextlib.suppress(FileNotFoundError):
@@ -287,7 +277,7 @@ class Pidfile:
                 return True
 
     def _replace(self) -> None:
-        """Remove a file that a process has locked that can only read it."""
+        # A process has locked it that can only read it.
         try:
             self._unlink()
         except OSError as error:
@@ -298,7 +288,7 @@ class Pidfile:
             raise OutputError(text, hint) from None
 
     def _unlink(self) -> None:
-        """Remove the file, if it is still ours."""
+        # If it is still ours.
         with safe_place(self.path) as (folder, name):
             there = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if os.path.samestat(os.fstat(self._file), there):
@@ -337,7 +327,7 @@ def holder_of(path: str, stack: contextlib.ExitStack) -> tuple[int, int] | None:
             is_there = False
         except (AttributeError, OSError):  # an old kernel, or a sandbox that forbids it
             pass
-        if is_there and _is_evcam(number) and _has(number, os.fstat(file)):
+        if is_there and _holds(number, os.fstat(file)):
             return number, descriptor
         time.sleep(_LOCK_PAUSE)
     who = f"process {number}" if number else "no process"
@@ -346,21 +336,18 @@ def holder_of(path: str, stack: contextlib.ExitStack) -> tuple[int, int] | None:
     raise EvtoolsError(text, hint)
 
 
-def _is_evcam(number: int) -> bool:
-    """Return whether a process looks like an evcam, however it was started."""
+def _holds(number: int, status: os.stat_result) -> bool:
+    # Whether a process looks like an evcam, however it was started, and has a file open to write.
+    folder, is_open_to_all = _PROC / str(number), bool(status.st_mode & _OTHERS_MAY_WRITE)
     try:
-        line = (_PROC / str(number) / "cmdline").read_bytes()
-    except OSError:
-        return not (_PROC / "self").exists()  # a system without /proc
-    return any(
+        line = (folder / "cmdline").read_bytes()
+    except OSError:  # it is gone, unless this system has no /proc
+        return not (is_open_to_all or (_PROC / "self").exists())
+    if not any(
         _PROGRAM.fullmatch(word.rpartition(b"/")[2]) or word.endswith(b"/evtools/__main__.py")
         for word in re.split(rb"[\0 ]", line)
-    )
-
-
-def _has(number: int, status: os.stat_result) -> bool:
-    """Return whether a process has a file open to write."""
-    folder = _PROC / str(number)
+    ):
+        return False
     try:
         for name in os.listdir(folder / "fd"):  # noqa: PTH208  (names, not paths)
             with contextlib.suppress(FileNotFoundError):
@@ -372,21 +359,16 @@ def _has(number: int, status: os.stat_result) -> bool:
     except OSError:
         # That cannot be seen: trust the file if everybody who can write it may end that
         # process anyway.
-        if status.st_mode & _OTHERS_MAY_WRITE:
-            return False
+        user = None
         with contextlib.suppress(OSError):
             # The folder itself is root's, once a process has changed its user.
             user = re.search(r"^Uid:\s*(\d+)", (folder / "status").read_text(), re.MULTILINE)
-            return user is not None and status.st_uid in {_ROOT, int(user[1])}
-        return status.st_uid == _ROOT or not (_PROC / "self").exists()
+        return not is_open_to_all and status.st_uid in {_ROOT, int(user[1]) if user else _ROOT}
     return False
 
 
 def _is_locked(file: int) -> bool:
-    """Return whether a process that may write a file has locked it.
-
-    Locks of processes that can only read allow this one to read, too.
-    """
+    # By a process that may write it: locks of others allow this one to read, too.
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _flock(fcntl.F_RDLCK))
     return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
@@ -396,7 +378,7 @@ def _flock(kind: int) -> bytes:
 
 
 def _number(file: int) -> int:
-    """Return the number in a pidfile; 0 if it has none."""
+    # The number in a pidfile; 0 if it has none.
     if not stat.S_ISREG(os.fstat(file).st_mode):
         return 0
     content = _CONTENT.fullmatch(os.pread(file, _CONTENT_MAX, 0))
@@ -425,21 +407,20 @@ def control(command: Command, options: CamOptions) -> tuple[int, str]:
             " settings file",
         )
     pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
-    is_question = command == "status"
     try:
         with contextlib.ExitStack() as stack:
             holder = holder_of(pidfile, stack)
             if holder is None:
                 return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
-            if is_question:
+            if command == "status":
                 return RUNS, f"evcam runs, process {holder[0]}"
             return _stop(*holder, options.shutdown_timeout + _MARGIN)
     except OSError as error:
-        if is_question:
+        if command == "status":
             return UNKNOWN, f"cannot read {pidfile}: {error.strerror}"
         raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
     except EvtoolsError as error:
-        if is_question:
+        if command == "status":
             return UNKNOWN, error.message
         raise
 
@@ -462,7 +443,7 @@ def _stop(number: int, descriptor: int, timeout: float) -> tuple[int, str]:
 
 
 def _lives(number: int, descriptor: int) -> bool:
-    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    # One that has ended and waits for its parent does not.
     if descriptor >= 0:
         return not select.select([descriptor], [], [], 0)[0]
     try:
@@ -531,8 +512,7 @@ class Notifier:
 
     def reloading(self) -> None:
         # In the same datagram, or `systemctl reload` waits for ever.
-        now = int(self._clock.monotonic() * 1e6)
-        self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+        self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
 
     def stopping(self, status: str = "") -> None:
         self._send("STOPPING=1", status=status)
