@@ -134,7 +134,7 @@ class DatabaseCamera(Camera):
             _log.error(words, self.describe(), snapshot.lost)
 
     def _merge(self, table: Table, logs: Mapping[str, Any]) -> None:
-        """Write logs, in the order of their keys, with the events that their rows have."""
+        # In the order of their keys, with the events that their rows have.
         columns = ", ".join(schema.NEEDED[table]) + self.row_version
         condition = f"WHERE {table.key[0]} {self.among}"
         selection = f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608  (our names)
@@ -154,7 +154,7 @@ class DatabaseCamera(Camera):
     def _rows(
         self, table: Table, key: str, log: Any, stored: Stored | None
     ) -> tuple[Row, list[Row]] | None:
-        """Return the rows of a log merged with that in its row; None if there is no news."""
+        # The rows of a log merged with that in its row; None if there is no news.
         if stored is not None:
             try:
                 known = log.unpack(stored)
@@ -198,7 +198,7 @@ class DatabaseCamera(Camera):
             _log.info("%s: removed old rows: %s", self.describe(), gone)
 
     def _expired(self) -> Iterator[tuple[Table, str, str]]:
-        """Yield tables, the moment before which their rows may go, and a further condition."""
+        # Tables, the moment before which their rows may go, and a further condition.
         now = self.clock.wall()
         # None for a moment before the calendar begins.
         if self.keep and (before := iso_utc(now - self.keep)):
@@ -208,13 +208,10 @@ class DatabaseCamera(Camera):
         if self.keep_failed and (before := iso_utc(now - self.keep_failed)):
             yield TASKS, before, ""
         if self.keep_tasks:
-            age = TASKS.age
-            statement = (
-                f"SELECT {age} FROM {self.place(TASKS)} "  # noqa: S608
-                f"ORDER BY {age} DESC LIMIT 1 OFFSET {self.parameter}"
-            )
+            newest = f"SELECT {TASKS.age} FROM {self.place(TASKS)} ORDER BY {TASKS.age} DESC "  # noqa: S608
+            one = f"LIMIT 1 OFFSET {self.parameter}"
             with self.transaction():
-                row = self.connection.execute(statement, (self.keep_tasks - 1,)).fetchone()
+                row = self.connection.execute(newest + one, (self.keep_tasks - 1,)).fetchone()
             if row is not None:
                 yield TASKS, str(row[0]), ""
 

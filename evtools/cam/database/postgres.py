@@ -81,18 +81,26 @@ class Postgres(DatabaseCamera):
         if _SCHEMA.fullmatch(schema) is None:
             raise UsageError(f"{schema!r} is not a valid schema", "use letters, digits and _ only")
         self.schema = schema
-        self._psycopg = _driver()
-        self.error = self._psycopg.Error
-        seconds = {"connect_timeout": str(max(1, round(connect_timeout)))}
-        self._settings: dict[str, Any] = {**_DEFAULTS, **seconds, **self._parts(url)}
+        #: The table with the version of the others.
+        self._about = f'"{schema}".about'
+        codecs.lookup("idna")  # which it would import later, for the names of hosts
+        try:
+            import psycopg  # noqa: PLC0415  (an extra that need not be there)
+        except ImportError as error:
+            install = "pip install 'evtools[postgres]'"
+            if getattr(sys, "frozen", False):
+                install = f"a standalone program takes no libraries; use {install}"
+            raise UsageError(
+                f"the camera postgres needs psycopg, which cannot be imported ({error})", install
+            ) from error
+        self._psycopg, self.error = psycopg, psycopg.Error
         self._timeout_ms = max(1, round(timeout * _MILLISECONDS))
-
-    def _parts(self, url: str) -> dict[str, Any]:
-        """Return the parts of a URL, or of the one in the file that it names."""
+        seconds = str(max(1, round(connect_timeout)))
+        self._settings: dict[str, Any] = {**_DEFAULTS, "connect_timeout": seconds}
         try:
             if url.startswith("@"):
                 url = decode_text(Path(url[1:]).read_bytes()).strip()
-            return dict(self._psycopg.conninfo.conninfo_to_dict(url))
+            self._settings |= psycopg.conninfo.conninfo_to_dict(url)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text in UTF-8 or UTF-16"
             raise UsageError(f"cannot read {url[1:]}: {reason}") from error
@@ -133,10 +141,16 @@ class Postgres(DatabaseCamera):
     ) -> set[str]:
         if not rows:
             return set()
+        # The server converts it to the types of the table.
+        shape, nested = _SHAPES[table]
+        for row in rows:
+            for place in nested:
+                if row[place] is not None:
+                    row[place] = msgspec.Raw(row[place].encode())
+        values = [msgspec.json.encode([shape(*row) for row in rows]).decode()]
         source = f"json_populate_recordset(NULL::{self.place(table)}, %s::json)"
         columns = ", ".join(table.columns)
         statement = self.replacement(table, f"SELECT {columns} FROM {source}")  # noqa: S608  (our names)
-        values = [_as_json(table, rows)]
         if read is None:
             self.connection.execute(statement, values)
             return set()
@@ -192,11 +206,6 @@ class Postgres(DatabaseCamera):
             execute(statement)
         execute(f"UPDATE {self._about} SET version = {self.version}")  # noqa: S608
 
-    @property
-    def _about(self) -> str:
-        # The table with the version of the others.
-        return f'"{self.schema}".about'
-
     def _version_in(self, connection: Any) -> int:
         # 0 if there are no tables.  Names are looked up in a cache, which does not see new ones
         # of others.
@@ -215,16 +224,6 @@ class Postgres(DatabaseCamera):
             raise OutputError(f"cannot write to {self.describe()}: {_line(error)}") from error
 
 
-def _as_json(table: Table, rows: Sequence[Row]) -> str:
-    # The server converts it to the types of the table.
-    shape, nested = _SHAPES[table]
-    for row in rows:
-        for place in nested:
-            if row[place] is not None:
-                row[place] = msgspec.Raw(row[place].encode())
-    return msgspec.json.encode([shape(*row) for row in rows]).decode()
-
-
 def _one(connection: Any, question: str, *values: Any) -> Any:
     return connection.execute(question, values).fetchone()
 
@@ -233,17 +232,3 @@ def _line(error: Any) -> str:
     # What follows the first line may have values of a row.
     text = error.diag.message_primary or str(error)
     return text.strip().partition("\n")[0] or type(error).__name__
-
-
-def _driver() -> Any:
-    codecs.lookup("idna")  # which it would import later, for the names of hosts
-    try:
-        import psycopg  # noqa: PLC0415  (an extra that need not be there)
-    except ImportError as error:
-        install = "pip install 'evtools[postgres]'"
-        if getattr(sys, "frozen", False):
-            install = f"a standalone program takes no libraries; use {install}"
-        raise UsageError(
-            f"the camera postgres needs psycopg, which cannot be imported ({error})", install
-        ) from error
-    return psycopg

@@ -7,7 +7,7 @@ order and repetition do not matter; the bounds keep it that way.  A row depends 
 events and on nothing else, or two evcams would make different rows of the same ones.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from operator import attrgetter, itemgetter
 from types import SimpleNamespace
@@ -17,19 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from evtools.cam.database import schema
-from evtools.cam.database.schema import (
-    ATTEMPTS,
-    FIELDS,
-    NEEDED,
-    TASKS,
-    WORKERS,
-    Row,
-    Stored,
-    Table,
-    clean_key,
-    clean_name,
-    clean_value,
-)
+from evtools.cam.database.schema import ATTEMPTS, FIELDS, NEEDED, TASKS, WORKERS, Row, Stored
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
@@ -123,8 +111,9 @@ def in_order(steps: list[Any]) -> list[Any]:
         distinct: dict[tuple[float, str, str], Any] = {}
         for at, step in zip(places, steps, strict=True):
             known = distinct.setdefault(at, step)
-            if known is not step and _rank(step) > _rank(known):
-                distinct[at] = step
+            if known is not step:
+                astuple = msgspec.structs.astuple
+                distinct[at] = max(known, step, key=lambda each: _encode(astuple(each)[:-1]))
         steps = [distinct[at] for at in sorted(distinct)]
     if len(steps) <= _STEPS_ALWAYS:
         return steps
@@ -134,10 +123,6 @@ def in_order(steps: list[Any]) -> list[Any]:
         if number == STEPS_MAX or (number >= _STEPS_ALWAYS and left < 0):
             return steps[-number:]
     return steps
-
-
-def _rank(step: Any) -> bytes:
-    return _encode(msgspec.structs.astuple(step)[:-1])
 
 
 def merged_extra(one: Extra, other: Extra) -> Extra:
@@ -155,10 +140,10 @@ def merged_extra(one: Extra, other: Extra) -> Extra:
 
 
 def _clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields that Celery does not know, or none if they are too large."""
+    # Fields that Celery does not know; none if they are too large.
     if not own or len(encode_line(own)) > OWN_MAX_BYTES:
         return {}
-    return {clean_name(key): clean_value(value) for key, value in own.items()}
+    return {schema.clean_name(key): schema.clean_value(value) for key, value in own.items()}
 
 
 # --- a task -------------------------------------------------------------------------
@@ -186,7 +171,7 @@ _SIMPLE: Final = frozenset(
 
 
 def _getters(columns: Iterable[str]) -> dict[str, Callable[[Any], tuple[Any, ...]]]:
-    """Return by kind of event what gets its fields and a None out of columns and a None."""
+    # By kind of event, what gets its fields and a None out of columns and a None.
     places = {name: place for place, name in enumerate(columns)} | {"": -1}
     return {
         kind: itemgetter(*[places[name] for name in names], -1)
@@ -224,9 +209,8 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
             latest(self.note, other.note),
             merged_extra(self.extra, other.extra) if self.extra or other.extra else {},
             {
-                host: max(each.ahead.get(host, seconds) for each in (self, other))
-                for each in (self, other)
-                for host, seconds in each.ahead.items()
+                host: max(self.ahead.get(host, seconds), other.ahead.get(host, seconds))
+                for host, seconds in (self.ahead | other.ahead).items()
             },
         )
 
@@ -407,7 +391,7 @@ class Snapshot:
 
     def _add_to_task(self, event: Event) -> None:
         own, received = event.extra, float(event.local_received)
-        uuid = clean_key(event.uuid)
+        uuid = schema.clean_key(event.uuid)
         log = self.tasks.get(uuid)
         if log is None:
             log = self.tasks[uuid] = TaskLog(received, received, weight=_LOG_BYTES)
@@ -418,8 +402,8 @@ class Snapshot:
         self.bytes += weight
         self.events += 1
         if not isinstance(event, TaskEvent):
-            note = Report(clean_key(event.type), _time_of(event), _clean_own(own))
-            log.note = latest(log.note, note)
+            name = schema.clean_key(event.type)
+            log.note = latest(log.note, Report(name, _time_of(event), _clean_own(own)))
             return
         step = step_of(event)
         log.steps.append(step)
@@ -431,12 +415,12 @@ class Snapshot:
 
     def _add_to_worker(self, event: Event) -> None:
         kind = event.type
-        log = self._worker(clean_key(event.hostname), float(event.local_received))
+        log = self._worker(schema.clean_key(event.hostname), float(event.local_received))
         # The answer to a wake-up says less than a heartbeat.
         is_short = kind == "worker-heartbeat" and event.processed is None
         if isinstance(event, WorkerEvent) and not is_short:
             known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
-            fields = {**_clean_own(event.extra), **clean_value(known)}
+            fields = {**_clean_own(event.extra), **schema.clean_value(known)}
             log.newest[kind] = latest(log.newest.get(kind), Report(kind, _time_of(event), fields))
 
     def _worker(self, hostname: str, received: float) -> WorkerLog:
@@ -486,11 +470,14 @@ class Snapshot:
     def row(self) -> Row:
         """Return the row of the snapshot itself."""
         row: dict[str, Any] = {
-            name: getattr(self.info, name, None) for name in schema.SNAPSHOTS.columns
+            **{name: getattr(self.info, name, None) for name in schema.SNAPSHOTS.columns},
+            "evcam": schema.clean(self.info.evcam),
+            "host": schema.clean(self.info.host),
+            "gaps": as_json([gap.as_dict() for gap in self.info.gaps]),
+            "events": self.events,
+            "tasks": len(self.tasks),
+            "lost": self.lost,
         }
-        row["evcam"], row["host"] = schema.clean(row["evcam"]), schema.clean(row["host"])
-        row["gaps"] = as_json([gap.as_dict() for gap in self.info.gaps])
-        row |= {"events": self.events, "tasks": len(self.tasks), "lost": self.lost}
         for name in ("events", "tasks", "lost", "dropped", "missed"):
             row[name] = min(row[name], _COUNT_MAX)
         return _finished(schema.SNAPSHOTS, list(row.values()))
@@ -498,16 +485,15 @@ class Snapshot:
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows by table as they would be in an empty database."""
         tasks = [log.rows(uuid) for uuid, log in self.sorted_tasks()]
-        workers = sorted(self.workers.items())
-        rows: dict[Table, Sequence[Row]] = {
-            TASKS: [row for row, _ in tasks],
-            ATTEMPTS: [row for _, attempts in tasks for row in attempts],
-            WORKERS: [log.rows(hostname)[0] for hostname, log in workers],
-            schema.SNAPSHOTS: [self.row()],
-        }
+        rows: tuple[Iterable[Row], ...] = (
+            [row for row, _ in tasks],
+            [row for _, attempts in tasks for row in attempts],
+            [log.rows(hostname)[0] for hostname, log in sorted(self.workers.items())],
+            [self.row()],
+        )
         return {
             table.name: [dict(zip(table.columns, row, strict=True)) for row in rows_of_table]
-            for table, rows_of_table in rows.items()
+            for table, rows_of_table in zip(schema.TABLES, rows, strict=True)
         }
 
 
@@ -522,7 +508,7 @@ _AS_TEXT: Final = {
 }
 
 
-def _finished(table: Table, row: Row) -> Row:
+def _finished(table: schema.Table, row: Row) -> Row:
     for place, as_text in _AS_TEXT[table]:
         if row[place] is not None:
             row[place] = as_text(row[place])

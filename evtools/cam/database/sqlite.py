@@ -26,12 +26,14 @@ APPLICATION_ID: Final = int.from_bytes(b"evca")
 _MODE: Final = 0o640
 #: Bytes; a smaller file is checked when it is opened.
 _CHECKED_MAX_BYTES: Final = 64 * 1024 * 1024
-#: Bytes that the WAL may keep, and its pages before they are written into the file: a busy
-#: snapshot changes thousands, mostly those that the one before it changed.
-_WAL_MAX_BYTES: Final = 64 * 1024 * 1024
-_WAL_PAGES: Final = 8000
-#: KiB; a snapshot should find room for its changes, or they are written twice.
-_CACHE_KIB: Final = 32 * 1024
+#: The WAL may keep so many bytes, and has so many pages before they are written into the file:
+#: a busy snapshot changes thousands, mostly those that the one before it changed.  In the cache
+#: (KiB) it should find room for its changes, or they are written twice.
+_SETTINGS: Final = (
+    "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON",
+    f"journal_size_limit = {64 * 1024 * 1024}", "wal_autocheckpoint = 8000",
+    f"cache_size = -{32 * 1024}",
+)  # fmt: skip
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -155,33 +157,26 @@ class SQLite(DatabaseCamera):
         connection = sqlite3.connect(
             self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
+        execute = connection.execute
         try:
-            self._prepare(connection)
+            self._version_in(connection)  # nothing is changed in a file that is not ours
+            for setting in _SETTINGS:
+                execute(f"PRAGMA {setting}")
+            if self.path.stat().st_size <= _CHECKED_MAX_BYTES:
+                [verdict] = execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != "ok":
+                    raise _Damaged(verdict)  # noqa: TRY301  (set aside below)
+            execute("BEGIN IMMEDIATE")
+            for statement in self.changes_since(self._version_in(connection)):
+                execute(statement)
+            execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            execute(f"PRAGMA user_version = {self.version}")
+            execute("COMMIT")
         except BaseException as error:
             with closing(connection):
                 self._set_aside_if_damaged(error)
             raise
         return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        execute = connection.execute
-        self._version_in(connection)  # nothing is changed in a file that is not ours
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = NORMAL")
-        execute("PRAGMA foreign_keys = ON")
-        execute(f"PRAGMA journal_size_limit = {_WAL_MAX_BYTES}")
-        execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        if self.path.stat().st_size <= _CHECKED_MAX_BYTES:
-            [verdict] = execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise _Damaged(verdict)
-        execute("BEGIN IMMEDIATE")
-        for statement in self.changes_since(self._version_in(connection)):
-            execute(statement)
-        execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        execute(f"PRAGMA user_version = {self.version}")
-        execute("COMMIT")
 
     def _version_in(self, connection: sqlite3.Connection) -> int:
         # 0 if there are no tables, and nothing else either.
