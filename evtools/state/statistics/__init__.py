@@ -20,21 +20,16 @@ from evtools.state.statistics.rows import (
     RETRIED,
     REVOKED,
     RUN,
-    RUN_LONGEST,
-    RUN_SHORTEST,
     SKEWED,
     STARTED,
     SUCCEEDED,
     UNKNOWN,
     WAIT,
-    WAIT_LONGEST,
-    WAIT_SHORTEST,
     QueueStatistics,
     Totals,
     TypeStatistics,
     WorkerStatistics,
-    cell_of,
-    stretch,
+    add_duration,
 )
 from evtools.state.statistics.windows import Windows, merge
 from evtools.wire import TIME_MAX
@@ -48,54 +43,8 @@ _RUNNING_MAX: Final = 10_000
 _RUNNING_BYTES: Final = 250
 _ALL: Final = "all"
 _TIME_MAX: Final = float(TIME_MAX)
-
-
 #: How far back the flow goes, in seconds.
 REACH: Final = 300
-
-
-class Flow:
-    """Events per second over the last five minutes."""
-
-    __slots__ = ("_seconds",)
-
-    def __init__(self) -> None:
-        #: Seconds in which events came, oldest first, and how many.
-        self._seconds: deque[tuple[float, int]] = deque(maxlen=REACH + 1)
-
-    def add(self, now: float, count: int) -> None:
-        """Count events of the second that `now` is in."""
-        second = now // 1
-        if self._seconds and self._seconds[-1][0] >= second:
-            second, before = self._seconds.pop()
-            count += before
-        self._seconds.append((second, count))
-
-    def rates(self, columns: int, now: float) -> list[float]:
-        """Return events per second in so many columns, newest last.
-
-        Columns are whole seconds wide and stand still: they move on by one
-        at a time.  The second that is not over yet is in none.
-        """
-        if columns < 1:
-            return []
-        width = -(-REACH // columns)
-        end = now // 1
-        newest = (end - 1) // width
-        sums = [0] * columns
-        for second, count in self._seconds:
-            column = columns - 1 + (second // width - newest)
-            if 0 <= column < columns and second < end:
-                sums[int(column)] += count
-        rates = [total / width for total in sums]
-        rates[-1] = sums[-1] / (end - newest * width)
-        return rates
-
-    def peak(self, now: float) -> float:
-        """Return the most events that came in one of these seconds."""
-        return max(
-            (count for second, count in self._seconds if now - REACH <= second < now), default=0.0
-        )
 
 
 class Statistics:
@@ -119,12 +68,12 @@ class Statistics:
         max_workers: int = 5000,
         max_groups: int = 1000,
     ) -> None:
-        self._types = _windows(max_types)
-        self._workers = _windows(max_workers)
+        self._types = Windows(others=OTHERS, max_names=max_types)
+        self._workers = Windows(others=OTHERS, max_names=max_workers)
         self._queues = Queues(max_queues)
         self._failures = Failures(max_groups)
         #: Events of any kind.
-        self._events = _windows(1)
+        self._events = Windows(others=OTHERS, max_names=1)
         self._tables: tuple[Windows[Any], ...] = (
             self._types,
             self._workers,
@@ -132,7 +81,8 @@ class Statistics:
             self._queues.windows,
             self._failures.windows,
         )
-        self._flow = Flow()
+        #: Seconds in which events came, oldest first, and how many.
+        self._flow: deque[tuple[float, int]] = deque(maxlen=REACH + 1)
         #: The tasks that run, as long as the state has them; keyed by hash, for a
         #: uuid may be long.
         self._running: OrderedDict[int, ref[Task]] = OrderedDict()
@@ -189,7 +139,13 @@ class Statistics:
         types = self._types
         counted = types.read(window, now)
         seconds = types.covered(window, now)
-        running = self._running_now(now)
+        running: Counter[str] = Counter()
+        for remembered in self._running.values():
+            task = remembered()
+            # Of a worker that is not there, it runs no more.
+            if task is not None and not task.lost(now):
+                name = task.name or UNKNOWN
+                running[name if name in types.names else OTHERS] += 1
         names = [*types.names, *([OTHERS] if types.folded else [])]
         return [
             TypeStatistics(name, counted.get(name, {}), seconds, running[name]) for name in names
@@ -223,8 +179,24 @@ class Statistics:
         return Totals("", total, seconds)
 
     def flow(self, columns: int, now: float) -> list[float]:
-        """Return events per second over the last 5 minutes, newest last."""
-        return self._flow.rates(columns, self._settle(now))
+        """Return events per second over the last 5 minutes in so many columns, newest last.
+
+        Columns are whole seconds wide and stand still: they move on by one
+        at a time.  The second that is not over yet is in none.
+        """
+        end = self._settle(now) // 1
+        if columns < 1:
+            return []
+        width = -(-REACH // columns)
+        newest = (end - 1) // width
+        sums = [0] * columns
+        for second, count in self._flow:
+            column = columns - 1 + (second // width - newest)
+            if 0 <= column < columns and second < end:
+                sums[int(column)] += count
+        rates = [total / width for total in sums]
+        rates[-1] = sums[-1] / (end - newest * width)
+        return rates
 
     def trend(self, name: str, now: float) -> list[float]:
         """Return tasks of a type completed per second, over 5 minutes, newest last."""
@@ -233,8 +205,10 @@ class Statistics:
     @property
     def peak(self) -> float:
         """The most events in one second of the last five minutes."""
-        self._settle(self._now)
-        return self._flow.peak(self._now)
+        now = self._settle(self._now)
+        return max(
+            (count for second, count in self._flow if now - REACH <= second < now), default=0.0
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -258,10 +232,14 @@ class Statistics:
 
     def _settle(self, now: float) -> float:
         """Count the events that came; return what `now` is to be taken for."""
-        if self._uncounted:
-            self._flow.add(self._latest, self._uncounted)
-            self._events[_ALL][EVENTS] += self._uncounted
+        if count := self._uncounted:
+            self._events[_ALL][EVENTS] += count
             self._uncounted = 0
+            second = self._latest // 1
+            if self._flow and self._flow[-1][0] >= second:
+                second, before = self._flow.pop()
+                count += before
+            self._flow.append((second, count))
         self._now = max(now, self._latest)
         return self._now
 
@@ -279,19 +257,16 @@ class Statistics:
         self._queues.received(task, change.event.hostname or task.worker_name)
 
     def _started(self, task: "Task", change: "Change") -> None:
-        cells = self._types[task.name or UNKNOWN]
-        cells[STARTED] += 1
+        of_type = self._types[task.name or UNKNOWN]
+        of_type[STARTED] += 1
         wait = task.wait
-        if wait is not None:
+        if wait is not None or (task.sent is not None and task.started is not None):
             of_queue = self._queues.windows[task.queue_or_none or UNKNOWN]
-            waited = cell_of(WAIT, wait)
-            cells[waited] += 1
-            stretch(cells, WAIT_LONGEST, WAIT_SHORTEST, wait)
-            of_queue[waited] += 1
-            stretch(of_queue, WAIT_LONGEST, WAIT_SHORTEST, wait)
-        elif task.sent is not None and task.started is not None:
-            cells[SKEWED] += 1
-            self._queues.windows[task.queue_or_none or UNKNOWN][SKEWED] += 1
+            if wait is not None:
+                add_duration((of_type, of_queue), WAIT, wait)
+            else:
+                of_type[SKEWED] += 1
+                of_queue[SKEWED] += 1
         self._queues.left(task)
         if change.after == STARTED_STATE:
             self._running[hash(task.uuid)] = ref(task)
@@ -299,25 +274,21 @@ class Statistics:
                 self._running.popitem(last=False)
 
     def _completed(self, cell: int, task: "Task", change: "Change") -> None:
-        # No loop over the two tables: `take` spends most of its time here.
         # What the event says is of its own attempt, the task shows the newest.
         event = change.event
-        hostname = event.hostname or task.worker_name
-        runtime: Any = event.runtime
-        if runtime is None:
-            runtime = task.runtime
-        ran = None if runtime is None else cell_of(RUN, runtime)
         of_type = self._types[task.name or UNKNOWN]
         of_type[cell] += 1
-        if ran is not None:
-            of_type[ran] += 1
-            stretch(of_type, RUN_LONGEST, RUN_SHORTEST, runtime)
+        tables: tuple[Any, ...] = (of_type,)
+        hostname = event.hostname or task.worker_name
         if hostname is not None:
             of_worker = self._workers[hostname]
             of_worker[cell] += 1
-            if ran is not None:
-                of_worker[ran] += 1
-                stretch(of_worker, RUN_LONGEST, RUN_SHORTEST, runtime)
+            tables = (of_type, of_worker)
+        runtime: Any = event.runtime
+        if runtime is None:
+            runtime = task.runtime
+        if runtime is not None:
+            add_duration(tables, RUN, runtime)
         self._stopped(task, change)
 
     def _failed(self, task: "Task", change: "Change") -> None:
@@ -339,18 +310,3 @@ class Statistics:
         key = hash(task.uuid)
         if key in self._running and change.after != STARTED_STATE:
             del self._running[key]
-
-    def _running_now(self, now: float) -> Counter[str]:
-        """Return how many tasks of each type run, on workers that are there."""
-        running: Counter[str] = Counter()
-        for remembered in self._running.values():
-            task = remembered()
-            if task is not None and not task.lost(now):
-                running[task.name or UNKNOWN] += 1
-        for name in running.keys() - self._types.names.keys():
-            running[OTHERS] += running.pop(name)
-        return running
-
-
-def _windows(max_names: int) -> Windows[str]:
-    return Windows(others=OTHERS, max_names=max_names)

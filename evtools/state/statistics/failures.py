@@ -1,9 +1,9 @@
 """Failures in groups: those that differ only in details are of one kind."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from evtools.state.statistics.rows import FAILED, OTHERS, UNKNOWN
 from evtools.state.statistics.windows import Windows
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 # --- the fingerprint of a failure: what stays the same when only details differ ----------
 
+#: A task, the type of the exception, and its message, in which this stands for the
+#: variable parts; so it is a glob of its kind.
+_Fingerprint: TypeAlias = tuple[str, str, str]
+BLANK: Final = "*"
 #: Longer texts are cut before anything looks at them, in characters.
 TEXT_MAX: Final = 500
-#: What stands for the variable parts; so a message is a glob of its kind.
-BLANK: Final = "*"
 
 # Exceptions travel as their repr, perhaps cut: CardError('declined', 402).
 _REPR: Final = re.compile(r"([^\W\d][\w.]{0,200})(?:\((.*?),?\)?)?", re.DOTALL)
@@ -42,40 +44,23 @@ _LIST: Final = re.compile(r"\*(?:,\s?\*)+")
 _SPACE: Final = re.compile(r"\s+")
 
 
-class Fingerprint(NamedTuple):
-    """What failures of one kind share; the texts are as the sender wrote them."""
-
-    task: str
-    exception: str
-    message: str
-
-
-def fingerprint(task: str, exception: object, traceback: object) -> Fingerprint:
-    """Return the fingerprint of a failure, from the fields of its event."""
-    text = exception[:TEXT_MAX] if isinstance(exception, str) else ""
-    end = traceback[-TEXT_MAX:] if isinstance(traceback, str) else ""
-    # Only a wrapper needs the traceback, and few texts make a memo that helps.
-    return Fingerprint(task, *_parts(text, end if text.startswith(_WRAPPERS) else ""))
-
-
-def blank(message: str) -> str:
-    """Return a message, its variable parts blanked, on one line."""
-    text = _VARIABLE.sub(rf"\1\2{BLANK}\1\2", message)
-    # A pair of quotes with nothing in it gets longer.
-    return _LIST.sub(BLANK, _SPACE.sub(" ", text)).strip()[:TEXT_MAX]
-
-
 @lru_cache(maxsize=256)
-def _parts(text: str, traceback: str) -> tuple[str, str]:
+def _fingerprint(text: str, traceback: str) -> tuple[str, str]:
     """Return the type of an exception and its message, blanked."""
     lines = traceback.strip().splitlines()
     last = _LAST_LINE.fullmatch(lines[-1]) if lines else None
     if last is not None:
-        return last[1].rpartition(".")[2], blank(last[2] or "")
+        return last[1].rpartition(".")[2], _blank(last[2] or "")
     found = _REPR.fullmatch(text.strip())
     if found is None:
-        return "", blank(text)
-    return found[1], blank(_ARGUMENT.sub(r"\g<text>", found[2] or ""))
+        return "", _blank(text)
+    return found[1], _blank(_ARGUMENT.sub(r"\g<text>", found[2] or ""))
+
+
+def _blank(message: str) -> str:
+    text = _VARIABLE.sub(rf"\1\2{BLANK}\1\2", message)
+    # A pair of quotes with nothing in it gets longer.
+    return _LIST.sub(BLANK, _SPACE.sub(" ", text)).strip()[:TEXT_MAX]
 
 
 # --- groups -----------------------------------------------------------------------------
@@ -83,11 +68,10 @@ def _parts(text: str, traceback: str) -> tuple[str, str]:
 #: Workers that a group remembers.
 WORKERS_MAX: Final = 100
 _UUID_MAX: Final = 255
+_OTHERS: Final = (OTHERS, "", "")
 
-_OTHERS: Final = Fingerprint(OTHERS, "", "")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FailureGroup:
     """Failures of one kind in a window.
 
@@ -100,79 +84,58 @@ class FailureGroup:
     task: str
     exception: str
     message: str
-    count: int
-    rate: float
-    first: float
-    last: float
-    workers: frozenset[str]
-    uuid: str
-    sample: str
-
-
-@dataclass(slots=True)
-class _Sample:
-    first: float
-    last: float
-    workers: set[str] = field(default_factory=set)
+    first: float = 0.0
+    last: float = 0.0
+    workers: set[str] | frozenset[str] = field(default_factory=set)
     uuid: str = ""
-    text: str = ""
+    sample: str = ""
+    count: int = 0
+    rate: float = 0.0
 
 
 class Failures:
-    """The groups, and for each a sample; the bounds are those of the windows."""
+    """The groups, as the newest failure of each left them; the bounds are those of the windows."""
 
     def __init__(self, max_groups: int) -> None:
-        self.windows: Windows[Fingerprint] = Windows(
+        self.windows: Windows[_Fingerprint] = Windows(
             others=_OTHERS, max_names=max_groups, on_fold=self._forget
         )
-        self._samples: dict[Fingerprint, _Sample] = {}
-        self._others = _Sample(0.0, 0.0)
+        self._groups: dict[_Fingerprint, FailureGroup] = {}
+        self._others = FailureGroup(*_OTHERS)
 
     def add(self, task: "Task", event: Event, now: float) -> None:
         """Count the failure that an event reports; `now` is when it came."""
-        exception = event.exception
-        name = task.name or UNKNOWN
-        group = fingerprint(name, exception, event.traceback)
-        self.windows[group][FAILED] += 1
-        sample = self._samples.get(group)
-        if sample is None:
-            sample = self._samples[group] = _Sample(first=now, last=now)
-        sample.last = now
-        if task.worker is not None and len(sample.workers) < WORKERS_MAX:
-            sample.workers.add(task.worker.hostname)
-        sample.uuid = task.uuid[:_UUID_MAX]
-        sample.text = (exception or "")[:TEXT_MAX]
+        text = (event.exception or "")[:TEXT_MAX]
+        # Only a wrapper needs the traceback, and few texts make a memo that helps.
+        end = (event.traceback or "")[-TEXT_MAX:] if text.startswith(_WRAPPERS) else ""
+        name = (task.name or UNKNOWN, *_fingerprint(text, end))
+        self.windows[name][FAILED] += 1
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = FailureGroup(*name, first=now)
+        group.last = now
+        if task.worker is not None and len(group.workers) < WORKERS_MAX:
+            group.workers |= {task.worker.hostname}
+        group.uuid = task.uuid[:_UUID_MAX]
+        group.sample = text
 
     def rows(self, window: str, now: float) -> list[FailureGroup]:
         """Return the groups that happened in a window."""
         seconds = self.windows.covered(window, now)
         rows = []
-        for group, cells in self.windows.read(window, now).items():
-            count = int(cells[FAILED])
-            sample = self._samples.get(group, self._others)
-            rows.append(
-                FailureGroup(
-                    *group,
-                    count=count,
-                    rate=count / seconds,
-                    first=sample.first,
-                    last=sample.last,
-                    workers=frozenset(sample.workers),
-                    uuid=sample.uuid,
-                    sample=sample.text,
-                )
-            )
+        for name, cells in self.windows.read(window, now).items():
+            group, count = self._groups.get(name, self._others), int(cells[FAILED])
+            workers = frozenset(group.workers)
+            rows.append(replace(group, count=count, rate=count / seconds, workers=workers))
         return rows
 
     def weight_bytes(self) -> int:
         """Return about how much memory this takes beside the windows."""
-        return sum(map(_weigh, self._samples.values()))
+        return sum(
+            1000 + len(group.sample) + 150 * len(group.workers) for group in self._groups.values()
+        )
 
-    def _forget(self, group: Fingerprint) -> None:
-        sample, others = self._samples.pop(group), self._others
-        others.first = min(others.first or sample.first, sample.first)
-        others.last = max(others.last, sample.last)
-
-
-def _weigh(sample: _Sample) -> int:
-    return 1000 + len(sample.text) + 150 * len(sample.workers)
+    def _forget(self, name: _Fingerprint) -> None:
+        group, others = self._groups.pop(name), self._others
+        others.first = min(others.first or group.first, group.first)
+        others.last = max(others.last, group.last)

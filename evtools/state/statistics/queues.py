@@ -41,7 +41,7 @@ class Queues:
 
     def __init__(self, max_names: int) -> None:
         self.windows: Windows[str] = Windows(
-            others=OTHERS, max_names=max_names, on_fold=self.folded
+            others=OTHERS, max_names=max_names, on_fold=self._folded
         )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()
@@ -56,8 +56,7 @@ class Queues:
         """Count a task as published."""
         self._saw_sent = True
         queue, key = task.queue_or_none or UNKNOWN, hash(task.uuid)
-        cells = self.windows[queue]
-        cells[PUBLISHED] += 1
+        self.windows[queue][PUBLISHED] += 1
         if task.received is None:
             self._waiting[key] = queue
             if len(self._waiting) > WAITING_MAX:
@@ -65,9 +64,8 @@ class Queues:
                 self._overflowed = True
         # The events of a quick worker may come before the client's.
         for slot, worker in self._let_go(key):
-            counted = (RECEIVED, worker)
-            self.windows.amend(UNKNOWN, dict.fromkeys(counted, -1), slot)
-            self.windows.amend(queue, dict.fromkeys(counted, 1), slot)
+            for name, count in ((UNKNOWN, -1), (queue, 1)):
+                self.windows.amend(name, dict.fromkeys((RECEIVED, worker), count), slot)
 
     def received(self, task: "Task", hostname: str | None) -> None:
         """Count a task as received by a worker."""
@@ -76,7 +74,12 @@ class Queues:
         cells[RECEIVED] += 1
         cell = RECEIVED
         if hostname:
-            cell = self._cell_of.get(hostname) or self._new_cell(hostname)
+            cell = self._cell_of.get(hostname, 0)
+            if not cell:
+                if len(self._cell_of) >= _WORKERS_MAX:
+                    # From here on two workers may share a cell, and count as one.
+                    self._cell_of.clear()
+                cell = self._cell_of[hostname] = WORKER + len(self._cell_of)
             cells[cell] += 1
         if task.queue_or_none is None:
             key = hash(task.uuid)
@@ -85,22 +88,21 @@ class Queues:
             while self._unplaced_count > _UNPLACED_MAX:
                 self._let_go(next(iter(self._unplaced)))
 
-    def _let_go(self, key: int) -> "list[_Receipt]":
+    def _let_go(self, key: int) -> list[_Receipt]:
         """Return the receipts of a task, and remember them no more."""
         receipts = self._unplaced.pop(key, [])
         self._unplaced_count -= len(receipts)
         return receipts
 
-    def folded(self, name: str) -> None:
-        """Know that a queue is counted with the others from now on."""
-        if name == UNKNOWN:
-            self._unplaced.clear()
-            self._unplaced_count = 0
-
     def left(self, task: "Task") -> None:
         """Know that a task waits no longer."""
         if self._waiting:
             self._waiting.pop(hash(task.uuid), None)
+
+    def _folded(self, name: str) -> None:
+        if name == UNKNOWN:
+            self._unplaced.clear()
+            self._unplaced_count = 0
 
     def rows(self, window: str, now: float) -> list[QueueStatistics]:
         """Return all queues, also those where nothing happened in the window."""
@@ -108,29 +110,19 @@ class Queues:
         seconds = self.windows.covered(window, now)
         known = self.windows.names
         waiting = Counter(name if name in known else OTHERS for name in self._waiting.values())
-        rows = []
-        for name in (*known, *([OTHERS] if self.windows.folded else [])):
-            cells = counted.get(name, {})
-            backlog, reason = self._backlog(name, waiting)
-            row = QueueStatistics(name, cells, seconds, backlog, reason)
+        reason = TOO_MANY if self._overflowed else ""
+        rows = [
+            QueueStatistics(name, counted.get(name, {}), seconds, waiting[name], reason)
+            for name in (*known, *([OTHERS] if self.windows.folded else []))
+        ]
+        for row in [row for row in rows if row.name == UNKNOWN]:
+            row.backlog, row.backlog_reason = None, NOT_SENT if self._saw_sent else NO_SENT
             # The end of a quick task may come before the event with its queue.
-            if name != UNKNOWN or not self._saw_sent or row.published or row.received:
-                rows.append(row)
+            if self._saw_sent and not (row.published or row.received):
+                rows.remove(row)
         return rows
-
-    def _backlog(self, name: str, waiting: Counter[str]) -> tuple[int | None, str]:
-        if name == UNKNOWN:
-            return None, NOT_SENT if self._saw_sent else NO_SENT
-        return waiting[name], TOO_MANY if self._overflowed else ""
 
     def weight_bytes(self) -> int:
         """Return about how much memory this takes beside the windows."""
         entries = len(self._waiting) + len(self._cell_of)
         return entries * _ENTRY_BYTES + self._unplaced_count * _RECEIPT_BYTES
-
-    def _new_cell(self, hostname: str) -> int:
-        if len(self._cell_of) >= _WORKERS_MAX:
-            # From here on two workers may share a cell, and count as one.
-            self._cell_of.clear()
-        cell = self._cell_of[hostname] = WORKER + len(self._cell_of)
-        return cell

@@ -2,55 +2,31 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from evtools.state.attempts import MOMENTS
 from evtools.state.statistics.windows import Cells
 
 # --- cells: what is counted, as small integers ------------------------------------------
 
-PUBLISHED: Final = 0
-RECEIVED: Final = 1
-STARTED: Final = 2
-SUCCEEDED: Final = 3
-FAILED: Final = 4
-RETRIED: Final = 5
-REVOKED: Final = 6
-REJECTED: Final = 7
-CANCELLED: Final = 8
+# Events of tasks, in the order of `MOMENTS`.
+PUBLISHED, RECEIVED, STARTED, SUCCEEDED, FAILED, RETRIED, REVOKED, REJECTED, CANCELLED = range(9)
 #: Events of any kind.
 EVENTS: Final = 9
 #: Waits that would be below zero: the sender's clock is behind the client's.
 SKEWED: Final = 10
 
-#: The longest duration of a histogram, and the shortest with its sign turned round:
-#: as they are, not counted; of two of them the greater stays.
-RUN_LONGEST: Final = -1
-RUN_SHORTEST: Final = -2
-WAIT_LONGEST: Final = -3
-WAIT_SHORTEST: Final = -4
-
-#: The cells that count the ends of tasks, by name.
-STATES: Final[Mapping[str, int]] = {
-    "received": RECEIVED,
-    "started": STARTED,
-    "succeeded": SUCCEEDED,
-    "failed": FAILED,
-    "retried": RETRIED,
-    "revoked": REVOKED,
-    "rejected": REJECTED,
-    "cancelled": CANCELLED,
-}
+#: The cells that count what workers report of tasks, by name.
+STATES: Final = {name: cell for cell, name in enumerate(MOMENTS.values()) if cell != PUBLISHED}
 
 #: The shortest duration that is distinguished, in seconds.
 SHORTEST: Final = 1e-4
 #: Durations above (eleven days) count as this long.
 LONGEST: Final = 1e6
-
 #: So a quantile is wrong by no more than a twentieth of its value.
 _GROWTH: Final = 1.1
-
 
 #: The longest duration of each bucket, in seconds; one more has the rest.
 BOUNDS: Final = [SHORTEST]
@@ -63,31 +39,31 @@ WAIT: Final = RUN + BUCKETS
 #: From here on each cell is a worker.
 WORKER: Final = WAIT + BUCKETS
 
-#: By histogram, its longest and its shortest.
-EXTREMES: Final[Mapping[int, tuple[int, int]]] = {
-    RUN: (RUN_LONGEST, RUN_SHORTEST),
-    WAIT: (WAIT_LONGEST, WAIT_SHORTEST),
+#: By histogram, the cells of its longest duration and of its shortest with its sign
+#: turned round: as they are, not counted; of two of them the greater stays.
+_EXTREMES: Final = {RUN: (-1, -2), WAIT: (-3, -4)}
+_NEVER: Final = -math.inf
+
+# The cells, looked up rather than added, so that all tables share these integers.
+_HISTOGRAMS: Final = {
+    first: (tuple(range(first, first + BUCKETS)), *extremes)
+    for first, extremes in _EXTREMES.items()
 }
 
-# Looked up rather than added, so that all tables share these integers.
-_CELLS: Final = {first: tuple(range(first, first + BUCKETS)) for first in (RUN, WAIT)}
+
+def add_duration(tables: Iterable[Cells], histogram: int, seconds: float) -> None:
+    """Count a duration in the histogram `RUN` or `WAIT` of each of some tables."""
+    buckets, longest, shortest = _HISTOGRAMS[histogram]
+    cell = buckets[bisect_left(BOUNDS, seconds)]
+    for cells in tables:
+        cells[cell] += 1
+        if seconds > cells.get(longest, -1.0):
+            cells[longest] = seconds
+        if -seconds > cells.get(shortest, _NEVER):
+            cells[shortest] = -seconds
 
 
-def cell_of(histogram: int, seconds: float) -> int:
-    """Return the cell of `RUN` or `WAIT` that counts a duration."""
-    return _CELLS[histogram][bisect_left(BOUNDS, seconds)]
-
-
-def stretch(cells: MutableMapping[int, float], longest: int, shortest: int, seconds: float) -> None:
-    """Note a duration that may be the longest or the shortest so far."""
-    get = cells.get
-    if seconds > get(longest, -1.0):
-        cells[longest] = seconds
-    if -seconds > get(shortest, -math.inf):
-        cells[shortest] = -seconds
-
-
-def duration_of(bucket: int) -> float:
+def _duration_of(bucket: int) -> float:
     """Return the duration (seconds) that stands for all of a bucket."""
     if bucket == 0:
         return 0.0
@@ -129,8 +105,8 @@ def quantiles(cells: Mapping[int, float], histogram: int) -> Quantiles:
     total = int(sum(cells[key] for key in keys))
     if not total:
         return Quantiles(skewed=skewed)
-    longest, shortest = EXTREMES[histogram]
-    most = cells.get(longest, duration_of(keys[-1] - histogram))
+    longest, shortest = _EXTREMES[histogram]
+    most = cells.get(longest, _duration_of(keys[-1] - histogram))
     least = -cells.get(shortest, 0.0)
     found = []
     below, at = cells[keys[0]], 0
@@ -138,7 +114,7 @@ def quantiles(cells: Mapping[int, float], histogram: int) -> Quantiles:
         while below < math.ceil(share * total):
             at += 1
             below += cells[keys[at]]
-        found.append(min(max(duration_of(keys[at] - histogram), least), most))
+        found.append(min(max(_duration_of(keys[at] - histogram), least), most))
     p50, p95, p99 = found
     return Quantiles(total, p50, p95, p99, most, skewed)
 
@@ -152,31 +128,24 @@ UNKNOWN: Final = "(unknown)"
 
 
 def _count(doc: str, *cells: int) -> Any:
-    """Return a property that is the sum of some cells."""
     return property(lambda row: row.count(*cells), doc=doc)
 
 
 def _rate(doc: str, *cells: int) -> Any:
-    """Return a property that is the sum of some cells per second."""
     return property(lambda row: row.count(*cells) / row.seconds, doc=doc)
 
 
+@dataclass(slots=True, eq=False)
 class _Row:
-    """Counts over `seconds`, and what can be worked out of them.
+    """Counts over `seconds`, and what can be worked out of them; rates are per second.
 
-    Rates are per second.  Quantiles are worked out when they are asked for:
-    of a thousand rows a screen shows thirty.
+    Quantiles are worked out when they are asked for: of a thousand rows a screen shows
+    thirty.
     """
 
-    __slots__ = ("_cells", "name", "seconds")
-
-    def __init__(self, name: str, cells: Cells, seconds: float) -> None:
-        self.name = name
-        self.seconds = seconds
-        self._cells = cells
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}: {self.counts}>"
+    name: str
+    _cells: Cells
+    seconds: float
 
     def count(self, *cells: int) -> int:
         """Return the sum of some cells."""
@@ -204,16 +173,13 @@ class _Row:
         return quantiles(self._cells, WAIT)
 
 
+@dataclass(slots=True, eq=False)
 class TypeStatistics(_Row):
     """The tasks of one type; `running` of them at this moment."""
 
-    __slots__ = ("running",)
+    running: int
 
     rate = _rate("Tasks completed per second, well or not.", SUCCEEDED, FAILED)
-
-    def __init__(self, name: str, cells: Cells, seconds: float, running: int) -> None:
-        super().__init__(name, cells, seconds)
-        self.running = running
 
 
 class WorkerStatistics(_Row):
@@ -224,6 +190,7 @@ class WorkerStatistics(_Row):
     ok_rate = _rate("Tasks that succeeded per second.", SUCCEEDED)
 
 
+@dataclass(slots=True, eq=False)
 class QueueStatistics(_Row):
     """The tasks that went through one queue.
 
@@ -232,19 +199,13 @@ class QueueStatistics(_Row):
     not exactly.
     """
 
-    __slots__ = ("backlog", "backlog_reason")
+    backlog: int | None
+    backlog_reason: str = ""
 
     published = _count("How many tasks were sent to it.", PUBLISHED)
     received = _count("How many tasks were received from it.", RECEIVED)
     published_rate = _rate("Tasks sent to it per second.", PUBLISHED)
     received_rate = _rate("Tasks received from it per second.", RECEIVED)
-
-    def __init__(
-        self, name: str, cells: Cells, seconds: float, backlog: int | None, backlog_reason: str = ""
-    ) -> None:
-        super().__init__(name, cells, seconds)
-        self.backlog = backlog
-        self.backlog_reason = backlog_reason
 
     @property
     def consumers(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -19,7 +19,7 @@ WINDOWS: Final[Mapping[str, float | None]] = {
 #: Every width is a multiple of the one before, so slots nest.
 WIDTHS: Final = (5.0, 15.0, 60.0, 300.0, math.inf)
 
-#: What happened, as a small integer (see cells.py), and how often; under the
+#: What happened, as a small integer (see rows.py), and how often; under the
 #: negative ones, the greatest value that was seen of something.
 Cells: TypeAlias = dict[int, float]
 Name = TypeVar("Name", bound=Hashable)
@@ -48,7 +48,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
     `on_fold` is called with each of them.  How long a name may be is up to the caller.
     """
 
-    __slots__ = (*("folded", "names", "since"), *("_levels", "_limits", "_on_fold", "_others"))
+    __slots__ = ("_levels", "_limits", "_on_fold", "_others", "folded", "names", "since")
 
     def __init__(
         self,
@@ -82,8 +82,18 @@ class Windows(dict[Name, Cells], Generic[Name]):
             self.names.move_to_end(name)
         elif name != self._others:
             self.names[name] = None
-            self._fold(len(self.names) - self._limits[0])
+            if len(self.names) > self._limits[0]:
+                self._fold()
         return cells
+
+    def _fold(self) -> None:
+        """Fold the name that was silent for longest."""
+        name, _ = self.names.popitem(last=False)
+        self.folded += 1
+        for level in self._levels:
+            level.fold(name)
+        if self._on_fold is not None:
+            self._on_fold(name)
 
     def advance(self, now: float) -> float:
         """Go on to `now` (seconds); return when the slot that is open ends."""
@@ -91,14 +101,19 @@ class Windows(dict[Name, Cells], Generic[Name]):
             self.since = now
         carried: dict[Name, Cells] = {}
         for level in self._levels:
-            for name, cells in carried.items():
-                _add(level.open, name, cells)  # no other slot has them any more
+            _add_all(level.open, carried)
             index = now // level.width
             if index <= level.index or math.isinf(level.width):
                 break
             level.expire(now)
             carried = level.close(index)
-        self._fold_cells()
+        excess = sum(level.cells() for level in self._levels) - self._limits[1]
+        while excess > 0 and self.names:
+            name = next(iter(self.names))
+            excess -= sum(
+                len(table.get(name, ())) for level in self._levels for table in level.tables()
+            )
+            self._fold()
         return (self._levels[0].index + 1) * WIDTHS[0]
 
     def read(self, window: str, now: float) -> dict[Name, Cells]:
@@ -106,14 +121,14 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
         A name with nothing in the window is not in it.
         """
-        chosen = _LEVEL_OF[window]
-        level = self._levels[chosen]
+        finer = self._levels[: _LEVEL_OF[window] + 1]
+        level = finer[-1]
         merged: dict[Name, Cells] = {}
         _add_all(merged, level.summed(now))
         # The largest first, which is copied; the others are added cell by cell.
-        for finer in reversed(self._levels[: chosen + 1]):
-            if level.reaches(finer.index * finer.width, now):
-                _add_all(merged, finer.open)
+        for each in reversed(finer):
+            if level.span is None or each.index * each.width // level.width >= level.edge(now):
+                _add_all(merged, each.open)
         return merged
 
     @property
@@ -132,9 +147,12 @@ class Windows(dict[Name, Cells], Generic[Name]):
             index = slot * WIDTHS[0] // level.width
             if index >= level.index or math.isinf(level.width):
                 # What is open here has not reached the coarser ones yet.
-                _amend(level.open, name, cells)
+                _add(level.open, name, defaultdict(int, cells))
                 return
-            level.amend(name, cells, index)
+            if index in level.closed:
+                level.ahead = None
+                _repack(level.closed[index], name, cells)
+                _add(level.total, name, dict(cells))
 
     def covered(self, window: str, now: float) -> float:
         """Return how many seconds a window reaches back: what rates divide by.
@@ -142,13 +160,10 @@ class Windows(dict[Name, Cells], Generic[Name]):
         That is its length and up to a slot more, or less as long as there
         was nothing to listen to before.
         """
-        level = self._levels[_LEVEL_OF[window]]
         if self.since is None:
             return _COVERED_MIN
-        start = self.since
-        if level.span is not None:
-            start = max(start, level.edge(now) * level.width)
-        return max(_COVERED_MIN, now - start)
+        level = self._levels[_LEVEL_OF[window]]
+        return max(_COVERED_MIN, now - max(self.since, level.edge(now) * level.width))
 
     def trend(self, name: Name, cells: tuple[int, ...], now: float) -> list[float]:
         """Return the rate of `cells` per second over the last 5 m, newest last.
@@ -159,9 +174,9 @@ class Windows(dict[Name, Cells], Generic[Name]):
         first = level.edge(now)
         rates = [0.0] * round(now // level.width - first)
         counted = [
-            (slot.index, dict(_unpack(slot.tables[name])))
-            for slot in level.closed
-            if name in slot.tables
+            (index, dict(_unpack(packed[name])))
+            for index, packed in level.closed.items()
+            if name in packed
         ]
         counted.append((level.index, level.open.get(name, {})))
         # What is open may be over, if nothing came since.
@@ -174,55 +189,18 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
     def weight_bytes(self) -> int:
         """Return about how much memory all of this takes."""
-        return sum(level.weight_bytes() for level in self._levels)
-
-    def _fold_cells(self) -> None:
-        """Fold the quietest names while there are too many cells."""
-        excess = sum(level.cells() for level in self._levels) - self._limits[1]
-        while excess > 0 and self.names:
-            name = next(iter(self.names))
-            excess -= sum(level.cells_of(name) for level in self._levels)
-            self._fold(1)
-
-    def _fold(self, count: int) -> None:
-        for _ in range(count):
-            name, _ = self.names.popitem(last=False)
-            self.folded += 1
-            for level in self._levels:
-                level.fold(name)
-            if self._on_fold is not None:
-                self._on_fold(name)
-
-
-class _Slot(Generic[Name]):
-    """A slot of time that is over."""
-
-    __slots__ = ("index", "tables")
-
-    def __init__(self, index: float, table: Mapping[Name, Cells]) -> None:
-        self.index = index
-        self.tables = {name: _pack(cells) for name, cells in table.items()}
-
-    def add(self, name: Name, cells: Cells) -> None:
-        counted = dict(_unpack(self.tables.pop(name, b"")))
-        merge(counted, cells)
-        if counted:
-            self.tables[name] = _pack(counted)
-
-    def fold(self, name: Name, others: Name) -> None:
-        packed = self.tables.pop(name, None)
-        if packed is not None:
-            self.add(others, dict(_unpack(packed)))
-
-    def weight_bytes(self) -> int:
-        cells = sum(map(len, self.tables.values()))
-        return len(self.tables) * _NAME_BYTES + cells
+        weight = 0
+        for level in self._levels:
+            closed = [cells for packed in level.closed.values() for cells in packed.values()]
+            names = len(level.open) + len(level.total) + len(closed)
+            weight += names * _NAME_BYTES + level.cells() * _CELL_BYTES + sum(map(len, closed))
+        return weight
 
 
 class _Level(Generic[Name]):
     """One window: the open slot, the closed ones, and the closed ones' sum."""
 
-    __slots__ = (*("closed", "index", "open", "others", "span", "total", "width"), "_ahead")
+    __slots__ = ("ahead", "closed", "index", "open", "others", "span", "total", "width")
 
     def __init__(self, span: float | None, width: float, others: Name) -> None:
         self.span = span
@@ -231,18 +209,15 @@ class _Level(Generic[Name]):
         # Before the first event that says when it came.
         self.index = -1.0
         self.open: dict[Name, Cells] = {}
-        self.closed: deque[_Slot[Name]] = deque()
+        #: By index, the oldest first, with packed cells.
+        self.closed: dict[float, dict[Name, bytes]] = {}
         self.total: dict[Name, Cells] = {}
         #: The sum of the closed slots from an index on, as it was last asked for.
-        self._ahead: tuple[float, dict[Name, Cells]] | None = None
+        self.ahead: tuple[float, dict[Name, Cells]] | None = None
 
     def edge(self, now: float) -> float:
         """Return the index of the first slot that is in the window."""
         return -math.inf if self.span is None else (now - self.span) // self.width
-
-    def reaches(self, start: float, now: float) -> bool:
-        """Tell whether what began at `start` is in the window."""
-        return self.span is None or start // self.width >= self.edge(now)
 
     def summed(self, now: float) -> dict[Name, Cells]:
         """Return the sum of the closed slots that are in the window at `now`.
@@ -251,110 +226,85 @@ class _Level(Generic[Name]):
         slots leave for good.
         """
         edge = self.edge(now)
-        if not self.closed or self.closed[0].index >= edge:
+        if next(iter(self.closed), edge) >= edge:
             return self.total
-        if self._ahead is None or self._ahead[0] != edge:
+        if self.ahead is None or self.ahead[0] != edge:
             total: dict[Name, Cells] = {}
-            for slot in self.closed:
-                if slot.index >= edge:
-                    for name, packed in slot.tables.items():
-                        _add(total, name, dict(_unpack(packed)))
-            self._ahead = edge, total
-        return self._ahead[1]
+            for index, packed in self.closed.items():
+                if index >= edge:
+                    _add_all(total, {name: dict(_unpack(packed[name])) for name in packed})
+            self.ahead = edge, total
+        return self.ahead[1]
 
     def close(self, index: float) -> dict[Name, Cells]:
         """Begin the slot of that index; return what the one before counted."""
-        self._ahead = None
+        self.ahead = None
         table = dict(self.open)
         self.open.clear()
-        self.closed.append(_Slot(self.index, table))
+        self.closed[self.index] = {name: _pack(cells) for name, cells in table.items()}
         self.index = index
         _add_all(self.total, table)
         return table
 
     def expire(self, now: float) -> None:
-        """Forget the slots that have left the window."""
-        edge = self.edge(now)
-        while self.closed and self.closed[0].index < edge:
-            for name, packed in self.closed.popleft().tables.items():
-                self._subtract(name, packed)
-
-    def amend(self, name: Name, cells: Cells, index: float) -> None:
-        """Add to what a slot that is over counted, if it is still here."""
-        self._ahead = None
-        for slot in self.closed:
-            if slot.index == index:
-                slot.add(name, cells)
-                _amend(self.total, name, cells)
-
-    def fold(self, name: Name) -> None:
-        """Count what `name` has for the others."""
-        self._ahead = None
-        for table in (self.open, self.total):
-            cells = table.pop(name, None)
-            if cells is not None:
-                _add(table, self.others, cells)
-        for slot in self.closed:
-            slot.fold(name, self.others)
-
-    def cells_of(self, name: Name) -> int:
-        return len(self.open.get(name, ())) + len(self.total.get(name, ()))
-
-    def cells(self) -> int:
-        return sum(map(len, self.open.values())) + sum(map(len, self.total.values()))
-
-    def weight_bytes(self) -> int:
-        names = len(self.open) + len(self.total)
-        closed = sum(slot.weight_bytes() for slot in self.closed)
-        return names * _NAME_BYTES + self.cells() * _CELL_BYTES + closed
-
-    def _subtract(self, name: Name, packed: bytes) -> None:
-        """Take away what a slot counted that is no longer here.
+        """Forget the slots that have left the window.
 
         What is in no cell counts as zero, so that it does not matter in which
         order slots that add and slots that take away come and go.
         """
-        cells = dict(_unpack(packed))
-        _amend(self.total, name, {cell: -n for cell, n in cells.items() if cell >= 0})
-        into = self.total.get(name, {})
-        for cell, value in cells.items():
-            if cell < 0 and value >= into.get(cell, value):
-                self._look_again(name, cell, into)
-        if not into:
-            self.total.pop(name, None)
+        edge = self.edge(now)
+        while self.closed and (oldest := next(iter(self.closed))) < edge:
+            for name, packed in self.closed.pop(oldest).items():
+                cells = dict(_unpack(packed))
+                _add(self.total, name, {cell: -n for cell, n in cells.items() if cell >= 0})
+                left = self.total.get(name, {})
+                for cell, value in cells.items():
+                    if cell < 0 and value >= left.get(cell, value):
+                        self._look_again(name, cell, left)
+                if not left:
+                    self.total.pop(name, None)
 
-    def _look_again(self, name: Name, cell: int, into: Cells) -> None:
+    def _look_again(self, name: Name, cell: int, left: Cells) -> None:
         """Find the greatest value of a cell among the slots that are left."""
-        before, most = into.get(cell), -math.inf
-        for slot in reversed(self.closed):
-            value = _unpack_one(slot.tables.get(name, b""), cell)
-            if value is not None and value > most:
-                most = value
-                if value == before:
+        before, most = left.pop(cell, None), -math.inf
+        for packed in reversed(self.closed.values()):
+            numbers, values = _halves(packed.get(name, b""))
+            if cell in numbers:
+                left[cell] = most = max(most, values[numbers.index(cell)])
+                if most == before:
                     return
-        if most > -math.inf:
-            into[cell] = most
-        else:
-            into.pop(cell, None)
+
+    def fold(self, name: Name) -> None:
+        """Count what `name` has for the others."""
+        self.ahead = None
+        for table in self.tables():
+            _add(table, self.others, table.pop(name, {}))
+        for packed in self.closed.values():
+            if name in packed:
+                _repack(packed, self.others, dict(_unpack(packed.pop(name))))
+
+    def tables(self) -> tuple[dict[Name, Cells], dict[Name, Cells]]:
+        return self.open, self.total
+
+    def cells(self) -> int:
+        return sum(map(len, self.open.values())) + sum(map(len, self.total.values()))
+
+
+def _add_all(table: dict[Name, Cells], other: Mapping[Name, Cells]) -> None:
+    """Add what `other` counted; it stays as it is."""
+    for name, cells in other.items():
+        _add(table, name, cells if name in table else dict(cells))
 
 
 def _add(table: dict[Name, Cells], name: Name, cells: Cells) -> None:
-    """Add `cells` to those of `name`; they become the table's own."""
+    """Add `cells`, which become the table's own, to those of `name`; leave out what has none."""
     into = table.get(name)
-    if into is None:
-        table[name] = cells
-    else:
+    if into is not None:
         merge(into, cells)
-
-
-def _amend(table: dict[Name, Cells], name: Name, cells: Cells) -> None:
-    """Add `cells`, some of them below zero; what comes to nothing is left out."""
-    into = table.get(name)
-    if into is None:
-        into = table[name] = defaultdict(int)
-    merge(into, cells)
-    if not into:
-        del table[name]
+        if not into:
+            del table[name]
+    elif cells:
+        table[name] = cells
 
 
 def merge(into: Cells, cells: Cells) -> None:
@@ -368,10 +318,12 @@ def merge(into: Cells, cells: Cells) -> None:
             into.pop(cell, None)
 
 
-def _add_all(table: dict[Name, Cells], other: Mapping[Name, Cells]) -> None:
-    """Add what `other` counted; it stays as it is."""
-    for name, cells in other.items():
-        _add(table, name, cells if name in table else dict(cells))
+def _repack(packed: dict[Name, bytes], name: Name, cells: Cells) -> None:
+    """Add `cells` to those of `name` in a slot that is over."""
+    counted = dict(_unpack(packed.pop(name, b"")))
+    merge(counted, cells)
+    if counted:
+        packed[name] = _pack(counted)
 
 
 def _pack(cells: Cells) -> bytes:
@@ -381,11 +333,6 @@ def _pack(cells: Cells) -> bytes:
 def _unpack(packed: bytes) -> Iterator[tuple[int, float]]:
     numbers, values = _halves(packed)
     return zip(numbers, values.tolist(), strict=True)
-
-
-def _unpack_one(packed: bytes, cell: int) -> float | None:
-    numbers, values = _halves(packed)
-    return values[numbers.index(cell)] if cell in numbers else None
 
 
 def _halves(packed: bytes) -> tuple[list[int], "memoryview[float]"]:
