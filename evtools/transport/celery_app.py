@@ -21,18 +21,14 @@ NAMES: Final = (
 )
 # fmt: on
 #: What to do about an application that is not for root.
-_REMEDY: Final = (
-    "run this as the user who owns it, give it to root, or give the address with -b URL"
-)
+_REMEDY = "run this as the user who owns it, give it to root, or give the address with -b URL"
 
 
 def celery_settings(app: Any) -> dict[str, Any]:
     """Return the settings of `app`, under Celery's new names.
 
-    `app` is an application, or a name as `celery -A` takes it; a name is
-    looked up with the current directory on the path.  `broker_url` is the URL
-    Celery reads events from, a `;` list where it has several.
-
+    `app` is an application, or a name as `celery -A` takes it, looked up with the current directory
+    on the path.  `broker_url` is the URL Celery reads events from, a `;` list where it has several.
     Raise UsageError, in one line, when it cannot be loaded.
     """
     name = app if isinstance(app, str) else "the application"
@@ -42,42 +38,39 @@ def celery_settings(app: Any) -> dict[str, Any]:
     try:
         # stdout is for events, whatever the application prints at import.
         with contextlib.redirect_stdout(sys.stderr):
-            return _read(_find(app) if isinstance(app, str) else app)
+            return _read(app)
     except UsageError:
         raise
     except ModuleNotFoundError as error:
         raise _not_found(name, error) from error
     except (Exception, SystemExit) as error:
         line = next(iter(str(error).strip().splitlines()), "no reason given")
-        raise UsageError(
-            f"-A {name}: {type(error).__name__}: {line}{_place(error)}",
-            "the whole traceback: --debug",
-        ) from error
+        text = f"-A {name}: {type(error).__name__}: {line}{_place(error)}"
+        raise UsageError(text, "the whole traceback: --debug") from error
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(here)
 
 
-def _find(name: str) -> Any:
-    from celery import Celery  # noqa: PLC0415, TID251  (only for -A, only here)
-    from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
-
-    found = "there is no Celery application in that module"
-    try:
-        # Celery's own would import from another path.
-        app = find_app(name, imp=lambda name, package=None: importlib.import_module(name, package))
-        if isinstance(app, Celery):
-            return app
-        found = f"that is a {type(app).__name__}, not a Celery application"
-    except AttributeError as error:
-        if _place(error):
-            raise  # a mistake inside the application
-    raise UsageError(f"-A {name}: {found}", "name it as in: -A package.module:app")
-
-
 def _read(app: Any) -> dict[str, Any]:
-    from celery.app.defaults import DEFAULTS  # noqa: PLC0415, TID251  (for -A only)
+    # Only for -A, only here.
+    from celery import Celery  # noqa: PLC0415, TID251
+    from celery.app.defaults import DEFAULTS  # noqa: PLC0415, TID251
+    from celery.app.utils import find_app  # noqa: PLC0415, TID251
 
+    if isinstance(app, str):
+        name, found = app, "there is no Celery application in that module"
+        try:
+            # Celery's own would import from another path.
+            app = find_app(
+                name, imp=lambda name, package=None: importlib.import_module(name, package)
+            )
+            found = f"that is a {type(app).__name__}, not a Celery application"
+        except AttributeError as error:
+            if _place(error):
+                raise  # a mistake inside the application
+        if not isinstance(app, Celery):
+            raise UsageError(f"-A {name}: {found}", "name it as in: -A package.module:app")
     conf = app.conf
     address = conf.broker_read_url
     # Not conf.without_defaults(): that knows no old names and no namespace.
@@ -95,21 +88,17 @@ def _read(app: Any) -> dict[str, Any]:
 def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
     missing = error.name or ""
     module, colon, attribute = missing.partition(":")
+    text = f"-A {name}: it needs a module that is not here: {missing}{_place(error)}"
+    hint = "run evtools with the Python that runs your workers"
     if missing == "celery":
-        return UsageError(
-            "-A needs Celery and your application, and Celery is not installed here",
-            "give the address with -b URL instead, or install evtools beside Celery",
-        )
-    if colon:
-        return UsageError(f"-A {name}: there is no {attribute} in {module}")
-    if name == missing or name.startswith((f"{missing}.", f"{missing}:")):
-        return UsageError(
-            f"-A {name}: there is no module {missing}", f"looked in {Path.cwd()} and on PYTHONPATH"
-        )
-    return UsageError(
-        f"-A {name}: it needs a module that is not here: {missing}{_place(error)}",
-        "run evtools with the Python that runs your workers",
-    )
+        text = "-A needs Celery and your application, and Celery is not installed here"
+        hint = "give the address with -b URL instead, or install evtools beside Celery"
+    elif colon:
+        text, hint = f"-A {name}: there is no {attribute} in {module}", ""
+    elif name == missing or name.startswith((f"{missing}.", f"{missing}:")):
+        text = f"-A {name}: there is no module {missing}"
+        hint = f"looked in {Path.cwd()} and on PYTHONPATH"
+    return UsageError(text, hint)
 
 
 def _place(error: BaseException) -> str:

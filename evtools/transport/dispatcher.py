@@ -37,7 +37,6 @@ class EventDispatcher:
     `dropped` counts those that had to go); without, the driver's exception is raised, and a batch
     goes on waiting.  An event that cannot be serialised always raises.  A Celery `app` gives the
     names of exchange and serialiser, the logical clock, and a connection where none is given.
-
     Over a transport that carries no events the dispatcher is disabled.  Any thread may send.
     """
 
@@ -81,8 +80,8 @@ class EventDispatcher:
             )
         conf = _CELERYS_DEFAULTS if app is None else app.conf
         self.channel = channel
-        self.hostname = hostname or f"gen{os.getpid()}@{socket.gethostname()}"
         self.pid = os.getpid()
+        self.hostname = hostname or f"gen{self.pid}@{socket.gethostname()}"
         self.headers = {"hostname": self.hostname}
         self.serializer = serializer or conf["event_serializer"]
         self.delivery_mode = delivery_mode

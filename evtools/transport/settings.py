@@ -5,6 +5,7 @@ import math
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -34,9 +35,7 @@ class TLS:
 
     `enabled` None leaves it to the URL's scheme (rediss, amqps), and the other Nones to the URL's
     parameters, then to the safe default.  `server_name` is asked for, and the certificate must be
-    for it, in place of the host.
-
-    What follows it has no option of its own: it comes from Celery's broker_use_ssl and from URLs.
+    for it, in place of the host; what follows it comes from broker_use_ssl and URLs only.
     """
 
     enabled: bool | None = None
@@ -59,10 +58,9 @@ class TLS:
         if self.verify not in (*VERIFY, None):
             raise UsageError(f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}")
         if self.server_name:
-            try:
+            is_host = False
+            with suppress(UnicodeError):
                 is_host = bool(self.server_name.encode("idna")) and self.server_name.isprintable()
-            except UnicodeError:
-                is_host = False
             if not is_host:
                 raise UsageError(f"--tls-server-name: {self.server_name!r} is no name of a host")
         if self.key and not self.cert:
@@ -72,11 +70,10 @@ class TLS:
 
 
 class Renewal:
-    """The broker's address, from where it can be read again.
+    """The broker's address, as several threads read it again; `read` raises EvtoolsError.
 
-    Passwords are changed and tokens expire while a tool runs, so it is read again before a
-    connection when it is `due`, and when the broker refuses what was read.  Several threads
-    may connect.  `read` raises EvtoolsError.
+    Passwords are changed and tokens expire while a tool runs: before a connection it is read if
+    `due`, and when the broker refuses what was read.
     """
 
     def __init__(self, urls: str, read: Callable[[], str], *, due: bool) -> None:
@@ -88,10 +85,7 @@ class Renewal:
         self._lock = threading.Lock()
 
     def renew(self) -> bool:
-        """Read it now; return whether it is another one.
-
-        Raise EvtoolsError; then all stays as it was.
-        """
+        """Read it now; return whether it is another one.  All stays as it was if that fails."""
         with self._lock:
             urls = self._read()
             _check(urls)
@@ -120,11 +114,9 @@ class ConnectionSettings:
     in the settings of an application.  Seconds are floats; a `heartbeat` of 0 is off;
     `event_queue_ttl` and `event_queue_expires` may be None (RabbitMQ then keeps messages, or the
     queue, for ever).  `event_queue` names a queue that several share, so that each event reaches
-    one of them; it is durable and not exclusive, whatever else is set.  `read_only` publishes
-    nothing at all, whatever else is set.
-
-    Raise UsageError for a value that cannot work and ImproperlyConfigured for values that
-    contradict each other.
+    one of them; it is durable and not exclusive.  `read_only` publishes nothing at all, whatever
+    else is set.  Raise UsageError for a value that cannot work and ImproperlyConfigured for values
+    that contradict each other.
     """
 
     urls: str = DEFAULT_URL
@@ -165,21 +157,21 @@ class ConnectionSettings:
             value = getattr(self, name)
             if not is_good(value):
                 raise UsageError(f"{option}: {value!r} is not {wanted}")
-        if self.event_queue_exclusive and self.event_queue_durable:
-            raise ImproperlyConfigured(
-                "--event-queue-exclusive and --event-queue-durable exclude each other",
-                "with --event-queue-durable also give --no-event-queue-exclusive",
-            )
-        if self.read_only and self.enable_events:
-            raise ImproperlyConfigured(
-                "--read-only and --enable-events exclude each other",
-                "read-only mode publishes nothing, and switching events on means to publish",
-            )
-        if self.event_queue and not (self.event_queue_ttl or self.event_queue_expires):
-            raise ImproperlyConfigured(
-                "--queue needs --event-queue-ttl or --event-queue-expires",
-                "or it could be a queue of tasks, and these would be lost",
-            )
+        # fmt: off
+        for is_wrong, message, hint in (
+            (self.event_queue_exclusive and self.event_queue_durable,
+             "--event-queue-exclusive and --event-queue-durable exclude each other",
+             "with --event-queue-durable also give --no-event-queue-exclusive"),
+            (self.read_only and self.enable_events,
+             "--read-only and --enable-events exclude each other",
+             "read-only mode publishes nothing, and switching events on means to publish"),
+            (self.event_queue and not (self.event_queue_ttl or self.event_queue_expires),
+             "--queue needs --event-queue-ttl or --event-queue-expires",
+             "or it could be a queue of tasks, and these would be lost"),
+        ):
+            if is_wrong:
+                raise ImproperlyConfigured(message, hint)
+        # fmt: on
 
     def __repr__(self) -> str:
         return f"ConnectionSettings(urls={self.masked()!r}, ...)"
@@ -203,10 +195,7 @@ class ConnectionSettings:
             self.renewal.refresh()
 
     def renew(self) -> bool:
-        """Return whether there is another address after a refusal.
-
-        Raise EvtoolsError where it cannot be read again.
-        """
+        """Return whether there is another address after a refusal; raise EvtoolsError."""
         return self.renewal is not None and self.renewal.renew()
 
 

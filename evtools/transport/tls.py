@@ -60,10 +60,10 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any], str]]] = {
 
 
 def tls_for(tls: TLS, address: Address) -> TLS | None:
-    """Merge the URL's parameters into `tls`; None means without encryption.
+    """Merge the URL's parameters into `tls`, which wins; None means without encryption.
 
-    Options beat the URL's parameters.  Raise UsageError or ImproperlyConfigured, also when a
-    certificate file is no good: better here, with the option's name, than deep in a driver.
+    Raise UsageError or ImproperlyConfigured, also when a certificate file is no good: better here,
+    with the option's name, than deep in a driver.
     """
     kind, scheme = kind_of(address.scheme), address.scheme
     given = {name: text for name, text in address.parameters.items() if name.startswith("ssl_")}
@@ -94,10 +94,9 @@ def tls_for(tls: TLS, address: Address) -> TLS | None:
 
 
 def context_of(tls: TLS) -> ssl.SSLContext:
-    """Return the context in which both drivers, and the doctor, shake hands.
+    """Return the context to shake hands in; the files are read each time, as they may be renewed.
 
-    The files are read each time, as they may have been renewed.  Raise UsageError, with the
-    option's name, for what OpenSSL cannot use.
+    Raise UsageError, with the option's name, for what OpenSSL cannot use.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # In this order: without a check of the certificate there is none of the name.
@@ -105,10 +104,8 @@ def context_of(tls: TLS) -> ssl.SSLContext:
     context.verify_mode = ssl.VerifyMode[f"CERT_{tls.verify or 'required'}".upper()]
     flags = (context.verify_flags | tls.more_flags) & ~tls.fewer_flags
     context.verify_flags = ssl.VerifyFlags(flags)
-    if tls.min_version is not None:
-        context.minimum_version = tls.min_version
-    if tls.max_version is not None:
-        context.maximum_version = tls.max_version
+    context.minimum_version = tls.min_version or context.minimum_version
+    context.maximum_version = tls.max_version or context.maximum_version
     if tls.ciphers:
         try:
             context.set_ciphers(tls.ciphers)
@@ -146,13 +143,9 @@ def _no_password() -> str:
 
 
 def wrapped(sock: socket.socket, tls: TLS, host: str, *, shake: bool = True) -> ssl.SSLSocket:
-    """Encrypt a connection to `host`, and name it to the server even if it is not checked.
-
-    Servers that serve several names choose a certificate by it, or hang up.
-    """
-    return context_of(tls).wrap_socket(
-        sock, server_hostname=tls.server_name or host, do_handshake_on_connect=shake
-    )
+    """Encrypt a connection to `host`, whose name a server may choose its certificate by."""
+    name = tls.server_name or host  # even if it is not checked
+    return context_of(tls).wrap_socket(sock, server_hostname=name, do_handshake_on_connect=shake)
 
 
 class AMQPTransport(SSLTransport):  # type: ignore[misc]  # it is untyped
@@ -163,10 +156,7 @@ class AMQPTransport(SSLTransport):  # type: ignore[misc]  # it is untyped
 
 
 class RedisConnection(SSLConnection):
-    """redis-py's connection, which may have another name for the server than its host.
-
-    The host of a master that Sentinels name is known only now.
-    """
+    """redis-py's connection; the host of a master that Sentinels name is known only now."""
 
     def __init__(self, *, tls: TLS, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from evtools.errors import UsageError
@@ -14,12 +14,11 @@ MASK = "**"
 # --- kinds of broker ----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of broker that carries events.
+class Kind(NamedTuple):
+    """A kind of broker that carries events, and whether its scheme asks for TLS.
 
     `transport` is kombu's name of it, `family` ours; brokers of one family can stand in for
-    each other.  `tls` says whether the scheme asks for it.
+    each other.
     """
 
     transport: str
@@ -133,9 +132,9 @@ class BadURL(ValueError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """One broker address, parsed; all but the port are still escaped.
+    """One broker address, parsed; all but the port are still escaped, `path` has no slash before.
 
-    `port` is None where the URL has none; `path` has no leading slash.
+    `port` is None where the URL has none.
     """
 
     scheme: str
@@ -160,11 +159,10 @@ class Address:
     def url(self) -> str:
         """The address as a URL again, with its secrets."""
         user = self.user if self.password is None else f"{self.user}:{self.password}"
-        user = f"{user}@" if user else ""
+        place = f"{user}@{self.host}" if user else self.host
         port = "" if self.port is None else f":{self.port}"
-        path = f"/{self.path}" if self.path else ""
-        query = f"?{self.query}" if self.query else ""
-        return f"{self.scheme}://{user}{self.host}{port}{path}{query}"
+        path, query = self.path and f"/{self.path}", self.query and f"?{self.query}"
+        return f"{self.scheme}://{place}{port}{path}{query}"
 
     def masked(self) -> str:
         """Return the address as a URL without its secrets."""
@@ -205,10 +203,9 @@ def parse(url: str) -> Address:
 
 
 def split(urls: str) -> list[str]:
-    """Split a `;` list into whole URLs.
+    """Split a `;` list into whole URLs; raise BadURL.
 
-    Entries that are mere hosts take everything else from the first one, as
-    in `sentinel://:secret@a:26379;b:26379/0`.  Raise BadURL.
+    Mere hosts take all else from the first one, as in `sentinel://:secret@a:26379;b:26379/0`.
     """
     first, *others = [part.strip() for part in urls.split(";")]
     if not others:
@@ -231,12 +228,10 @@ def with_vhost(url: str, vhost: str) -> str:
     address = parse(url)
     # The parameter would win over the path.
     kept = [part for part in address.query.split("&") if not part.startswith("virtual_host=")]
-    path = vhost
     if address.scheme.endswith("+socket"):
         # There the path is the socket.
-        path = address.path
-        kept.append(f"virtual_host={vhost}")
-    return replace(address, path=path, query="&".join(filter(None, kept))).url
+        kept, vhost = [*kept, f"virtual_host={vhost}"], address.path
+    return replace(address, path=vhost, query="&".join(filter(None, kept))).url
 
 
 def with_password(urls: str, password: str) -> str:
@@ -246,10 +241,7 @@ def with_password(urls: str, password: str) -> str:
 
 
 def mask(urls: str) -> str:
-    """Return what may be shown of a URL or a `;` list of URLs.
-
-    An address that cannot be parsed is hidden altogether, save for its scheme.
-    """
+    """Return what may be shown of a URL or a `;` list of URLs; of a bad one its scheme."""
     try:
         return ";".join(parse(url).masked() for url in split(urls))
     except BadURL:

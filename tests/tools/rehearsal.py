@@ -29,7 +29,7 @@ class Recorder:
 class Rehearsal:
     """A simulation with the workers of `cast`, and the events they sent."""
 
-    def __init__(self, cast=CHARACTERS, *, seed=1, rate=5.0, fates=True):
+    def __init__(self, cast=CHARACTERS, *, seed=1, rate=5.0):
         self.events = []
         self.simulation = Simulation(
             lambda hostname, _group: Recorder(hostname, self.events),
@@ -37,7 +37,6 @@ class Rehearsal:
             wall=lambda: START + self.simulation.now,
             rate=rate,
             cast=cast,
-            fates=fates,
         )
         self.workers = {worker.hostname: worker for worker in self.simulation.workers}
 

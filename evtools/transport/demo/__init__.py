@@ -28,8 +28,7 @@ URL: Final = "memory://demo"
 _POLLING: Final = 0.05
 #: How long a command, or the end, may have to wait for the thread, in seconds.
 _PATIENCE: Final = 0.1
-#: What happens within this many seconds happens in one turn of a worker's loop, and is sent
-#: as one message.
+#: What happens within this time, in seconds, is sent as one message.
 _TURN: Final = 0.02
 #: How long a worker is away that was shut down, in seconds.
 AWAY: Final = 20.0
@@ -43,11 +42,10 @@ def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
 
 
 class DemoCluster(threading.Thread):
-    """Five workers and a client that send events until stopped.
+    """Five workers and a client that send events until stopped, and obey remote control.
 
-    They obey remote control, too.  `settings` must be of an in-memory broker; `rate` is in
-    tasks per second that the client sends.  Tasks and fates are always the same ones, as long
-    as no commands come.
+    `settings` must be of an in-memory broker; the client sends `rate` tasks per second.  Tasks and
+    fates are always the same ones, as long as no commands come.
     """
 
     def __init__(self, settings: ConnectionSettings, *, rate: float = 5.0) -> None:
@@ -63,14 +61,11 @@ class DemoCluster(threading.Thread):
             self.join(timeout=2.0)
 
     def run(self) -> None:
-        clock = SystemClock()
+        clock, exchange = SystemClock(), self._settings.event_exchange
         with connect(self._settings) as connection:
             simulation = Simulation(
                 lambda hostname, group: EventDispatcher(
-                    connection,
-                    hostname,
-                    exchange=self._settings.event_exchange,
-                    buffer_group={group} - {""},
+                    connection, hostname, exchange=exchange, buffer_group={group} - {""}
                 ),
                 rng=Random(1),  # noqa: S311  (it plays)
                 wall=clock.wall,
@@ -121,12 +116,9 @@ def _receive(node: Node, worker: DemoWorker, body: Any, _: Any) -> None:
 
 
 def answer(worker: DemoWorker, command: str, arguments: Mapping[str, Any]) -> Any:
-    """Let a worker obey; return its reply.
-
-    As a real one it answers with an error what it does not know or cannot do.
-    """
+    """Let a worker obey; return its reply, an error where it does not know it or cannot do it."""
     try:
-        deed, words = COMMANDS[command]
+        deed, words = _COMMANDS[command]
         reply = deed(worker, **arguments)
     except Exception as error:  # noqa: BLE001  (it is the answer)
         return {"error": repr(error)}
@@ -169,11 +161,6 @@ def _limit_time(worker: DemoWorker, task_name: str, hard: Any = None, **_: Any) 
     return {"ok": "time limits set successfully"}
 
 
-def _active_queues(worker: DemoWorker) -> Any:
-    names = sorted(worker.queues)
-    return [{"name": name, "routing_key": name, "exchange": {"name": name}} for name in names]
-
-
 def _stats(worker: DemoWorker) -> Any:
     return {
         "pid": worker.main.pid,
@@ -198,7 +185,7 @@ def _requests(worker: DemoWorker, tasks: Mapping[str, DemoTask]) -> list[dict[st
 
 # fmt: off
 #: What a worker does, and the words of its reply with the arguments in them, if that is no other.
-COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
+_COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "ping": (lambda _worker: None, "pong"),
     # With as few fields as Celery sends then.
     "heartbeat": (lambda worker: worker.emit("worker-heartbeat", freq=5.0, **worker.software), ""),
@@ -217,7 +204,8 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "shutdown": (lambda worker, **_: worker.leave(AWAY), ""),
     "active": (lambda worker, **_: _requests(worker, worker.running), ""),
     "reserved": (lambda worker, **_: _requests(worker, worker.received), ""),
-    "active_queues": (_active_queues, ""),
+    "active_queues": (lambda worker: [{"name": key, "routing_key": key, "exchange": {"name": key}}
+                                      for key in sorted(worker.queues)], ""),
     "registered": (lambda _worker, **_: sorted(BY_NAME), ""),
     "stats": (_stats, ""),
 }

@@ -3,7 +3,7 @@
 import heapq
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -64,13 +64,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Character:
-    """How one worker differs from another; its clock is `skew` seconds ahead."""
+    """How one worker differs from another; its clock is `skew` seconds ahead.
+
+    A `fate` befalls it: the method, first after, how long it is away, how often; in seconds.
+    """
 
     hostname: str
     queues: frozenset[str]
     concurrency: int = 8
     skew: float = 0.0
     version: str = "5.7.0"
+    fate: tuple[str, float, float, float] | None = None
 
 
 _GATEWAY: Final = "GatewayTimeout('no answer from 10.0.0.<2-9>:8443 after 30.<0-9>s')"
@@ -112,9 +116,10 @@ KINDS: Final = (
 CHARACTERS: Final = (
     Character(hostname="w1@demo-a", queues=frozenset({"celery", "billing", "orders"})),
     Character(hostname="w2@demo-a", queues=frozenset({"celery", "mail", "orders"})),
-    Character(hostname="w3@demo-b", queues=frozenset({"celery", "billing", "mail"})),
+    Character(hostname="w3@demo-b", queues=frozenset({"celery", "billing", "mail"}),
+              fate=("leave", 40.0, 10.0, 90.0)),
     Character(hostname="reports@demo-b", queues=frozenset({"reports"}), concurrency=4,
-              version="5.6.2"),
+              version="5.6.2", fate=("die", 20.0, 45.0, 120.0)),
     Character(hostname="images@demo-c", queues=frozenset({"images"}), skew=29.0, version="5.4.0"),
 )
 # fmt: on
@@ -156,7 +161,7 @@ class Simulation:
 
     `dispatcher` makes what sends events as EventDispatcher does, for a hostname (None is the
     client's) and a group of events that go out together (or ""), and `wall` says which time they
-    show.  The client sends tasks at `rate` per second.  With `fates`, some workers come and go.
+    show.  The client sends tasks at `rate` per second.
     """
 
     def __init__(
@@ -167,7 +172,6 @@ class Simulation:
         wall: Callable[[], float],
         rate: float,
         cast: Iterable[Character] = CHARACTERS,
-        fates: bool = True,
     ) -> None:
         self.rng = rng
         self.wall = wall
@@ -179,17 +183,18 @@ class Simulation:
         self._client = dispatcher(None, "")
         self._rate = rate
         self.last_pid = _FIRST_PID
-        self.workers = [
-            # As Celery does: the main process sends what happens together as one
-            # message, a process of the pool each event by itself.
-            DemoWorker(self, one, dispatcher(one.hostname, "task"), dispatcher(one.hostname, ""))
-            for one in cast
-        ]
-        for worker in self.workers:
+        self.workers: list[DemoWorker] = []
+        for one in cast:
+            # As Celery does: the main process sends what happens together as one message, a
+            # process of the pool each event by itself.
+            main, child = (dispatcher(one.hostname, group) for group in ("task", ""))
+            worker = DemoWorker(self, one, main, child)
+            self.workers.append(worker)
             self.after(0.0, worker.come)
-            if fates and worker.hostname in _FATES:
-                deed, first, away, every = _FATES[worker.hostname]
-                self.after(first, partial(self._repeat, partial(deed, worker, away), every))
+            if one.fate is not None:
+                deed, first, away, every = one.fate
+                befall = partial(getattr(worker, deed), away)
+                self.after(first, partial(self._repeat, befall, every))
         self.after(0.0, self._next_task)
 
     def after(self, delay: float, action: Callable[[], object]) -> None:
@@ -208,8 +213,7 @@ class Simulation:
     def make_task(self, kind: Kind, parent: DemoTask | None = None) -> DemoTask:
         """Have the client, or a task that runs, send a task of a type."""
         now, uuid = self.wall(), str(UUID(int=self.rng.getrandbits(128), version=4))
-        eta = now + kind.countdown if kind.countdown else 0.0
-        expires = now + kind.expires if kind.expires else 0.0
+        eta, expires = (after and now + after for after in (kind.countdown, kind.expires))
         fields = {
             "uuid": uuid,
             "name": kind.name,
@@ -259,8 +263,7 @@ class Simulation:
 class DemoWorker:
     """Receives tasks, runs them, and sends events of it.
 
-    `main` is the dispatcher of its main process, `child` of one of its pool, which sends the
-    events of the application.
+    `main` is the dispatcher of its main process, `child` of one that runs the application.
     """
 
     def __init__(self, simulation: Simulation, character: Character, main: Any, child: Any) -> None:
@@ -345,10 +348,9 @@ class DemoWorker:
 
     def _requeue(self) -> None:
         # What was not started returns to the queues, as the broker would have it.
-        tasks = list(self.received.values())
-        self.received.clear()
+        tasks, self.received = self.received, {}
         self._due.clear()
-        for task in tasks:
+        for task in tasks.values():
             self._simulation.enqueue(replace(task))
 
     def _leave_when_done(self) -> None:
@@ -381,8 +383,7 @@ class DemoWorker:
         """Take a task; it starts when its time has come and there is room."""
         now = self._simulation.wall()
         expired = 0 < task.expires < now
-        if expired or task.uuid in self._revoked:
-            # Such a task has no task-received.
+        if expired or task.uuid in self._revoked:  # then it has no task-received
             self._emit_revoked(task.uuid, expired=expired)
             return
         self.received[task.uuid] = task
@@ -477,10 +478,8 @@ class DemoWorker:
             simulation.send(replace(task, fields=fields, eta=eta))
         elif end.event == "retried":
             event = "task-failed"
-            exception = (
-                f"MaxRetriesExceededError(\"Can't retry {kind.name}"
-                f'[{task.uuid}] args:{task.fields["args"]} kwargs:{{}}")'
-            )
+            words = f"Can't retry {kind.name}[{task.uuid}] args:{task.fields['args']} kwargs:{{}}"
+            exception = f'MaxRetriesExceededError("{words}")'
         module, _, function = kind.name.rpartition(".")
         name, _, message = exception.removesuffix(")").partition("(")
         traceback = (
@@ -490,10 +489,3 @@ class DemoWorker:
             f"{name}{message and ': '}{message}\n"
         )
         self.emit(event, uuid=task.uuid, exception=exception, traceback=traceback)
-
-
-#: What befalls a worker: first after, how long it is away, how often; in seconds.
-_FATES: Final[Mapping[str, tuple[Callable[[DemoWorker, float], None], float, float, float]]] = {
-    "reports@demo-b": (DemoWorker.die, 20.0, 45.0, 120.0),
-    "w3@demo-b": (DemoWorker.leave, 40.0, 10.0, 90.0),
-}

@@ -3,7 +3,7 @@
 import ssl
 import time
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from evtools.wire import Message
 
@@ -11,8 +11,7 @@ from evtools.wire import Message
 READ_BYTES: Final = 256 * 1024
 #: What TLS gives out at once, at the most.
 _RECORD_BYTES: Final = 16 * 1024
-#: After a longer time between two looks at the socket, in seconds, the process itself was
-#: stopped (Ctrl-Z, a debugger).
+#: After a longer time without a look, in seconds, the process was stopped (Ctrl-Z, a debugger).
 _ASLEEP: Final = 2.0
 
 
@@ -20,32 +19,31 @@ class BrokerSilent(ConnectionError):
     """The connection is open, but the broker has stopped answering."""
 
 
-class Stream(Protocol):
-    """A live subscription to the event exchange.
+class Stream:
+    """A live subscription to the event exchange, owned by one thread.
 
-    One thread owns a stream.  `errors` are the exceptions that mean that it is lost; after one of
-    them only `close` may be called.
+    `errors` are the exceptions that mean that it is lost; after one of them only `close` may be
+    called.
     """
 
     errors: tuple[type[Exception], ...]
-    #: Whether the last `drain` took as much as it may, so that more is likely to be there.
-    has_more: bool
 
-    @property
-    def last_seen(self) -> float:
-        """When the broker last gave a sign of life; monotonic."""
-        ...
+    def __init__(self) -> None:
+        #: Whether the last `drain` took as much as it may, so that more is likely to be there.
+        self.has_more = False
+        #: When the broker last gave a sign of life; monotonic.
+        self.last_seen = time.monotonic()
 
     def drain(self, timeout: float) -> list[Message]:
         """Return what has arrived, waiting up to `timeout` seconds for some.
 
         Raise one of `errors`, among them BrokerSilent when the broker has missed its heartbeats.
         """
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Leave the broker; never raise, never wait for more than a second."""
-        ...
+        raise NotImplementedError
 
 
 def as_sent(body: Any, *facts: Any) -> Message:
@@ -54,7 +52,7 @@ def as_sent(body: Any, *facts: Any) -> Message:
     return Message(body, *(fact if isinstance(fact, str) else None for fact in facts))
 
 
-class SocketStream:
+class SocketStream(Stream):
     """A stream that reads the socket of its driver's connection itself.
 
     It knows when to send a sign of life and when to give the broker up; `heartbeat`, in seconds,
@@ -64,19 +62,15 @@ class SocketStream:
     CLOSED = "the broker closed the connection"
 
     def __init__(self, sock: Any, heartbeat: float) -> None:
+        super().__init__()
         self._sock = sock
-        self.has_more = False
-        #: When something last came from the broker; monotonic, as all these times are.
-        self.last_seen = self._silent_since = self._looked = time.monotonic()
+        self._silent_since = self._looked = self.last_seen
         self._heartbeat = heartbeat
         self._next_heartbeat = self.last_seen + heartbeat / 2
 
     def _needs_heartbeat(self) -> bool:
-        """Return whether to send one now; raise BrokerSilent after two intervals.
-
-        Call it before every look at the socket: time in which the process did not look says
-        nothing about the broker.
-        """
+        # Before every look at the socket: time in which the process did not look says nothing
+        # about the broker, which is given up after two intervals.
         if not self._heartbeat:
             return False
         now = time.monotonic()
@@ -92,10 +86,7 @@ class SocketStream:
         return True
 
     def _receive(self, timeout: float) -> bytes:
-        """Return what has arrived, up to READ_BYTES, and b"" after `timeout` seconds without.
-
-        Raise ConnectionResetError at the end.
-        """
+        # What has arrived, up to READ_BYTES, and b"" after `timeout` seconds without.
         self.has_more = False
         # TLS gives out one record at a time, and a broker may make one for each message.
         sock, is_tls = self._sock, isinstance(self._sock, ssl.SSLSocket)

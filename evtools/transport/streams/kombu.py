@@ -8,7 +8,7 @@ import kombu.message
 from kombu.connection import Connection
 from kombu.messaging import Consumer
 
-from evtools.transport.streams import as_sent
+from evtools.transport.streams import Stream, as_sent
 from evtools.wire import Message
 
 #: How many messages to hand out together at the most; kombu gives one at a time.
@@ -37,7 +37,7 @@ def as_it_came(message: Any) -> Message:
     return as_sent(message.body, *facts)
 
 
-class KombuStream:
+class KombuStream(Stream):
     """Consume with kombu, for transports that have no fast path of their own.
 
     `channel` is the one that `queue` (a bound kombu queue) is declared on.
@@ -48,7 +48,7 @@ class KombuStream:
         self._connection = connection
         self._queue = queue
         self._messages: list[Message] = []
-        self.has_more = False
+        super().__init__()
         keep_packed(channel)
         self._consumer = Consumer(
             channel,
@@ -62,11 +62,6 @@ class KombuStream:
         )
         self._consumer.consume()
 
-    @property
-    def last_seen(self) -> float:
-        """Now: kombu shows no sign of life."""
-        return time.monotonic()
-
     def drain(self, timeout: float) -> list[Message]:
         try:
             self._connection.drain_events(timeout=timeout)
@@ -74,6 +69,7 @@ class KombuStream:
                 self._connection.drain_events(timeout=0)
         except TimeoutError:
             pass
+        self.last_seen = time.monotonic()  # kombu shows no sign of life
         messages, self._messages = self._messages, []
         self.has_more = len(messages) >= _AT_ONCE
         return messages

@@ -85,7 +85,7 @@ def test_the_cluster_sends_in_batches_obeys_and_says_goodbye(cluster, watch, set
 @pytest.fixture
 def quiet(connection, settings):
     """Workers that send nothing by themselves, and obey when `serve` lets them."""
-    quiet = Rehearsal(fates=False).play(0)
+    quiet = Rehearsal().play(0)
     listen(connection, settings, quiet.simulation.workers)
     return quiet
 

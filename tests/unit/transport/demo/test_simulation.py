@@ -15,7 +15,7 @@ SLOW = Kind(name="slow", queue="celery", runtime=4.0, weight=1.0, args=("()",), 
 @pytest.fixture
 def rehearsal():
     cast = (Character(hostname="w1", queues=frozenset(QUEUES), concurrency=2),)
-    rehearsal = Rehearsal(cast, rate=1e-9, fates=False).play(0)
+    rehearsal = Rehearsal(cast, rate=1e-9).play(0)
     rehearsal.play(60)  # what the client sent first is over
     rehearsal.events.clear()
     return rehearsal
