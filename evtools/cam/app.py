@@ -21,7 +21,6 @@ from evtools.cam.log import Log, default_log_file
 from evtools.cam.loop import Loop, Signals
 from evtools.cam.options import BUILT_IN, CamOptions
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
-from evtools.cam.schedule import rate
 from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
@@ -121,10 +120,8 @@ class Process:
             return status
 
     def _run(self, stack: ExitStack) -> int:
-        """Hand the cluster's state to a camera until asked to end; return the exit status."""
         options, settings, clock = self._options, self._settings, SystemClock()
-        callbacks = {"ready": self._ready, "on_hangup": self._hang_up}
-        loop = Loop(options, find(options), clock, notifier=self._notifier, **callbacks)
+        loop = Loop(options, find(options), clock, self._notifier, self._ready, self._hang_up)
         source: EventReceiver | RecordingReader
         if options.read:
             since, until = options.since, options.until
@@ -152,7 +149,7 @@ class Process:
             return loop.run(source, signals)
 
     def _ready(self) -> None:
-        """Let the process that has started this one end, if there is one."""
+        # Let the process that has started this one end, if there is one.
         if self._detached is None:
             return
         if not self._options.quiet:
@@ -167,21 +164,15 @@ class Process:
         self._log.take_streams()
 
     def _hang_up(self) -> None:
-        """Open the log anew, read files of settings again, and log that.
-
-        The broker's URL is read before the next connection, in the reader's thread: a
-        command that prints it may take a while.
-        """
+        # Open the log anew, read files of settings again, and log that.
         if self._log.reopen():
             _log.info("SIGHUP: the log goes on here")
         else:
-            text = (
-                "SIGHUP: cannot create %s: the log goes on in the old file until there is a new"
-                " one that evcam may write"
-            )
-            _log.warning(text, self._log.path)
+            text = "SIGHUP: cannot create %s: the log goes on in the old file until there is a new"
+            _log.warning(f"{text} one that evcam may write", self._log.path)
         renewal = self._settings.renewal
         if renewal is not None:
+            # In the reader's thread, as a command that prints it may take a while.
             renewal.due = True
             _log.info("SIGHUP: the broker's URL is read again for the next connection")
         try:
@@ -248,11 +239,7 @@ def drop_privileges(
 
 
 def find(options: CamOptions) -> Loaded:
-    """Find the camera; raise UsageError if there is none, or its rate is no rate."""
-    if not options.camera:
-        raise UsageError("no camera given", "give one with -c, see evcam --help")
-    if options.maxrate:
-        rate(options.maxrate)
+    """Find the camera; raise UsageError if there is none."""
     return load_camera(
         options.camera,
         options=options.camera_options,

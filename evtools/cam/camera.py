@@ -2,16 +2,20 @@
 
 import inspect
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 from evtools.cam.schedule import Timer, TokenBucket, rate
 from evtools.cam.snapshot import SnapshotInfo, SnapshotSequence
 from evtools.clock import Clock, SystemClock
+from evtools.errors import OutputError
 from evtools.state import Change, State
 from evtools.text import parse_duration, parse_size
+from evtools.trust import check_way
 
 logger = logging.getLogger("evtools.evcam")
 
@@ -289,3 +293,23 @@ class Camera(Polaroid):
 def snapshot_of(camera: Camera, info: SnapshotInfo) -> Any:
     """Return a snapshot of a camera, which may be written for an older evtools."""
     return getattr(camera, "expose", camera.snapshot)(info)
+
+
+def check_place(path: Path, *, replaces: bool = False) -> None:
+    """Raise OutputError if a camera could not write its file, or put a new one there."""
+    folder, problem = path.parent, ""
+    try:
+        check_way(folder if replaces else path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    wanted, how = (folder, os.W_OK | os.X_OK)
+    if path.exists() and not replaces:
+        wanted, how = path, os.W_OK
+    if path.is_dir():
+        problem = "it is a directory"
+    elif not folder.is_dir():
+        problem = f"there is no directory {folder}"
+    elif not os.access(wanted, how, effective_ids=True):
+        problem = f"cannot write into {folder}" if replaces else "permission denied"
+    if problem:
+        raise OutputError(f"cannot write {path}: {problem}")

@@ -1,18 +1,16 @@
 """One snapshot a line, as JSON, in files that are rotated."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from evtools.cam.camera import Bytes, Camera, Seconds
+from evtools.cam.camera import Bytes, Camera, Seconds, check_place
 from evtools.cam.database.schema import TASKS, clean, clean_end
 from evtools.cam.snapshot import STEPS, SnapshotInfo, Steps
-from evtools.errors import OutputError, UsageError
+from evtools.errors import UsageError
 from evtools.state import Change, State, Task, Worker
 from evtools.transport.recording.writer import RecordingWriter
-from evtools.trust import check_way
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1
@@ -57,7 +55,9 @@ class JSONL(Camera):
             raise UsageError("stdout cannot be rotated", "give a path to write to")
         self._path = path
         self._of_all = tasks == "all"
-        self._rotation = (rotate_size, rotate_every, rotate_keep)
+        self._rotation: dict[str, Any] = {
+            "rotate_size": rotate_size, "rotate_every": rotate_every, "rotate_keep": rotate_keep
+        }  # fmt: skip
         self._changed = ChangedTasks(state)
         self._steps = Steps()
         self._taken: Counter[str] = Counter()
@@ -92,11 +92,8 @@ class JSONL(Camera):
         line = encode_line(snapshot.line)
         try:
             if self._writer is None:
-                size, every, keep = self._rotation
-                self._writer = RecordingWriter(
-                    self._path, clock=self.clock, append=True,
-                    rotate_size=size, rotate_every=every, rotate_keep=keep,
-                )  # fmt: skip
+                how = self._rotation
+                self._writer = RecordingWriter(self._path, clock=self.clock, append=True, **how)
             self._writer.write(line)
             self._writer.flush()
         except BaseException:
@@ -105,11 +102,10 @@ class JSONL(Camera):
             raise
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Add the tasks of a line that was not written to the next one."""
         self._changed.restore(snapshot.changed)
 
     def reopen(self) -> None:
-        """Go on in a file of the same name, after logrotate moved this one away."""
+        # The next line goes on in a file of the same name.
         self.close()
 
     def close(self) -> None:
@@ -118,21 +114,8 @@ class JSONL(Camera):
             writer.close()
 
     def check(self) -> None:
-        if self._path == _STDOUT:
-            return
-        path = Path(self._path)
-        try:
-            check_way(path)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        folder = path.parent
-        if path.is_dir():
-            raise OutputError(f"cannot write {path}: it is a directory")
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {path}: there is no directory {folder}")
-        wanted = path if path.exists() else folder
-        if not os.access(wanted, os.W_OK, effective_ids=True):
-            raise OutputError(f"cannot write {path}: permission denied")
+        if self._path != _STDOUT:
+            check_place(Path(self._path))
 
     def describe(self) -> str:
         return "lines to stdout" if self._path == _STDOUT else f"lines in {self._path}"
@@ -172,7 +155,6 @@ class ChangedTasks:
         return taken
 
     def restore(self, taken: Sequence[Task]) -> None:
-        """Take back tasks that could not be written."""
         self._tasks = {id(task): task for task in taken} | self._tasks
         # Each once, and the first is dropped first.
         gone = [task for task in taken if self.state.tasks.find(task.uuid) is not task]

@@ -156,7 +156,6 @@ class Loop:
         options: CamOptions,
         make_camera: Callable[..., Any],
         clock: Clock,
-        *,
         notifier: Notifier | None = None,
         ready: Callable[[], None] = lambda: None,
         on_hangup: Callable[[], None] = lambda: None,
@@ -179,13 +178,9 @@ class Loop:
         )
         self._filter = EventFilter(options, now=self._times.wall)
         self.camera = make_camera(
-            self.state,
-            freq=options.freq,
-            maxrate=options.maxrate or None,
-            cleanup_freq=options.cleanup_freq,
-            timer=self.thread,
-            app=None,
-        )
+            self.state, freq=options.freq, maxrate=options.maxrate or None,
+            cleanup_freq=options.cleanup_freq, timer=self.thread, app=None,
+        )  # fmt: skip
         self._observer = self.camera if isinstance(self.camera, Camera) else None
         if self._observer is not None:
             self._observer.load(self._sequence, self._times)
@@ -255,10 +250,7 @@ class Loop:
         self._tick()
 
     def _apply(self, batch: list[Event]) -> bool:
-        """Apply events to the state, which the camera may be holding.
-
-        Return False if the end comes first.
-        """
+        # To the state, which the camera may be holding.  Return False if the end comes first.
         events = self._filter.apply(batch)
         while events:
             with self.state.held(TICK) as held:
@@ -285,7 +277,6 @@ class Loop:
     # --- between events ---------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Look at the time, the signals, and the camera."""
         self.counters.ticked_at = now = self.clock.monotonic()
         if self._signals.ending and math.isinf(self._deadline):
             self._deadline = now + self._options.shutdown_timeout
@@ -339,7 +330,7 @@ class Loop:
             self._notifier.ready(self._line())
 
     def _is_over(self) -> bool:
-        """Return whether to apply no more events."""
+        # Whether to apply no more events.
         if self.thread.gave_up is not None or self._period_ends <= self._times.monotonic():
             return True
         # Events that have come in are applied, for up to half of the time for the end.
@@ -371,7 +362,7 @@ class Loop:
                 _log.warning("%s", notice.text)
 
     def _count(self, events: Sequence[Event]) -> None:
-        """Count events that were applied to the state, one at least."""
+        # At least one, which were applied to the state.
         counters, known = self.counters, self.counters.events_by_type
         types = Counter([event.type for event in events])
         counters.gaps += types.pop(Gap.type, 0)
@@ -392,7 +383,6 @@ class Loop:
             self._worst_lag = max(lag, self._worst_lag or 0.0)
 
     def _update(self, now: float) -> None:
-        """Update the rates and the counters of the state; `now` is by the monotonic clock."""
         counters, state = self.counters, self.state
         then, self._updated = self._updated, now
         if then is not None and now > then:
@@ -406,7 +396,7 @@ class Loop:
         counters.nameless = state.nameless
 
     def _line(self) -> str:
-        """Return the status in one line."""
+        # The status.
         counters, replays = self.counters, self._options.read
         if not counters.connected and not replays:
             return f"waiting for broker: {self._why}"
@@ -420,7 +410,7 @@ class Loop:
         )
 
     def _dump(self) -> None:
-        """Log all counters, and the stacks of all threads, the main thread's first."""
+        # All counters, and the stacks of all threads, the main thread's first.
         statistics = asdict(self._source.statistics())
         malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
         counters = {**statistics, **asdict(self.counters), "malformed": malformed}
@@ -435,7 +425,7 @@ class Loop:
         _log.warning("stacks:\n%s", "\n".join(lines))
 
     def _log_problems(self) -> None:
-        """Log each kind of malformed input once, and once that nothing comes at all."""
+        # Each kind of malformed input once, and once that nothing comes at all.
         if not self._options.read:
             self._hint = self._hint or SilenceHint(self._source, self.clock)
             words = self._hint.words()
@@ -453,7 +443,7 @@ class Loop:
     # --- the end ----------------------------------------------------------------------
 
     def _finish(self) -> int:
-        """Take the last snapshot, within the time there is; return the exit status."""
+        # Take the last snapshot, within the time there is; return the exit status.
         self._log_problems()
         if not self._mounted:
             self._mount()

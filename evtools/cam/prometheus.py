@@ -16,13 +16,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 
-from evtools.cam.camera import Camera
+from evtools.cam.camera import Camera, check_place
 from evtools.cam.http import Address, HTTPServer, Response, Route
 from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State
 from evtools.text import clip, sanitize
-from evtools.trust import check_way, safe_place
+from evtools.trust import safe_place
 
 #: Names and values of labels.
 Labels: TypeAlias = tuple[tuple[str, str], ...]
@@ -207,7 +207,7 @@ class Counter(Gauge):
         try:
             series[key] += amount
         except KeyError:
-            known = self._room_for(key)
+            known = key if len(series) < self.max_series else self.others
             self.folded += known is not key and amount > 0
             series[known] = series.get(known, 0) + amount
 
@@ -231,9 +231,6 @@ class Counter(Gauge):
         self._looked.pop(key, None)
         self.series.pop(key, None)
 
-    def _room_for(self, key: Key) -> Key:
-        return key if len(self.series) < self.max_series else self.others
-
 
 class Histogram(Counter):
     """Durations counted by bucket, with their sum last; `buckets` are upper bounds in seconds."""
@@ -244,7 +241,7 @@ class Histogram(Counter):
     def observe(self, key: Key, value: float) -> None:
         series = self.series.get(key)
         if series is None:
-            known = self._room_for(key)
+            known = key if len(self.series) < self.max_series else self.others
             self.folded += known is not key
             series = self.series.setdefault(known, [0] * (len(self.buckets) + 1) + [0.0])
         series[bisect_left(self.buckets, value)] += 1
@@ -355,8 +352,7 @@ class Prometheus(Camera):
                 if step.name != WAITED:
                     self._count(step)
                 elif (wait := step.task.wait_of(step.attempt)) is not None:
-                    task = step.task
-                    queue = label(task.name), label(task.queue_or_none)
+                    queue = label(step.task.name), label(step.task.queue_or_none)
                     self._metrics["task_queue_wait_time"].observe(queue, wait)
 
     def _count(self, step: Step) -> None:
@@ -398,7 +394,7 @@ class Prometheus(Camera):
         return self
 
     def _set_gauges(self, now: float) -> None:
-        """Set the gauges as of `now`, and make room for series."""
+        # Make room for series, too.
         workers = self.state.workers
         statuses = {name: worker.status(now) for name, worker in workers.items()}
         # Without workers there is a zero, unless it needs a name.
@@ -463,8 +459,29 @@ class Prometheus(Camera):
         super().install()
 
     def write(self, snapshot: Self) -> None:
-        if self._path is not None:
-            _replace(self._path, render(snapshot.families()))
+        """Write a file that gets its name only when it is complete."""
+        if self._path is None:
+            return
+        data = render(snapshot.families())
+        try:
+            with safe_place(self._path) as (folder, name):
+                head, slash, last = name.rpartition("/")
+                # Not *.prom, which node_exporter would read, and not predictable.
+                temporary = f"{head}{slash}.{last}.{os.urandom(8).hex()}.tmp"
+                descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
+                try:
+                    with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
+                        os.fchmod(file.fileno(), _MODE)
+                        file.write(data)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                except OSError:
+                    with suppress(OSError):
+                        os.unlink(temporary, dir_fd=folder)
+                    raise
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
     def close(self) -> None:
         """Stop listening; the file stays as it is."""
@@ -478,13 +495,7 @@ class Prometheus(Camera):
         if self._address is not None:
             self._serve(self._address).close()
         if self._path is not None:
-            folder = self._path.absolute().parent
-            try:
-                check_way(folder)
-            except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
-            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-                raise OutputError(f"cannot write into {folder}")
+            check_place(self._path.absolute(), replaces=True)
 
     def describe(self) -> str:
         places = [str(self._path)] if self._path else []
@@ -504,7 +515,7 @@ class Prometheus(Camera):
 
 
 def _labelled(tally: Tally[Any], labels: int = 3) -> Tally[Key]:
-    """Return the same by the first few values as labels, of which two may be the same."""
+    # The same by the first few values as labels, of which two may be the same.
     labelled = Tally[Key]()
     for raw, count in tally.items():
         labelled[tuple(map(label, raw[:labels]))] += count
@@ -516,26 +527,3 @@ def _bounds(name: str, bounds: tuple[float, ...]) -> tuple[float, ...]:
     if not (bounds and grow and math.isfinite(bounds[-1])):
         raise UsageError(f"{name} must increase, from above 0", "as in 0.1,0.5,1,5")
     return tuple(map(float, bounds))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file that gets its name only when it is complete."""
-    try:
-        with safe_place(path) as (folder, name):
-            head, slash, last = name.rpartition("/")
-            # Not *.prom, which node_exporter would read, and not predictable.
-            temporary = f"{head}{slash}.{last}.{os.urandom(8).hex()}.tmp"
-            descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
-            try:
-                with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
-                    os.fchmod(file.fileno(), _MODE)
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-                raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -240,7 +240,7 @@ class Timer:
                     self.skipped(entry, ticks)
 
     def _next(self) -> Entry | None:
-        """Wait for the entry that is due, and return it; None after `stop`."""
+        # Wait for the entry that is due, and return it; None after `stop`.
         with self._changed:
             self._running = False
             self._changed.notify_all()
@@ -285,8 +285,7 @@ class CameraThread(Timer):
     ) -> None:
         super().__init__(times or clock, name="evtools-camera")
         self._counters, self._real_clock, self._max_failures = counters, clock, max_failures
-        # The time of a recording stands still meanwhile.
-        self._skips = times is None
+        self._is_replay = times is not None
         self._failures = FailureLog()
         self._camera: Any = None
         self._installed = False
@@ -341,7 +340,8 @@ class CameraThread(Timer):
             counters.busy_since = None
 
     def skipped(self, entry: Entry, ticks: int) -> None:
-        if not self._skips or entry.fun == getattr(self._camera, "cleanup", None):
+        # The time of a recording stands still meanwhile.
+        if self._is_replay or entry.fun == getattr(self._camera, "cleanup", None):
             return
         shots = self._counters.shots
         before, shots.overrun = shots.overrun, shots.overrun + ticks
@@ -358,12 +358,29 @@ class CameraThread(Timer):
         return True
 
     def _snapshot(self, fun: Function, seconds: float | None) -> float | None:
-        counters, clock = self._counters, self._real_clock
+        # Return the seconds to the next try, if it failed and there is to be one.
+        counters, clock, wait = self._counters, self._real_clock, None
         began = clock.monotonic()
         try:
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
-            return self._fail(error, seconds)
+            counters.shots.failed += 1
+            counters.failures_in_row = failures = counters.failures_in_row + 1
+            counters.last_shot_at = clock.wall()
+            counters.last_error = reason(error)
+            is_enough = self._max_failures is not None and failures >= self._max_failures
+            if seconds is not None and not is_enough:
+                doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
+                wait = min(doubled, max(_RETRY_MAX, seconds))
+            after = "" if wait is None else f", next try in {wait:g}s"
+            self._failures.error(f"the camera failed ({failures} in a row){after}", error)
+            if is_enough:
+                self.gave_up = CameraFailed(
+                    f"gave up after {failures} failures of the camera: {reason(error)}",
+                    "the log has the first of each kind with its traceback",
+                )
+                self._close()
+            return wait
         counters.shots.taken += 1
         counters.last_shot_seconds = clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
@@ -372,26 +389,6 @@ class CameraThread(Timer):
             _log.warning("the camera works again, after %d failures", counters.failures_in_row)
             counters.failures_in_row = 0
         return None
-
-    def _fail(self, error: BaseException, seconds: float | None) -> float | None:
-        counters, wait = self._counters, None
-        counters.shots.failed += 1
-        counters.failures_in_row = failures = counters.failures_in_row + 1
-        counters.last_shot_at = self._real_clock.wall()
-        counters.last_error = reason(error)
-        is_enough = self._max_failures is not None and failures >= self._max_failures
-        if seconds is not None and not is_enough:
-            doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
-            wait = min(doubled, max(_RETRY_MAX, seconds))
-        after = "" if wait is None else f", next try in {wait:g}s"
-        self._failures.error(f"the camera failed ({failures} in a row){after}", error)
-        if is_enough:
-            self.gave_up = CameraFailed(
-                f"gave up after {failures} failures of the camera: {reason(error)}",
-                "the log has the first of each kind with its traceback",
-            )
-            self._close()
-        return wait
 
     def _finish(self) -> None:
         def last_snapshot() -> None:

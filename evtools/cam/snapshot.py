@@ -76,17 +76,11 @@ class SnapshotSequence:
     """
 
     def __init__(
-        self,
-        workers: Mapping[str, Worker],
-        *,
-        started: float | None = None,
-        warm_up: float = _WARM_UP,
+        self, workers: Mapping[str, Worker], started: float | None = None, warm_up: float = _WARM_UP
     ) -> None:
-        self._workers = workers
-        self._warm_up = warm_up
+        self._workers, self._warm_up = workers, warm_up
         self._subscribed: float | None = None
-        if started is None:
-            started = SystemClock().wall()
+        started = SystemClock().wall() if started is None else started
         host, pid = socket.gethostname(), os.getpid()
         #: No other evcam on any machine has the same name.
         self.evcam = f"{host}:{pid}:{started:.3f}"
@@ -98,9 +92,9 @@ class SnapshotSequence:
 
     def subscribed(self, now: float) -> None:
         """Note that events come from `now` on."""
-        is_first = self._subscribed is None and not self._info.at
-        since = now if is_first else self._info.since
-        self._info = replace(self._info, connected=True, since=since)
+        if self._subscribed is None and not self._info.at:
+            self._info = replace(self._info, since=now)
+        self._info = replace(self._info, connected=True)
         self._subscribed = now
 
     def lost(self) -> None:
@@ -109,29 +103,25 @@ class SnapshotSequence:
 
     def note(self, record: GapRecord) -> None:
         """Note a gap record, which may be one of a file."""
-        reason, dropped = record.reason, 0
-        new: tuple[Gap, ...] = ()
+        reason, gaps = record.reason, self._info.gaps
+        dropped = record.dropped if reason == "buffer" else 0
         if reason in _REASONS:
             start, end = moment(record.get("from")) or 0.0, moment(record.get("to")) or 0.0
             end = max(start, end)
             if reason == "reconnect":
                 # That of a recording: no notice says that events come again.
                 self._subscribed = end
-            dropped = record.dropped if reason == "buffer" else 0
-            new = (Gap(reason, start, end, dropped),)
-        missed = record.missed if reason == "worker" else 0
-        self._miss((*self._info.gaps, *new), dropped, missed)
+            gaps = (*gaps, Gap(reason, start, end, dropped))
+        self._miss(gaps, dropped, record.missed if reason == "worker" else 0)
 
     def next(self, now: float) -> SnapshotInfo:
         """Return the information on a snapshot that is taken `now` (UTC epoch seconds)."""
-        last = self._info
-        info = replace(
-            last,
-            sequence=last.sequence + 1,
-            at=now,
-            period=max(0.0, now - last.since),
-            warm=self._is_warm(now),
-        )
+        last, begun = self._info, self._subscribed
+        # Every worker should have sent a heartbeat.
+        beats = [min(each.freq, _WARM_UP_MAX) for each in self._workers.values() if each.beats]
+        warm = begun is not None and now - begun >= max([self._warm_up, *beats])
+        period = max(0.0, now - last.since)
+        info = replace(last, sequence=last.sequence + 1, at=now, period=period, warm=warm)
         self._info = replace(info, since=now, gaps=(), dropped=0, missed=0)
         return info
 
@@ -142,12 +132,6 @@ class SnapshotSequence:
         """
         self._info = replace(self._info, sequence=info.sequence - 1, since=info.since)
         self._miss((*info.gaps, *self._info.gaps), info.dropped, info.missed)
-
-    def _is_warm(self, now: float) -> bool:
-        # Every worker should have sent a heartbeat.
-        beats = [min(each.freq, _WARM_UP_MAX) for each in self._workers.values() if each.beats]
-        needed = max([self._warm_up, *beats])
-        return self._subscribed is not None and now - self._subscribed >= needed
 
     def _miss(self, gaps: tuple[Gap, ...], dropped: int, missed: int) -> None:
         if len(gaps) > _GAPS_MAX:
@@ -212,13 +196,13 @@ class Steps:
             if not isinstance(task, Task):
                 continue
             names = _OF_EVENT.get(event.type, ())
-            if task.history is not None:
+            if task.history is None:
+                for name in names:
+                    if _when(task, name) is not None and self._count(task, name, 1, is_own=True):
+                        yield Step(name, task, task)
+            else:
                 at = event.local_received if event.timestamp is None else event.timestamp
                 yield from self._of_attempts(task, task.history.attempts, names, at)
-                continue
-            for name in names:
-                if _when(task, name) is not None and self._count(task, name, 1, is_own=True):
-                    yield Step(name, task, task)
 
     def _of_attempts(
         self, task: Task, attempts: Sequence[Attempt], names: Sequence[str], at: float

@@ -125,7 +125,6 @@ def test_tasks_and_memory_are_bounded_as_asked(recording):
 @pytest.mark.parametrize(
     ("changes", "error", "complaint"),
     [
-        ({"camera": ""}, UsageError, "no camera given"),
         ({"camera": "nothere.Camera"}, UsageError, "there is no module nothere"),
         ({"maxrate": "10/x"}, UsageError, "invalid rate"),
         ({"camera_options": {"nope": "1"}}, UsageError, "has no option nope"),
