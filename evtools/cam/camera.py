@@ -48,8 +48,7 @@ class Signal:
     ) -> Any:
         """Have `receiver(signal=, sender=, ...)` called; return it.
 
-        Only for one `sender`, if that is given.  Works as a decorator, with and without
-        arguments.
+        Only for one `sender`, if that is given.  Works as a decorator, with and without arguments.
         """
         if receiver is None:
             return lambda function: self.connect(function, sender, weak, **kwargs)
@@ -87,12 +86,11 @@ class Signal:
 class Polaroid:
     """Take a snapshot of a `state` every `freq` seconds, as Celery's `Polaroid` does.
 
-    A subclass overrides `on_shutter(state)`, which is called while no event is processed;
-    anything that takes long belongs into `Camera.write`.  With `clear_after`, workers and
-    finished tasks are forgotten after each snapshot, though not, as with Celery's, after
-    one that failed or was not taken.  `maxrate` limits the snapshots, as in `10/m`;
-    `cleanup_freq` is the interval of `on_cleanup` in seconds, 0 for never.  `timer` calls
-    both, in its own thread, after `install`.
+    A subclass overrides `on_shutter(state)`, which is called while no event is processed; anything
+    that takes long belongs into `Camera.write`.  With `clear_after`, workers and finished tasks are
+    forgotten after each snapshot, though not, as with Celery's, after one that failed or was not
+    taken.  `maxrate` limits the snapshots, as in `10/m`; `cleanup_freq` is the interval of
+    `on_cleanup` in seconds, 0 for never.  `timer` calls both, in its own thread, after `install`.
 
     Functions connected to `shutter_signal` and `cleanup_signal` are called with the state
     as `sender`.
@@ -189,10 +187,9 @@ class Polaroid:
 class Camera(Polaroid):
     """A camera whose writing may take long: no event waits for it.
 
-    A snapshot is taken in two steps.  `snapshot(info)` quickly returns plain values of the
-    state while no event is processed; `write(snapshot)` then writes those, and may take its
-    time or raise.  If it raises, `restore` gets the snapshot back, and the next one covers
-    its period, too.
+    A snapshot is taken in two steps.  `snapshot(info)` quickly returns plain values of the state
+    while no event is processed; `write(snapshot)` then writes those, and may take its time or
+    raise.  If it raises, `restore` gets the snapshot back, and the next one covers its period, too.
 
     A subclass takes options of its own as keyword arguments with annotations, for
     `--camera-option NAME=VALUE`, and hands the rest on to this class.

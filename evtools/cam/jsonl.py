@@ -125,9 +125,8 @@ class ChangedTasks:
     """Collect tasks that changed, in the order of their first change, until they are taken.
 
     They stay, though the state may forget them.  Of such there are at most `max_tasks`, of
-    `max_bytes` together; the oldest are dropped then, and counted in `overflow`.  One that
-    changed again after it was forgotten is there twice.  Call everything with the state's
-    lock held.
+    `max_bytes` together; the oldest are dropped then, and counted in `overflow`.  One that changed
+    again after it was forgotten is there twice.  Call everything with the state's lock held.
     """
 
     def __init__(

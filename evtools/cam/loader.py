@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
@@ -64,10 +64,9 @@ class Loaded:
         taken |= self.options
         misfit = _misfit(self.make, state, **taken)
         if misfit:
-            why = (
-                f"it takes {misfit[0]}, and is given ({', '.join(('state', *taken))}): {misfit[1]}"
-            )
-            raise UsageError(f"camera {sanitize(self.name)} cannot be made: {why}", _CONSTRUCTOR)
+            given = f"it takes {misfit[0]}, and is given ({', '.join(('state', *taken))})"
+            text = f"camera {sanitize(self.name)} cannot be made: {given}: {misfit[1]}"
+            raise UsageError(text, _CONSTRUCTOR)
         try:
             camera = self.make(state, **taken)
         except EvtoolsError:
@@ -197,7 +196,7 @@ _KINDS: Final = {bool: "yes or no", int: "a whole number", float: "a number"}
 
 
 def _convert(text: str, kind: Any) -> Any:
-    """Return a value of a type; texts stay as they are where the type is not known."""
+    # Texts stay as they are where the type is not known.
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return next((each for each in arguments[1:] if callable(each)), str)(text)
@@ -261,7 +260,7 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
 
 
 def _import(module: str, *, check: bool) -> Any:
-    """Import a module after the packages it is in, each checked before."""
+    # After the packages it is in, each checked before.
     for name in accumulate(module.split("."), "{}.{}".format):
         parent = name.rpartition(".")[0]
         is_no_package = parent and not hasattr(sys.modules[parent], "__path__")
@@ -279,7 +278,7 @@ def _import(module: str, *, check: bool) -> Any:
 
 
 def _suggestion(name: str) -> str:
-    """Return a hint if a built-in camera is probably meant, else ""."""
+    # A hint if a built-in camera is probably meant, else "".
     kind = name.partition(":")[0].lower()
     near = difflib.get_close_matches(kind, [*BUILT_IN, *_OTHER_NAMES], 1, _ALIKE)
     return f"did you mean {_OTHER_NAMES.get(near[0], near[0])}?" if near else ""
@@ -326,7 +325,7 @@ def _refuse_without_methods(found: Any, name: str) -> None:
 
 
 def _refuse_misfits(camera: Any, name: str, timer: Any) -> None:
-    """Raise UsageError for methods that cannot be called as they will be, or were half made."""
+    # For methods that cannot be called as they will be, or were half made.
     _refuse_without_methods(camera, name)
     for method, (arguments, callers) in _CALLS.items():
         if not _is_theirs(camera, method) or any(_is_theirs(camera, each) for each in callers):
@@ -354,7 +353,7 @@ def _refuse_misfits(camera: Any, name: str, timer: Any) -> None:
 
 
 def _is_theirs(camera: Any, method: str) -> bool:
-    """Return whether a user's class has a method that its bases have, or had, too."""
+    # Whether a user's class has a method that its bases have, or had, too.
     kinds = [kind for kind in type(camera).__mro__ if method in vars(kind)]
     if not kinds or (kinds[0] is kinds[-1] and method not in {"expose", "develop"}):
         return False
@@ -362,10 +361,8 @@ def _is_theirs(camera: Any, method: str) -> bool:
 
 
 def _misfit(function: Callable[..., Any], *args: Any, **named: Any) -> tuple[str, str] | None:
-    """Return the arguments of a function that cannot be called with these, and why.
-
-    None for one that can, or is not written in Python.
-    """
+    # The arguments of a function that cannot be called with these, and why.  None for one that
+    # can, or is not written in Python.
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
@@ -387,38 +384,13 @@ _CAUSES_MAX: Final = 20
 
 
 def _explained(name: str, error: BaseException) -> UsageError | None:
-    """Explain that an extension was built for another Python, or that Python is unreadable.
-
-    Python itself says in both cases that a module is not there.
-    """
+    # An extension was built for another Python, or Python is unreadable: Python itself says in
+    # both cases that a module is not there.
     head = f"camera {sanitize(name)} cannot be imported:"
-    for missing, file, (kind, major, minor) in _foreign(error):
-        version = "{}.{}".format(*sys.version_info)
-        ours = f"this is {platform.python_implementation()} {version}"
-        if getattr(sys, "frozen", False):
-            ours = f"this program contains Python {version}"
-        return UsageError(
-            f"{head} {sanitize(str(file))} was built for"
-            f" {'PyPy' if kind == 'pypy' else 'Python'} {major}.{minor}, and {ours}",
-            f"install it for this one: pip install --only-binary :all: --python-version {version}"
-            f" --target DIR {sanitize(missing.partition('.')[0])}, and name DIR with --pythonpath",
-        )
-    missing = (isinstance(error, ImportError) and error.name) or ""
-    if missing.partition(".")[0] not in sys.stdlib_module_names:
-        return None
-    # After --uid, Python's library may lie where the new user cannot look.
-    return UsageError(
-        f"{head} user {os.geteuid()} does not find Python's own {missing} in"
-        f" {Path(os.__file__).parent}",
-        "let all users read that folder, or run evcam with a Python that they can read",
-    )
-
-
-def _foreign(error: BaseException) -> Iterator[tuple[str, Path, Sequence[str]]]:
-    """Yield the modules that an error, or one behind it, did not find though they have files.
-
-    All of these are for other Pythons; each is yielded, with the kind and the version of that.
-    """
+    version = "{}.{}".format(*sys.version_info)
+    ours = f"this is {platform.python_implementation()} {version}"
+    if getattr(sys, "frozen", False):
+        ours = f"this program contains Python {version}"
     cause: BaseException | None = error
     missing: list[str] = []
     while cause is not None and len(missing) < 2 * _CAUSES_MAX:
@@ -426,17 +398,30 @@ def _foreign(error: BaseException) -> Iterator[tuple[str, Path, Sequence[str]]]:
         module = (isinstance(cause, ImportError) and cause.name) or ""
         missing += [module, f"{module}.{part[1]}" if part else ""]
         cause = cause.__cause__ or cause.__context__
-    for name in missing:
-        *packages, module = name.split(".")
-        if not all(map(str.isidentifier, (*packages, module))):
+    for module in missing:
+        *packages, last = module.split(".")
+        if not all(map(str.isidentifier, (*packages, last))):
             continue
-        usable = {f"{module}{suffix}" for suffix in EXTENSION_SUFFIXES}
+        usable = {f"{last}{suffix}" for suffix in EXTENSION_SUFFIXES}
         for folder in sys.path:
             found: list[Path] = []
             with contextlib.suppress(OSError):  # not for this user to read
-                found = sorted(Path(folder, *packages).glob(f"{module}.*.so"))
-            if usable.isdisjoint(file.name for file in found):
-                for file in found:
-                    tag = _TAG.search(file.name)
-                    if tag is not None:
-                        yield name, file, tag.groups()
+                found = sorted(Path(folder, *packages).glob(f"{last}.*.so"))
+            tags = [(file, tag) for file in found if (tag := _TAG.search(file.name))]
+            if tags and usable.isdisjoint(file.name for file in found):
+                file, (kind, major, minor) = tags[0][0], tags[0][1].groups()
+                theirs = f"{'PyPy' if kind == 'pypy' else 'Python'} {major}.{minor}"
+                return UsageError(
+                    f"{head} {sanitize(str(file))} was built for {theirs}, and {ours}",
+                    "install it for this one: pip install --only-binary :all: --python-version"
+                    f" {version} --target DIR {sanitize(module.partition('.')[0])}, and name DIR"
+                    " with --pythonpath",
+                )
+    if missing[0].partition(".")[0] not in sys.stdlib_module_names:
+        return None
+    # After --uid, Python's library may lie where the new user cannot look.
+    return UsageError(
+        f"{head} user {os.geteuid()} does not find Python's own {missing[0]} in"
+        f" {Path(os.__file__).parent}",
+        "let all users read that folder, or run evcam with a Python that they can read",
+    )

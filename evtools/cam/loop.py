@@ -143,8 +143,7 @@ class ReplayClock:
 class Loop:
     """Apply events until the end, and never wait for anything longer than a tick.
 
-    The camera may hold the state for as long as it likes: events then wait in the source,
-    as bytes.
+    The camera may hold the state for as long as it likes: events then wait in the source, as bytes.
 
     `make_camera` is called with the state and what cameras are made with; raise UsageError if that
     fails, and for filters and patterns that are invalid.  `ready` is called once, when events come

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from evtools.errors import EvtoolsError, OutputError, UsageError
 from evtools.trust import open_safely
@@ -52,17 +52,6 @@ def identity(uid: str, gid: str) -> Identity | None:
     """
     if not (uid or gid):
         return None
-    wanted = _identity(uid, gid)
-    if os.geteuid() != _ROOT and not wanted.is_ours:
-        asked = [f"{kind} {name}" for kind, name in (("user", uid), ("group", gid)) if name]
-        raise UsageError(
-            f"only root can run evcam as {' and '.join(asked)}",
-            "leave out --uid and --gid, or start it as root",
-        )
-    return wanted
-
-
-def _identity(uid: str, gid: str) -> Identity:
     group, user, text = None, None, uid or str(os.getuid())
     try:
         if gid:
@@ -74,20 +63,27 @@ def _identity(uid: str, gid: str) -> Identity:
         number = int(text) if user is None else user.pw_uid
     except (KeyError, ValueError):
         raise UsageError(f"--uid: there is no user {text}") from None
-    if user is None:
-        with suppress(KeyError):
-            user = pwd.getpwuid(number)
-    if user is None:
-        if group is None:
-            raise UsageError(
-                f"--uid: {number} has no entry in the password database",
-                "give its group, too, with --gid",
-            )
-        return Identity(number, group, (group,))
-    group = user.pw_gid if group is None else group
-    # --gid alone drops all other groups.
-    groups = os.getgrouplist(user.pw_name, group) if uid else [group]
-    return Identity(user.pw_uid, group, tuple(groups), user.pw_name, user.pw_dir)
+    with suppress(KeyError):
+        user = user or pwd.getpwuid(number)
+    if user is not None:
+        group = user.pw_gid if group is None else group
+        # --gid alone drops all other groups.
+        groups = os.getgrouplist(user.pw_name, group) if uid else [group]
+        wanted = Identity(number, group, tuple(groups), user.pw_name, user.pw_dir)
+    elif group is not None:
+        wanted = Identity(number, group, (group,))
+    else:
+        raise UsageError(
+            f"--uid: {number} has no entry in the password database",
+            "give its group, too, with --gid",
+        )
+    if os.geteuid() != _ROOT and not wanted.is_ours:
+        asked = [f"{kind} {name}" for kind, name in (("user", uid), ("group", gid)) if name]
+        raise UsageError(
+            f"only root can run evcam as {' and '.join(asked)}",
+            "leave out --uid and --gid, or start it as root",
+        )
+    return wanted
 
 
 @contextmanager
@@ -173,21 +169,21 @@ def become(who: Identity) -> None:
 
 
 def _left(who: Identity) -> Iterator[str]:
-    """Yield privileges that `who` should not have; every way back to root is tried."""
+    # The privileges that `who` should not have; every way back to root is tried.
     if not who.is_ours:
         yield "user or groups are not what they should be"
     if who.uid == _ROOT:
         return
-    tries: dict[str, Callable[[], None]] = {
-        "setuid(0)": lambda: os.setuid(_ROOT),
-        "seteuid(0)": lambda: os.seteuid(_ROOT),
-        "setgroups": lambda: os.setgroups([*who.groups, _ROOT]),
-    }
+    tries: list[tuple[str, Callable[[Any], None], Any]] = [
+        ("setuid(0)", os.setuid, _ROOT),
+        ("seteuid(0)", os.seteuid, _ROOT),
+        ("setgroups", os.setgroups, [*who.groups, _ROOT]),
+    ]
     if who.gid != _ROOT:
-        tries |= {"setgid(0)": lambda: os.setgid(_ROOT), "setegid(0)": lambda: os.setegid(_ROOT)}
-    for name, attempt in tries.items():
+        tries += [("setgid(0)", os.setgid, _ROOT), ("setegid(0)", os.setegid, _ROOT)]
+    for name, attempt, argument in tries:
         try:
-            attempt()
+            attempt(argument)
         except OSError as error:
             if error.errno != errno.EPERM:
                 yield f"{name}: {error.strerror}"

@@ -298,8 +298,7 @@ class CameraThread(Timer):
     def mount(self, camera: Any, *, install: bool = True) -> None:
         """Call this camera, from now on or, without `install`, once at the end."""
         self._camera, self._installed = camera, install
-        # Celery's cameras look at it too late: they clear the state even if they take no
-        # snapshot.
+        # Celery's cameras look at it too late: they clear the state even if they take no snapshot.
         if hasattr(getattr(camera, "maxrate", None), "can_consume"):
             self._maxrate, camera.maxrate = camera.maxrate, None
         if install:

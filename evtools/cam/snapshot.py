@@ -177,10 +177,9 @@ class Step(NamedTuple):
 class Steps:
     """Find the new steps in changes of tasks; each counts once, in whatever order events come.
 
-    A step of an attempt counts as the state understands it: an event of the next attempt
-    before the end of this one is a step of the next, and the end of a process that is
-    reported by two of its parents is one.  A task may be run again and again: apply each
-    change before the next one.
+    A step of an attempt counts as the state understands it: an event of the next attempt before the
+    end of this one is a step of the next, and the end of a process that is reported by two of its
+    parents is one.  A task may be run again and again: apply each change before the next one.
     """
 
     def __init__(self, generation: int = _GENERATION) -> None:

@@ -35,11 +35,10 @@ _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, ValueError, Attr
 class DatabaseCamera(Camera):
     """Write tasks, their attempts, workers and snapshots into a database.
 
-    Several evcams may write into one database, each the events that it received, in any
-    order.  Rows are kept for `keep` seconds after the last event, those of tasks that ended
-    otherwise than with success, or not at all, for `keep_failed`, and of tasks the last
-    `keep_tasks`; 0 is unlimited.  Events that cannot be written wait in memory, up to
-    `max_waiting` bytes.
+    Several evcams may write into one database, each the events that it received, in any order.
+    Rows are kept for `keep` seconds after the last event, those of tasks that ended otherwise than
+    with success, or not at all, for `keep_failed`, and of tasks the last `keep_tasks`; 0 is
+    unlimited.  Events that cannot be written wait in memory, up to `max_waiting` bytes.
 
     A subclass opens the database when it is first used, has its dialect of SQL, and raises
     OutputError, in one line, for its failures; the next call tries again.
@@ -87,10 +86,9 @@ class DatabaseCamera(Camera):
     ) -> set[str]:
         """Write rows, over those that have their keys, in a transaction.
 
-        If `read` are rows that were read before, write those that are still like that, or
-        still absent, and return the keys of the others, to be read again; no other writer
-        changes any of them until the end.  All writers sort rows by key, so that no two wait
-        for each other.
+        If `read` are rows that were read before, write those that are still like that, or still
+        absent, and return the keys of the others, to be read again; no other writer changes any of
+        them until the end.  All writers sort rows by key, so that no two wait for each other.
         """
         raise NotImplementedError
 

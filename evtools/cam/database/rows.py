@@ -24,8 +24,7 @@ from evtools.state.attempts import ADD, History, announced
 from evtools.wire import COMMON, OWN_FIELDS, Event, TaskEvent, WorkerEvent, encode_line, iso_utc
 from evtools.wire import FIELDS as ALL_FIELDS
 
-#: Steps that a row is made of, the newest.  Beyond the first few they share a number of
-#: characters.
+#: Steps that a row is made of, the newest.  Beyond the first few they share a number of characters.
 STEPS_MAX: Final = 60
 _STEPS_ALWAYS: Final = 4
 _STEPS_CHARS: Final = 256 * 1024
@@ -351,10 +350,9 @@ _decode_worker: Final = msgspec.json.Decoder(WorkerLog).decode
 class Snapshot:
     """The events since the snapshot before, of tasks by uuid and of workers by hostname.
 
-    They are of `max_bytes` at most, estimated; beyond that the oldest are dropped, and
-    counted as `lost`.  `events` is the number of events of tasks.  Change it with the
-    state's lock held.  `info`, and the whole seconds by which clocks are `ahead`, are known
-    once it was taken.
+    They are of `max_bytes` at most, estimated; beyond that the oldest are dropped, and counted as
+    `lost`.  `events` is the number of events of tasks.  Change it with the state's lock held.
+    `info`, and the whole seconds by which clocks are `ahead`, are known once it was taken.
     """
 
     info: SnapshotInfo
