@@ -168,8 +168,11 @@ class Process:
         if self._log.reopen():
             _log.info("SIGHUP: the log goes on here")
         else:
-            text = "SIGHUP: cannot create %s: the log goes on in the old file until there is a new"
-            _log.warning(f"{text} one that evcam may write", self._log.path)
+            _log.warning(
+                "SIGHUP: cannot create %s: the log goes on in the old file until there is a new one"
+                " that evcam may write",
+                self._log.path,
+            )
         renewal = self._settings.renewal
         if renewal is not None:
             # In the reader's thread, as a command that prints it may take a while.

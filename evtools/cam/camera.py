@@ -63,9 +63,11 @@ class Signal:
     def disconnect(self, receiver: Receiver, sender: Any = None) -> bool:
         """Do not call it any more; return whether it was connected."""
         with self._lock:
-            found = [p for p in self._receivers if p[0] is sender and p[1]() == receiver]
-            self._receivers = [pair for pair in self._receivers if pair not in found]
-            return bool(found)
+            before = len(self._receivers)
+            self._receivers[:] = [
+                (of, held) for of, held in self._receivers if of is not sender or held() != receiver
+            ]
+            return len(self._receivers) < before
 
     def send(self, sender: Any, **named: Any) -> list[tuple[Receiver, Any]]:
         """Call the receivers; return them with what they returned or raised."""
@@ -114,14 +116,11 @@ class Polaroid:
         timer: Any = None,
         app: Any = None,
     ) -> None:
-        self.app = app
-        self.state = state
-        self.freq = freq
-        self.cleanup_freq = cleanup_freq
+        self.app, self.state, self.logger = app, state, logger
+        self.freq, self.cleanup_freq = freq, cleanup_freq
         self.timer = timer or self.timer
         if self.timer is None:
             self.timer = self._own_timer = Timer(name="evtools-camera")
-        self.logger = logger
         self.maxrate = TokenBucket(rate(maxrate)) if maxrate else None
         self._set_up_snapshots()
 
@@ -236,6 +235,9 @@ class Camera(Polaroid):
     def sweep(self) -> None:
         """Remove old data, every `cleanup_freq` seconds."""
 
+    def on_cleanup(self) -> None:
+        self.sweep()
+
     def reopen(self) -> None:
         """Open files anew that were moved away."""
 
@@ -252,11 +254,6 @@ class Camera(Polaroid):
     def describe(self) -> str:
         """Return in a few words where the snapshots go."""
         return type(self).__name__
-
-    # --- taking one -----------------------------------------------------------------
-
-    def on_cleanup(self) -> None:
-        self.sweep()
 
     def capture(self) -> None:
         """Take a snapshot, if the rate allows it."""

@@ -331,9 +331,10 @@ def holder_of(path: str, stack: contextlib.ExitStack) -> tuple[int, int] | None:
             return number, descriptor
         time.sleep(_LOCK_PAUSE)
     who = f"process {number}" if number else "no process"
-    hint = "find the process that has locked it with lslocks, and end that by hand"
-    text = f"{path} names {who}, which is not an evcam that has locked this file"
-    raise EvtoolsError(text, hint)
+    raise EvtoolsError(
+        f"{path} names {who}, which is not an evcam that has locked this file",
+        "find the process that has locked it with lslocks, and end that by hand",
+    )
 
 
 def _holds(number: int, status: os.stat_result) -> bool:

@@ -9,7 +9,6 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from itertools import accumulate
@@ -46,14 +45,68 @@ _OTHER_NAMES: Final = {
 _ALIKE: Final = 0.75
 
 
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A camera that was found: call it with the arguments that cameras are made with."""
+    """A camera that was found: call it with the arguments that cameras are made with.
 
-    name: str
-    make: Callable[..., Any]
-    standard: set[str]
-    options: Mapping[str, Any]
+    `make` is its class, or a function that makes one.  Its constructor takes `known` options, by
+    name with their types, of which `required` have no default; `standard` are those of STANDARD
+    that it takes.  A constructor that hands on `**kwargs` takes the arguments of its bases, too;
+    `is_open` says that it takes any other name.
+    """
+
+    def __init__(self, name: str, make: Callable[..., Any]) -> None:
+        self.name, self.make = name, make
+        #: The options that it is made with.
+        self.options: dict[str, Any] = {}
+        functions = [make]
+        if isinstance(make, type):
+            own = [vars(kind)["__init__"] for kind in make.__mro__ if "__init__" in vars(kind)]
+            functions = [function for function in own if function is not object.__init__]
+        found: dict[str, inspect.Parameter] = {}
+        hints: dict[str, Any] = {}
+        self.is_open = True
+        for function in functions:
+            parameters = inspect.signature(function).parameters
+            with contextlib.suppress(Exception):  # names that only a type checker knows
+                hints = get_type_hints(function, include_extras=True) | hints
+            for key, parameter in parameters.items():
+                found.setdefault(key, parameter)
+            self.is_open = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+            if not self.is_open:
+                break
+        self.known = {
+            key: hints.get(key, type(parameter.default))
+            for key, parameter in found.items()
+            if key not in {*STANDARD, "self"}
+            and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+        }
+        self.required = {key for key in self.known if found[key].default is inspect.Parameter.empty}
+        self.standard = {key for key in STANDARD if self.is_open or key in found}
+
+    def take(self, given: Mapping[str, Any]) -> None:
+        """Convert options to the types of the constructor's arguments.
+
+        Raise UsageError for an unknown one, a missing one, or a bad value.
+        """
+        for name, value in given.items():
+            if name in STANDARD:
+                hint = "" if name in {"state", "app"} else f"use --{name.replace('_', '-')}"
+                raise UsageError(f"--camera-option {name} cannot be given", hint)
+            if name not in self.known and not self.is_open:
+                text = f"camera {self.name} has no option {sanitize(name)}"
+                raise UsageError(text, f"it has: {', '.join(self.known) or 'none'}")
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if isinstance(value, list):  # of a settings file
+                text = ",".join(map(str, value))
+            try:
+                self.options[name] = _convert(text, self.known.get(name, str))
+            except (ValueError, TypeError) as error:
+                text = f"--camera-option {sanitize(name)}: {sanitize(str(error))}"
+                raise UsageError(text) from None
+        missing = sorted(self.required - self.options.keys())
+        if missing:
+            hint = f"give it with --camera-option {missing[0]}=VALUE"
+            raise UsageError(f"camera {self.name} needs {missing[0]}", hint)
 
     def __call__(self, state: Any, **standard: Any) -> Any:
         """Make the camera; raise UsageError if that fails.
@@ -111,84 +164,9 @@ def load_camera(
         given |= of_name
     else:
         kind, found = name, _of_user(name, pythonpath, check=not allow_insecure)
-    signature = signature_of(found)
-    return Loaded(kind, found, signature.standard, converted(given, signature, kind))
-
-
-# --- options ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The arguments of a camera's constructor.
-
-    `options` are its own, with their types; `required` those without a default; `standard`
-    those of STANDARD that it takes.  `is_open` says that it takes any other name, too.
-    """
-
-    options: Mapping[str, Any]
-    required: set[str]
-    standard: set[str]
-    is_open: bool
-
-
-def signature_of(make: Callable[..., Any]) -> Signature:
-    """Return the arguments of a camera's class, or of a function that makes one.
-
-    A constructor that hands on `**kwargs` takes the arguments of its bases, too.
-    """
-    functions = [make]
-    if isinstance(make, type):
-        own = [vars(kind)["__init__"] for kind in make.__mro__ if "__init__" in vars(kind)]
-        functions = [function for function in own if function is not object.__init__]
-    found: dict[str, inspect.Parameter] = {}
-    hints: dict[str, Any] = {}
-    is_open = True
-    for function in functions:
-        parameters = inspect.signature(function).parameters
-        with contextlib.suppress(Exception):  # names that only a type checker knows
-            hints = get_type_hints(function, include_extras=True) | hints
-        for name, parameter in parameters.items():
-            found.setdefault(name, parameter)
-        is_open = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-        if not is_open:
-            break
-    options = {
-        name: hints.get(name, type(parameter.default))
-        for name, parameter in found.items()
-        if name not in {*STANDARD, "self"}
-        and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
-    }
-    required = {name for name in options if found[name].default is inspect.Parameter.empty}
-    standard = {name for name in STANDARD if is_open or name in found}
-    return Signature(options, required, standard, is_open)
-
-
-def converted(given: Mapping[str, Any], signature: Signature, camera: str) -> dict[str, Any]:
-    """Return options, converted to the types of the constructor's arguments.
-
-    Raise UsageError for an unknown one, a missing one, or a bad value.
-    """
-    options = {}
-    for name, value in given.items():
-        if name in STANDARD:
-            hint = "" if name in {"state", "app"} else f"use --{name.replace('_', '-')}"
-            raise UsageError(f"--camera-option {name} cannot be given", hint)
-        if name not in signature.options and not signature.is_open:
-            known = ", ".join(signature.options) or "none"
-            raise UsageError(f"camera {camera} has no option {sanitize(name)}", f"it has: {known}")
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        if isinstance(value, list):  # of a settings file
-            text = ",".join(map(str, value))
-        try:
-            options[name] = _convert(text, signature.options.get(name, str))
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"--camera-option {sanitize(name)}: {sanitize(str(error))}") from None
-    missing = sorted(signature.required - options.keys())
-    if missing:
-        hint = f"give it with --camera-option {missing[0]}=VALUE"
-        raise UsageError(f"camera {camera} needs {missing[0]}", hint)
-    return options
+    loaded = Loaded(kind, found)
+    loaded.take(given)
+    return loaded
 
 
 _FLAGS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}

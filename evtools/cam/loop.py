@@ -187,12 +187,10 @@ class Loop:
         self._is_single = options.once or options.test
         self._started = clock.monotonic()
         self._mounted = False
-        #: When the one period of --once and --test ends, by the clock of the snapshots.
-        self._period_ends = math.inf
-        #: When evcam must have ended, once that is wanted.
-        self._deadline = math.inf
-        self._next_status = 0.0
-        self._warn_at = _LONG
+        #: When the one period of --once and --test ends, by the clock of the snapshots, and when
+        #: evcam must have ended, once that is wanted.
+        self._period_ends = self._deadline = math.inf
+        self._next_status, self._warn_at = 0.0, _LONG
         #: Why there is no connection, and how often that was tried in vain.
         self._why, self._retries = "no connection", 0
         self._updated: float | None = None
@@ -228,8 +226,6 @@ class Loop:
     def _mount(self) -> None:
         self._mounted = True
         self.thread.mount(self.camera, install=not self._is_single)
-
-    # --- events -----------------------------------------------------------------------
 
     def _take(self, batch: list[Event]) -> None:
         if self._replay is None:
@@ -272,8 +268,6 @@ class Loop:
             if isinstance(change.event, Gap):
                 self._sequence.note(change.event)
         self._count(events)
-
-    # --- between events ---------------------------------------------------------------
 
     def _tick(self) -> None:
         self.counters.ticked_at = now = self.clock.monotonic()
@@ -329,14 +323,13 @@ class Loop:
             self._notifier.ready(self._line())
 
     def _is_over(self) -> bool:
-        # Whether to apply no more events.
-        if self.thread.gave_up is not None or self._period_ends <= self._times.monotonic():
-            return True
         # Events that have come in are applied, for up to half of the time for the end.
         left = self._deadline - self.clock.monotonic()
-        return left <= self._options.shutdown_timeout / 2
-
-    # --- counters and reports ---------------------------------------------------------
+        return (
+            self.thread.gave_up is not None
+            or self._period_ends <= self._times.monotonic()
+            or left <= self._options.shutdown_timeout / 2
+        )
 
     def on_notice(self, notice: Notice) -> None:
         """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
@@ -439,8 +432,6 @@ class Loop:
             self._reported.add("")
             _log.warning("some events have no uuid or hostname and were ignored")
 
-    # --- the end ----------------------------------------------------------------------
-
     def _finish(self) -> int:
         # Take the last snapshot, within the time there is; return the exit status.
         self._log_problems()
@@ -450,10 +441,9 @@ class Loop:
             _log.warning("%s", note)
         if self._options.test:
             info = self._sequence.next(self._times.wall())
-            looks: tuple[Any, ...] = (summary, self.state, info)
-            if self._observer is not None:
-                looks = (snapshot_of, self._observer, info)
-            sys.stdout.buffer.write(dry_run(self.state.freeze_while(*looks)) + b"\n")
+            looks: Callable[..., Any] = summary if self._observer is None else snapshot_of
+            seen = self.state.freeze_while(looks, self._observer or self.state, info)
+            sys.stdout.buffer.write(dry_run(seen) + b"\n")
             sys.stdout.buffer.flush()
             return 0
         left = self._source.statistics().buffered_bytes

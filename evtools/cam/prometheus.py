@@ -344,8 +344,6 @@ class Prometheus(Camera):
         self._metrics["task_prefetch_time_seconds"].buckets = wait_bounds
         self._counters: dict[str, Counter] = {n: self._metrics[f"task_{n}"] for n in STEPS}
 
-    # --- counting ---------------------------------------------------------------------
-
     def observe(self, changes: Sequence[Change]) -> None:
         with self._lock:
             for step in self._steps.of(changes):
@@ -444,8 +442,6 @@ class Prometheus(Camera):
     def as_dict(self) -> dict[str, Any]:
         """Return what would be written, for a dry run."""
         return {"metrics": render(self.families()).decode().splitlines()}
-
-    # --- where they can be read -------------------------------------------------------
 
     @property
     def address(self) -> Address | None:

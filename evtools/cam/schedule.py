@@ -317,8 +317,6 @@ class CameraThread(Timer):
         """Have the last snapshot taken, and the camera closed; `join` waits for that."""
         self.call_after(0.0, self._finish, priority=_LAST)
 
-    # --- in the thread ----------------------------------------------------------------
-
     def call(self, entry: Entry) -> float | None:
         camera, counters = self._camera, self._counters
         counters.busy_since = self._real_clock.monotonic()

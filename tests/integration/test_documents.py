@@ -16,7 +16,7 @@ import check_docs
 from evtools import __version__, errors
 from evtools.cam import app as cam
 from evtools.cam import daemon
-from evtools.cam.loader import signature_of
+from evtools.cam.loader import Loaded
 from evtools.cam.options import BUILT_IN, COMMANDS
 from evtools.cli import options
 from evtools.cli.cam import evcam as evcam_command
@@ -276,7 +276,7 @@ def test_every_option_of_a_camera_is_described(name):
     # What follows the options, such as the metrics, is in paragraphs of its own.
     options = found[1].partition("\n.PP\n")[0]
     described = re.findall(r"^\.T[PQ]\n\.B (\w+)$", options, re.MULTILINE)
-    assert set(described) == set(signature_of(camera).options)
+    assert set(described) == set(Loaded(name, camera).known)
     assert BUILT_IN[name].value in described
 
 

@@ -101,8 +101,6 @@ class DatabaseCamera(Camera):
             with suppress(self.error):
                 connection.close()
 
-    # --- snapshots ------------------------------------------------------------------
-
     def observe(self, changes: Sequence[Change]) -> None:
         self.pending.observe(changes)
 
@@ -163,8 +161,6 @@ class DatabaseCamera(Camera):
                 _log.warning(words, table.name.removesuffix("s"), key, error)
         return log.rows(key)  # type: ignore[no-any-return]
 
-    # --- old rows -------------------------------------------------------------------
-
     def capture(self) -> None:
         """Take a snapshot, and remove some old rows, if a sweep left any."""
         super().capture()
@@ -212,8 +208,6 @@ class DatabaseCamera(Camera):
                 row = self.connection.execute(newest + one, (self.keep_tasks - 1,)).fetchone()
             if row is not None:
                 yield TASKS, str(row[0]), ""
-
-    # --- SQL ------------------------------------------------------------------------
 
     def place(self, table: Table) -> str:
         """Return the name of a table, with its schema."""

@@ -117,8 +117,6 @@ class Postgres(DatabaseCamera):
         known = [f"{n}={self._settings[n]}" for n in named if self._settings.get(n)]
         return " ".join(("PostgreSQL", *known, f"schema={self.schema}"))
 
-    # --- writing ---------------------------------------------------------------------
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._errors():
@@ -161,8 +159,6 @@ class Postgres(DatabaseCamera):
         versions = {key: stored[-1] for key, stored in read.items() if key in keys}
         values.append(msgspec.json.encode(versions).decode())
         return keys - {key for (key,) in self.connection.execute(statement, values)}
-
-    # --- connecting ------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise OutputError if it cannot be reached or written."""

@@ -444,8 +444,6 @@ class Snapshot:
             self.events -= events
             self.lost += events
 
-    # --- once it was taken ----------------------------------------------------------
-
     def take(self, info: SnapshotInfo, state: State) -> Self:
         """Note what it is, and which clocks are off by a second or more; return it."""
         self.info = info

@@ -70,8 +70,6 @@ class SQLite(DatabaseCamera):
     def describe(self) -> str:
         return f"sqlite:{self.path}"
 
-    # --- writing ---------------------------------------------------------------------
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         try:
@@ -100,8 +98,6 @@ class SQLite(DatabaseCamera):
         signs = ", ".join("?" * len(table.columns))
         self.connection.executemany(self.replacement(table, f"VALUES ({signs})"), rows)
         return set()
-
-    # --- opening ---------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise OutputError if the file could not be written, or is not evcam's."""
@@ -190,8 +186,6 @@ class SQLite(DatabaseCamera):
                 f"{self.path} is a database of another program", "give evcam a file of its own"
             )
         return 0
-
-    # --- what goes wrong -------------------------------------------------------------
 
     def _refused(self, error: OSError) -> OutputError:
         hint = "run evcam as the owner of the folder (--uid), or give another one"

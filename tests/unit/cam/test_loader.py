@@ -15,7 +15,7 @@ import pytest
 from evtools import trust
 from evtools.cam import loader
 from evtools.cam.camera import Bytes, Camera, Polaroid, Seconds
-from evtools.cam.loader import converted, load_camera, signature_of
+from evtools.cam.loader import Loaded, load_camera
 from evtools.cam.options import BuiltIn
 from evtools.cam.schedule import Timer
 from evtools.errors import OutputError, UsageError
@@ -351,7 +351,9 @@ class Bare(Polaroid):
 def given(kind=Full, **options):
     if kind is Full:
         options = {"path": "/tmp/x"} | options
-    return converted(options, signature_of(kind), "mod.Camera")
+    loaded = Loaded("mod.Camera", kind)
+    loaded.take(options)
+    return loaded.options
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_a_bad_option_is_refused_in_one_line(kind, name, text, complaint, hint):
 
 def test_options_without_a_default_must_be_given():
     with pytest.raises(UsageError, match=r"camera mod\.Camera needs path"):
-        converted({}, signature_of(Full), "mod.Camera")
+        Loaded("mod.Camera", Full).take({})
 
 
 def test_defaults_stand_in_for_annotations():
@@ -428,12 +430,12 @@ def test_a_camera_need_not_take_all_standard_arguments_and_a_function_may_take_a
         return Polaroid(state, **kwargs)
 
     every = {"state", "freq", "maxrate", "cleanup_freq", "timer", "app"}
-    assert signature_of(Full).standard == every
-    assert signature_of(celery.events.snapshot.Polaroid).standard == every
-    assert signature_of(Old).standard == {"state", "freq", "maxrate", "timer"}
+    assert Loaded("x", Full).standard == every
+    assert Loaded("x", celery.events.snapshot.Polaroid).standard == every
+    assert Loaded("x", Old).standard == {"state", "freq", "maxrate", "timer"}
     assert given(Old) == {}
     options = {"path": "x", "other": "y"}
-    assert converted(options, signature_of(make), "mod:make") == options
+    assert given(make, **options) == options
 
 
 # --- extensions for another Python --------------------------------------------------
