@@ -1,14 +1,16 @@
-"""evtop: the source, the model, the session and the terminal, put together."""
+"""evtop: the source, the model, the session and the terminal, put together in a loop."""
 
 import gc
 import logging
 import math
 import os
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import urwid
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
@@ -23,7 +25,7 @@ from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.session import OwnCost
 from evtools.top.status import ConnectionStatus
-from evtools.top.ui.terminal import Display, Loop, Signals
+from evtools.top.ui.terminal import Display, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
@@ -40,27 +42,55 @@ _ASKS_AFTER: Final = 300.0
 _WHEEL: Final = {4: "up", 5: "down"}
 #: How many kinds of errors over events are distinguished.
 _MISTAKES_MAX: Final = 20
+#: The shortest time between two looks at the events while they come in, in seconds.
+_DRAIN_GAP: Final = 0.05
+#: No more pictures than this in any second.
+REDRAWS_MAX: Final = 10
+#: Pictures that may follow each other without a pause, so that a key pressed right after a
+#: refresh is answered at once; and the least time between the others, in seconds.
+_BURST: Final = 3
+_REDRAW_GAP: Final = 1 / (REDRAWS_MAX - _BURST)
+_PIPE_BYTES: Final = 4096
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
     """Show the cluster until the user leaves; return the exit status.
 
-    Raise EvtoolsError for errors of the user: before the terminal is touched where it
-    is known by then, otherwise after it is restored.
+    Raise EvtoolsError for errors of the user: before the terminal is touched if they are known
+    by then, otherwise after it is restored.
     """
     with ExitStack() as stack:
         Console(options, settings, SystemClock(), stack).run()
     return 0
 
 
-class Console(Loop):
-    """The loop, its work, and the session that it is for."""
+class Console:
+    """The loop, its work, and the session that it is for: keys first, then events, then pictures.
+
+    Use it once; `stack` closes what it owns.
+    """
 
     def __init__(
         self, options: TopOptions, settings: ConnectionSettings, clock: Clock, stack: ExitStack
     ) -> None:
-        super().__init__(clock)
-        stack.callback(self.close)
+        self.events = urwid.SelectEventLoop()
+        self.clock = clock
+        #: The alarm to look at events, if it is set, and when they were last looked at.
+        self._draining: Any = None
+        self._drained = clock.monotonic()
+        #: The alarm to draw at, and its time (monotonic seconds), if it is set.
+        self._drawing: Any = None
+        self._draws_at = math.inf
+        #: When as many pictures may be drawn at once as may ever be.
+        self._rested_at = clock.monotonic()
+        #: What is written here wakes the loop.
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self._closed = False
+        stack.callback(self._close)
+        self.events.watch_file(self._read, self._woken)
+        self.events.alarm(0, self._tick)
         self._garbage = Garbage(clock)
         stack.callback(self._garbage.close)
         self._frame = screen.Frame([])
@@ -92,11 +122,12 @@ class Console(Loop):
                 theme=options.theme,
                 colour=options.colour,
                 on_key=self._press,
-                on_paste=lambda text: self._guarded("paste", lambda: self.session.paste(text)),
-                on_click=lambda *at: self._guarded("mouse", lambda: self._click(*at)),
+                on_paste=self._paste,
+                on_click=self._click,
                 on_input=self._answer_soon,
             ),
-            loop=self,
+            end=self.end,
+            later=self.later,
             clock=clock,
             where="demo" if options.demo else where,
             own_cost=OwnCost(clock),
@@ -123,14 +154,14 @@ class Console(Loop):
     # --- running ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Take over the terminal, and give it back whatever happens."""
+        """Take over the terminal until `end`, and give it back whatever happens."""
         display = self.session.display
         with Signals(self.wake, display.stop, self.clock) as self._signals:
             try:
                 display.start()
                 display.set_mouse(on=self.session.model.options.mouse)
                 self.session.feed.start()
-                super().run()
+                self.events.run()
             except EvtoolsError:
                 raise
             except Exception as error:
@@ -145,16 +176,42 @@ class Console(Loop):
             raise self._error
 
     def end(self) -> None:
+        """Leave `run` soon; for its own thread."""
         self._leaving = True
-        super().end()
 
-    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        return super().later(seconds, lambda: self._guarded("later", do))
+        def leave() -> None:
+            raise urwid.ExitMainLoop
 
-    def _guarded(self, name: str, do: Callable[[], object]) -> None:
-        """Survive a mistake of the program once; a second one in a row is raised."""
+        self.events.alarm(0, leave)
+
+    def _close(self) -> None:
+        # To wake the loop then does nothing.
+        self._closed = True
+        os.close(self._write)
+        os.close(self._read)
+
+    def wake(self) -> None:
+        """Have signals, answers and events looked at; from any thread or signal handler."""
+        if not self._closed:
+            with suppress(BlockingIOError):  # where it is full, the loop wakes up anyway
+                os.write(self._write, b".")
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], object]:
+        """Do something later for a key, and draw; return a function that calls it off."""
+
+        def done() -> None:
+            with self._guarded("later"):
+                do()
+            self.draw_soon(answer=True)
+
+        alarm = self.events.alarm(seconds, done)
+        return lambda: self.events.remove_alarm(alarm)
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        # Survive a mistake of the program once; a second one in a row is raised.
         try:
-            do()
+            yield
         except Exception:
             if name in self._failing:
                 raise
@@ -172,19 +229,26 @@ class Console(Loop):
         # Keys typed after a ctrl-c or a Q are not meant for the layer that was open.
         self._interrupt()
         if not self._leaving:
-            self._guarded("key", lambda: self.session.press(key))
+            with self._guarded("key"):
+                self.session.press(key)
 
     def _interrupt(self) -> None:
-        """Obey a ctrl-c, which comes as a signal."""
+        # A ctrl-c comes as a signal.
         if self._signals.interrupted():
-            self._guarded("key", lambda: self.session.press("ctrl-c"))
+            with self._guarded("key"):
+                self.session.press("ctrl-c")
             self._answer_soon()
 
+    def _paste(self, text: str) -> None:
+        with self._guarded("paste"):
+            self.session.paste(text)
+
     def _click(self, button: int, column: int, row: int) -> None:
-        if button in _WHEEL:
-            self.session.press(_WHEEL[button])
-        elif row in self._frame.hits:
-            self._frame.hits[row](column, row)
+        with self._guarded("mouse"):
+            if button in _WHEEL:
+                self.session.press(_WHEEL[button])
+            elif row in self._frame.hits:
+                self._frame.hits[row](column, row)
 
     def _answer_soon(self) -> None:
         self._garbage.pressed()
@@ -192,7 +256,15 @@ class Console(Loop):
 
     # --- events -------------------------------------------------------------------------
 
-    def woken(self) -> None:
+    def _woken(self) -> None:
+        os.read(self._read, _PIPE_BYTES)
+        self._look_around()
+        if self._draining is None:
+            # Soon, but not for every few events that come.
+            wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
+            self._draining = self.events.alarm(wait, self._drain)
+
+    def _look_around(self) -> None:
         if self._signals.ending:
             self.end()
         if self._signals.continued():
@@ -204,7 +276,23 @@ class Console(Loop):
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
             self.draw_soon()
 
-    def take_slice(self) -> bool:
+    def work_on(self) -> None:
+        """Take the next slice at once: there is work left; for the loop's own thread."""
+        if self._draining is not None:
+            self.events.remove_alarm(self._draining)
+        self._draining = self.events.alarm(0, self._drain)
+
+    def _drain(self) -> None:
+        self._draining = None
+        if self._take_slice():
+            # Keys typed meanwhile come first: the loop looks at its descriptors before
+            # it takes the next alarm.
+            self.work_on()
+        else:
+            self._drained = self.clock.monotonic()
+
+    def _take_slice(self) -> bool:
+        # Whether there is more.
         session, end = self.session, self.clock.monotonic() + _SLICE
         while (item := session.feed.take()) is not None:
             if isinstance(item, list):
@@ -213,20 +301,18 @@ class Console(Loop):
                 self._take_news(item)
                 self.draw_soon()
             if self.clock.monotonic() >= end:
-                self._work_on()
+                self._finish_picture()
                 return True
         waited = self.clock.monotonic() - self._refreshed
         if not session.table.total and waited >= REFRESH_MIN:
             # The first rows are not kept waiting.
-            self._guarded("refresh", self._refresh)
+            self._refresh()
             self.draw_soon()
-        return self._work_on()
+        return self._finish_picture()
 
     def _take_events(self, events: list[Event]) -> None:
-        """Take events in, and survive mistakes of the program: there may be worse to see.
-
-        Each mistake is reported once, when there is nothing else to read.
-        """
+        # Mistakes of the program are survived: there may be worse to see.  Each is reported
+        # once, when there is nothing else to read.
         try:
             self.session.model.take(events)
         except Exception as error:  # noqa: BLE001  (whatever it is, events go on)
@@ -239,7 +325,6 @@ class Console(Loop):
             self.draw_soon()
 
     def _take_news(self, item: Notice | Ended) -> None:
-        """Take in what became of the connection."""
         session = self.session
         if isinstance(item, Notice):
             session.connection.apply(item)
@@ -253,12 +338,44 @@ class Console(Loop):
             self._error = item.error
             self.end()
 
-    def _work_on(self) -> bool:
-        """Do a part of the work that the picture left; return whether there is more."""
+    # --- pictures -----------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        # Work that takes longer than a slice is shown when it is done.
+        session = self.session
+        if session.own_cost is not None:
+            session.own_cost.look()
+        session.model.intake.malformed = session.feed.source.statistics().malformed
+        self._garbage.collect()
+        was_lagging = session.model.is_lagging()
+        self._refresh()
+        if was_lagging or not session.model.is_lagging():
+            self.draw_soon()
+        else:
+            self.work_on()
+        self.events.alarm(session.model.options.refresh, self._tick)
+
+    def _refresh(self) -> None:
+        session = self.session
+        with self._guarded("refresh"):
+            self._refreshed = self.clock.monotonic()
+            session.settle()
+            in_view = session.view == "queues"
+            if self._stats is not None and in_view:
+                session.model.set_depths(self._stats.depths)
+            session.model.refresh(session.view, self.clock.wall())
+            if self._stats is not None:
+                # Only the queues on the screen: every question costs the broker.
+                self._stats.watch(session.table.keys if in_view else ())
+            session.look()
+
+    def _finish_picture(self) -> bool:
+        # Do a part of the work that it left; return whether there is more.
         model = self.session.model
         if not model.is_lagging():
             return False
-        self._guarded("refresh", model.work)
+        with self._guarded("refresh"):
+            model.work()
         if model.is_lagging():
             return True
         self.session.look()
@@ -266,59 +383,40 @@ class Console(Loop):
         self.draw_soon(answer=True)
         return False
 
-    # --- pictures -----------------------------------------------------------------------
+    def draw_soon(self, *, answer: bool = False) -> None:
+        """Draw as soon as allowed: changes that are due together are seen together.
 
-    def refresh(self) -> float:
-        """Work on a new picture; return in how many seconds the next is due.
-
-        Work that takes longer is shown when it is done.
+        An `answer` to a key may be needed next, so everything else leaves room for it.
         """
-        session = self.session
-        if session.own_cost is not None:
-            session.own_cost.look()
-        session.model.intake.malformed = session.feed.source.statistics().malformed
-        self._garbage.collect()
-        was_lagging = session.model.is_lagging()
-        self._guarded("refresh", self._refresh)
-        if was_lagging or not session.model.is_lagging():
-            self.draw_soon()
-        else:
-            self.work_on()
-        return session.model.options.refresh
+        now = self.clock.monotonic()
+        spare = _BURST - 1 if answer else 0
+        at = max(now, self._rested_at - spare * _REDRAW_GAP)
+        if at < self._draws_at:
+            if self._drawing is not None:
+                self.events.remove_alarm(self._drawing)
+            self._draws_at = at
+            self._drawing = self.events.alarm(at - now, self._draw)
 
-    def _refresh(self) -> None:
-        session = self.session
-        self._refreshed = self.clock.monotonic()
-        session.settle()
-        in_view = session.view == "queues"
-        if self._stats is not None and in_view:
-            session.model.set_depths(self._stats.depths)
-        session.model.refresh(session.view, self.clock.wall())
-        if self._stats is not None:
-            # Only the queues on the screen: every question costs the broker.
-            self._stats.watch(session.table.keys if in_view else ())
-        session.look()
-
-    def draw(self) -> None:
-        def show() -> None:
+    def _draw(self) -> None:
+        self._drawing, self._draws_at = None, math.inf
+        self._rested_at = max(self._rested_at, self.clock.monotonic()) + _REDRAW_GAP
+        with self._guarded("screen"):
             display = self.session.display
             size = display.size()
             self._frame = screen.draw(self.session, size)
             display.draw(self._frame.lines, size, self._frame.cursor)
-
-        self._guarded("screen", show)
         if self.session.model.is_lagging():
             self.work_on()
 
 
 def _place(error: BaseException) -> str:
-    """Return the file and the line where an exception was raised."""
+    # The file and the line where an exception was raised.
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(where.filename).name}:{where.lineno}"
 
 
 def _traceback_hint() -> str:
-    """Say where the traceback is that was just logged."""
+    # Where the traceback is that was just logged.
     for handler in logging.getLogger().handlers:
         # One that could not be opened has no stream.
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:

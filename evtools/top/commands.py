@@ -171,7 +171,8 @@ class Commands(Session):
         if text:
             self.apply_filter(text)
             return
-        before, call_off = self.table.filter_text, closed
+        before = self.table.filter_text
+        call_off: Callable[[], object] = closed
 
         def preview() -> None:
             # An error keeps the last good filter.
@@ -190,7 +191,7 @@ class Commands(Session):
         def changed() -> None:
             nonlocal call_off
             call_off()
-            call_off = self.loop.later(_DEBOUNCE, preview)
+            call_off = self.later(_DEBOUNCE, preview)
 
         def cancelled() -> None:
             call_off()
@@ -635,7 +636,7 @@ class Commands(Session):
         "result":           lambda self: self.open_detail("Info"),
         "next-pane":        lambda self: self.next_pane(1),
         "previous-pane":    lambda self: self.next_pane(-1),
-        "quit":             lambda self: self.loop.end(),
+        "quit":             lambda self: self.end(),
         "redraw":           lambda self: self.display.redraw(),
         "suspend":          lambda self: self.display.suspend(),
         "search-next":      lambda self: self._search_again(back=False),

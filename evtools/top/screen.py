@@ -71,13 +71,10 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     detail, table = session.detail, session.table
     bar = next(count for least, count in _BAR_LINES if rows >= least)
     filter_row = bool(table.filter_text) and rows >= _TALL_ROWS
-    body = rows - bar - filter_row - _FRAME_ROWS
-    if detail is None:
-        table_rows = body
-    elif detail.full or rows < _TALL_ROWS:
-        table_rows = 0
-    else:
-        table_rows = max(5, round(body * _TABLE_SHARE))
+    body = table_rows = rows - bar - filter_row - _FRAME_ROWS
+    if detail is not None:
+        split = rows >= _TALL_ROWS and not detail.full
+        table_rows = max(5, round(body * _TABLE_SHARE)) if split else 0
     session.table_shown = table_rows > 0
 
     frame = Frame(status_bar(session, cols, bar))
@@ -98,13 +95,11 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     else:
         bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
     # More than two lines lie over the end of the table.
-    del frame.lines[rows - len(bottom) :]
-    frame.lines += [fitted(line, cols) for line in bottom]
+    frame.lines[rows - len(bottom) :] = [fitted(line, cols) for line in bottom]
     for layer in session.layers:
         if not isinstance(layer, Prompt):
             box = layer.box(cols - 4, rows - 2)
             frame.lines, frame.cursor = centred(frame.lines, box, size, session.glyphs)
-    if session.layers:
         frame.hits.clear()
     return frame
 
@@ -220,21 +215,23 @@ _REASON_CHARS: Final = 200
 #: From this share on, bytes are shown if they are the first to run out.
 _NEARLY_FULL: Final = 0.5
 
+_LOSSES: Final = "reconnects:5 gaps:5 dropped:5 malformed:5 missed:5"
+_MODES: Final = "recording:1 mouse:1 changes:1"
 # fmt: off
 #: By the number of lines, for each its pieces at both ends, and how soon a piece is left out
 #: where there is no room (0: never).
 _BARS: Final = {
     1: (
-        ("where:4 status:0 lag:3 losses:5 rate:3",            "failing:1 modes:1 clock:2"),
+        (f"where:4 status:0 lag:3 {_LOSSES} rate:3",    f"failing:1 {_MODES} clock:2"),
     ),
     2: (
-        ("where:4 status:0 lag:3 losses:5",                   "modes:1 clock:2"),
-        ("rate:0 short-flow:4 short-workers:2 run:3",         "failing:1 p95:5"),
+        (f"where:4 status:0 lag:3 {_LOSSES}",           f"{_MODES} clock:2"),
+        ("rate:0 short-flow:4 short-workers:2 run:3",   "failing:1 p95:5"),
     ),
     3: (
-        ("evtop:7 where:4 status:0 lag:3 losses:5",           "modes:1 every:8 clock:2"),
-        ("events:0 flow:3 peak:4",                            "memory:1 self:6"),
-        ("workers:0 active:4 ok:3 failing:1 retry:5",         "p50:6 p95:2 p99:7"),
+        (f"evtop:7 where:4 status:0 lag:3 {_LOSSES}",   f"{_MODES} every:8 clock:2"),
+        ("events:0 flow:3 peak:4",                      "memory:1 self:6"),
+        ("workers:0 active:4 ok:3 failing:1 retry:5",   "p50:6 p95:2 p99:7"),
     ),
 }
 # fmt: on
@@ -252,14 +249,15 @@ def status_bar(session: Session, cols: int, count: int) -> list[Line]:
     """
     facts = session.model.header()
     wide = count == len(_BARS)
-    pieces = {**_stream(session, facts, wide=wide), **_cluster(session, facts, wide=wide)}
+    pieces = _stream(session, facts, wide=wide) | _cluster(session, facts, wide=wide)
     lines = []
     for ends in _BARS[count]:
         fitting: list[tuple[int, int, Line]] = []
         for end, names in enumerate(ends):
             for word in names.split():
                 name, _, rank = word.partition(":")
-                fitting += [(int(rank), end, piece) for piece in pieces[name] if piece]
+                if name in pieces:
+                    fitting.append((int(rank), end, pieces[name]))
         while len(fitting) > 1 and sum(columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
             fitting.remove(max(reversed(fitting), key=lambda each: each[0]))
         sides: tuple[Line, Line] = ([], [])
@@ -288,35 +286,36 @@ def _banner(session: Session, cols: int) -> Line:
     return [("banner", plain(line))]
 
 
-def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
+def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]:
     # The pieces about the source, the connection and evtop itself.
-    counters, own, recording = facts.counters, session.own_cost, session.feed.recording
-    status = _status(session)
+    counters, own, options = facts.counters, session.own_cost, session.model.options
+    status, recording = _status(session), session.feed.recording
     losses = {
         "reconnects": counters.reconnects, "gaps": counters.gaps, "dropped": counters.dropped,
         "malformed": facts.malformed, "missed": facts.missed,
     }  # fmt: skip
-    always = ("reconnects", "gaps") if wide else ()
+    pieces: dict[str, Line] = {
+        name: [("warning" if count else "dim", f"{name} {human_count(count)}")]
+        for name, count in losses.items()
+        if count or (wide and name in ("reconnects", "gaps"))
+    }
+    if counters.lag is not None:
+        pieces["lag"] = _labelled("lag", human_duration(counters.lag))
     # Modes that must not be forgotten.
-    modes = ["RO" if session.control is None else "RW"]
-    if session.model.options.mouse:
-        modes.insert(0, "MOUSE")
     if recording is not None:
-        modes.insert(0, f"REC {recording.events}" if not recording.error else "REC FAILED")
-    return {
-        "evtop": [[("title", "evtop")]],
-        "where": [[("title", session.where)]],
-        "status": [[("live" if status in ("LIVE", "REPLAY") else "paused", status)]],
-        "lag": [_labelled("lag", human_duration(counters.lag))] if counters.lag is not None else [],
-        "losses": [
-            [("warning" if count else "dim", f"{name} {human_count(count)}")]
-            for name, count in losses.items()
-            if count or name in always
-        ],
-        "modes": [[("badge", mode)] for mode in modes],
-        "every": [[("dim", f"every {session.model.options.refresh:g}s")]],
-        "clock": [[("text", _clock(session))]],
-        "self": [[("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")]] if own else [],
+        text = "FAILED" if recording.error else f"{recording.events}"
+        pieces["recording"] = [("badge", f"REC {text}")]
+    if options.mouse:
+        pieces["mouse"] = [("badge", "MOUSE")]
+    if own is not None:
+        pieces["self"] = [("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")]
+    return pieces | {
+        "changes": [("badge", "RO" if session.control is None else "RW")],
+        "evtop": [("title", "evtop")],
+        "where": [("title", session.where)],
+        "status": [("live" if status in ("LIVE", "REPLAY") else "paused", status)],
+        "every": [("dim", f"every {options.refresh:g}s")],
+        "clock": [("text", _clock(session))],
     }
 
 
@@ -349,20 +348,19 @@ def _clock(session: Session) -> str:
     return f"{RenderContext(now, context.zone).time_of_day(now)} {zone}".rstrip()
 
 
-def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
+def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]:
     # The pieces about events, tasks and workers.
-    totals, run = facts.totals, facts.run
+    totals, run, counts = facts.totals, facts.run, facts.workers
     rate = human_rate(facts.event_rate)
-    workers = _labelled("workers", f"{facts.workers['online']} online")
-    short_workers = _labelled("wk", f"{facts.workers['online']}/{facts.workers.total()}")
+    workers = _labelled("workers", f"{counts['online']} online")
+    short_workers = _labelled("wk", f"{counts['online']}/{counts.total()}")
     for name in ("silent", "late", "busy?", "gone"):
-        if count := facts.workers[name]:
-            piece = ("waiting" if name == "silent" else "late", f" {count} {name}")
-            workers.append(piece)
+        if count := counts[name]:
+            workers.append(("waiting" if name == "silent" else "late", f" {count} {name}"))
             if name == "silent":
-                short_workers.append(piece)
+                short_workers.append(workers[-1])
     # Workers without heartbeats do not report their active tasks.
-    active = f"{facts.active}{'+' if facts.workers['silent'] else ''}"
+    active = f"{facts.active}{'+' if counts['silent'] else ''}"
     style = "failure" if totals.fail_rate else "text"
     failing: Line = [("dim", "fail "), (style, human_rate(totals.fail_rate))]
     if wide and totals.failure_share is not None:
@@ -386,22 +384,22 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[
         memory = f"{facts.tasks} ({room})"
     forgot: Line = [("dim", f" forgot {human_count(facts.evicted)}")] if facts.evicted else []
     return {
-        "events": [_labelled("events", rate)],
-        "rate": [[("text", rate)]],
-        "flow": [spark(30)],
-        "short-flow": [spark(12)],
-        "peak": [[("dim", f"5m peak {human_rate(facts.peak)}")]],
-        "memory": [_labelled("tasks", memory) + forgot],
-        "workers": [workers],
-        "short-workers": [short_workers],
-        "active": [_labelled("active", active)],
-        "run": [_labelled("run", active)],
-        "ok": [_labelled("ok", human_rate(totals.ok_rate))],
-        "failing": [failing],
-        "retry": [_labelled("retry", human_rate(totals.retry_rate))],
-        "p50": [[("dim", f"run p50 {p50}")]],
-        "p95": [_labelled("p95", p95)],
-        "p99": [[("dim", f"p99 {p99}")]],
+        "events": _labelled("events", rate),
+        "rate": [("text", rate)],
+        "flow": spark(30),
+        "short-flow": spark(12),
+        "peak": [("dim", f"5m peak {human_rate(facts.peak)}")],
+        "memory": _labelled("tasks", memory) + forgot,
+        "workers": workers,
+        "short-workers": short_workers,
+        "active": _labelled("active", active),
+        "run": _labelled("run", active),
+        "ok": _labelled("ok", human_rate(totals.ok_rate)),
+        "failing": failing,
+        "retry": _labelled("retry", human_rate(totals.retry_rate)),
+        "p50": [("dim", f"run p50 {p50}")],
+        "p95": _labelled("p95", p95),
+        "p99": [("dim", f"p99 {p99}")],
     }
 
 

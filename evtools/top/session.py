@@ -23,7 +23,7 @@ from evtools.top.model import Model
 from evtools.top.options import VIEWS, View
 from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
-from evtools.top.ui.terminal import Display, Loop
+from evtools.top.ui.terminal import Display
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
 from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, step_of
 from evtools.top.views.tasks import TasksView
@@ -52,23 +52,24 @@ class OwnCost:
 
 
 def _resident_bytes() -> int:
-    """Return the memory in use; where the system does not say, the most there was."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):  # the most there was, then
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Place(NamedTuple):
-    """Where the user was before a drill-down into `target`, and how that was."""
+    """Where the user was before a drill-down into `target`, and how that was.
+
+    `target_key` is the row that its cursor had been moved to.
+    """
 
     view: str
     key: str | None
     target: str
     target_filter: str
-    #: The row that its cursor had been moved to.
     target_key: str | None
 
 
@@ -84,9 +85,10 @@ class Message(NamedTuple):
 class Session(ABC):
     """The state of the screen, which keys and commands change; it draws nothing.
 
-    `where` is the broker, or the recording, fit to be shown; `control` is None where nothing
-    can be changed.  After `asks_after` seconds a key that leaves asks first: the data of that
-    time will be lost.
+    `end` leaves the loop, `later` does something in it after some seconds, and returns what
+    calls that off.  `where` is the broker, or the recording, fit to be shown; `control` is
+    None where nothing can be changed.  After `asks_after` seconds a key that leaves asks
+    first: the data of that time will be lost.
     """
 
     model: Model
@@ -94,7 +96,8 @@ class Session(ABC):
     feed: Feed
     connection: ConnectionStatus
     display: Display
-    loop: Loop
+    end: Callable[[], None]
+    later: Callable[[float, Callable[[], None]], Callable[[], object]]
     clock: Clock
     where: str
     own_cost: OwnCost | None = None
@@ -148,13 +151,13 @@ class Session(ABC):
     def press(self, key: str) -> None:
         """Take a key: the layer on top has it, or else it may mean a command."""
         layer = self.layer
+        command = self.keymap.find(key, self.contexts() if layer is None else layer.contexts)
         if layer is None:
-            command = self.keymap.find(key, self.contexts())
             if command is not None:
                 self.run(command)
             return
         with self._complaining():
-            outcome = layer.press(key, self.keymap.find(key, layer.contexts))
+            outcome = layer.press(key, command)
             if outcome is not None:
                 self.layers.remove(layer)
                 outcome()
@@ -298,13 +301,13 @@ class Session(ABC):
         """Leave, or ask first if that would lose the data of a long time."""
         watched = self.clock.monotonic() - self._began
         if watched < self.asks_after or not self.model.intake.events:
-            self.loop.end()
+            self.end()
             return
         tasks = len(self.model.state.tasks)
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
         text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
         sure = ("q", "Q", "ctrl-c")
-        self.layers.append(Dialog("quit evtop?", [text], self.loop.end, yes="Quit", sure=sure))
+        self.layers.append(Dialog("quit evtop?", [text], self.end, yes="Quit", sure=sure))
 
     def escape(self) -> None:
         """Undo one thing: the detail, the marks, the filter, or the message."""

@@ -1,13 +1,10 @@
-"""The terminal: urwid's raw screen and event loop, signals, and sequences beside the picture."""
+"""The terminal: urwid's raw screen, signals, and sequences beside the picture."""
 
 import base64
-import math
 import os
 import signal
 import termios
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, Self, TypeAlias
 
@@ -201,148 +198,6 @@ class Display:
             else:
                 self._on_key(name)
         self._on_input()
-
-
-# --- the loop ---------------------------------------------------------------------------
-
-#: The shortest time between two looks at the events while they come in, in seconds.
-_DRAIN_GAP: Final = 0.05
-#: No more pictures than this in any second.
-REDRAWS_MAX: Final = 10
-#: Pictures that may follow each other without a pause, so that a key pressed right after a
-#: refresh is answered at once; and the least time between the others, in seconds.
-_BURST: Final = 3
-_REDRAW_GAP: Final = 1 / (REDRAWS_MAX - _BURST)
-_PIPE_BYTES: Final = 4096
-
-
-class Loop(ABC):
-    """Keys first, then events in slices, then the picture.
-
-    A subclass has the work; it is woken by keys, by time, and from other threads.  Use it
-    once, and `close` it: it owns a pipe.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.events = urwid.SelectEventLoop()
-        self.clock = clock
-        #: The alarm to look at events, if it is set, and when they were last looked at.
-        self._draining: Any = None
-        self._drained = clock.monotonic()
-        #: The alarm to draw at, and its time (monotonic seconds), if it is set.
-        self._drawing: Any = None
-        self._draws_at = math.inf
-        #: When as many pictures may be drawn at once as may ever be.
-        self._rested_at = clock.monotonic()
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        self._closed = False
-
-    @abstractmethod
-    def take_slice(self) -> bool:
-        """Take in a bounded part of the events; return whether there is more."""
-
-    @abstractmethod
-    def woken(self) -> None:
-        """Look after signals and answers of other threads."""
-
-    @abstractmethod
-    def refresh(self) -> float:
-        """Work on a new picture; return in how many seconds the next is due."""
-
-    @abstractmethod
-    def draw(self) -> None:
-        """Show the picture."""
-
-    # --- for the work -------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Run until `end`, or until the work raises."""
-        self.events.watch_file(self._read, self._woken)
-        self.events.alarm(0, self._tick)
-        self.events.run()
-
-    def close(self) -> None:
-        """Let go of the pipe; to wake the loop then does nothing."""
-        self._closed = True
-        os.close(self._write)
-        os.close(self._read)
-
-    def end(self) -> None:
-        """Leave `run` soon; for its own thread."""
-
-        def leave() -> None:
-            raise urwid.ExitMainLoop
-
-        self.events.alarm(0, leave)
-
-    def wake(self) -> None:
-        """Have `woken` called, and the events looked at; from any thread or signal handler."""
-        if not self._closed:
-            with suppress(BlockingIOError):  # where it is full, the loop wakes up anyway
-                os.write(self._write, b".")
-
-    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Do something later for a key, and draw; return a function that calls it off."""
-
-        def done() -> None:
-            do()
-            self.draw_soon(answer=True)
-
-        alarm = self.events.alarm(seconds, done)
-
-        def call_off() -> None:
-            self.events.remove_alarm(alarm)
-
-        return call_off
-
-    def draw_soon(self, *, answer: bool = False) -> None:
-        """Draw as soon as allowed: changes that are due together are seen together.
-
-        An `answer` to a key may be needed next, so everything else leaves room for it.
-        """
-        now = self.clock.monotonic()
-        spare = _BURST - 1 if answer else 0
-        at = max(now, self._rested_at - spare * _REDRAW_GAP)
-        if at < self._draws_at:
-            if self._drawing is not None:
-                self.events.remove_alarm(self._drawing)
-            self._draws_at = at
-            self._drawing = self.events.alarm(at - now, self._draw)
-
-    def work_on(self) -> None:
-        """Take the next slice at once: there is work left; for its own thread."""
-        if self._draining is not None:
-            self.events.remove_alarm(self._draining)
-        self._draining = self.events.alarm(0, self._drain)
-
-    # --- called by urwid's loop ---------------------------------------------------------
-
-    def _woken(self) -> None:
-        os.read(self._read, _PIPE_BYTES)
-        self.woken()
-        if self._draining is None:
-            # Soon, but not for every few events that come.
-            wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
-            self._draining = self.events.alarm(wait, self._drain)
-
-    def _drain(self) -> None:
-        self._draining = None
-        if self.take_slice():
-            # Keys typed meanwhile come first: the loop looks at its descriptors before
-            # it takes the next alarm.
-            self.work_on()
-        else:
-            self._drained = self.clock.monotonic()
-
-    def _tick(self) -> None:
-        self.events.alarm(self.refresh(), self._tick)
-
-    def _draw(self) -> None:
-        self._drawing, self._draws_at = None, math.inf
-        self._rested_at = max(self._rested_at, self.clock.monotonic()) + _REDRAW_GAP
-        self.draw()
 
 
 # --- signals ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import termios
+import threading
 import time
 import weakref
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
-from evtools.top.app import Console, Garbage, run
+from evtools.top.app import REDRAWS_MAX, Console, Garbage, run
 from evtools.top.feed import Ended
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
@@ -370,6 +371,173 @@ def test_pasted_text_is_taken_as_text(evtop):
         "1 of 21 shown",
         "Q",
     )
+
+
+# --- the loop ---------------------------------------------------------------------------
+
+
+class FakeLoop(Console):
+    """A console whose work logs its calls, and ends after some of them."""
+
+    def __init__(self, stack, clock, slices, end_after):
+        super().__init__(TopOptions(read_only=True, refresh=60.0), SETTINGS, clock, stack)
+        self.log = []
+        self.slices = slices
+        self.end_after = end_after
+
+    def note(self, call):
+        self.log.append(call)
+        if call == self.end_after:
+            self.end()
+
+    def _take_slice(self):
+        self.slices -= 1
+        self.note("slice" if self.slices else "last slice")
+        return self.slices > 0
+
+    def _look_around(self):
+        self.note("woken")
+
+    def _refresh(self):
+        self.note("refresh")
+        for _ in range(5):
+            self.draw_soon()
+
+    def logged(self, *calls):
+        return [call for call in self.log if call in calls]
+
+
+@pytest.fixture
+def make(terminal, monkeypatch):
+    """Make a loop; it is closed after the test."""
+    loops = []
+
+    def draw(session, _size):
+        session.end.__self__.note("draw")
+        return screen.Frame([])
+
+    monkeypatch.setattr(screen, "draw", draw)
+    with ExitStack() as stack:
+
+        def one(clock=None, *, slices=1, end_after="draw"):
+            loops.append(FakeLoop(stack, clock or SystemClock(), slices, end_after))
+            return loops[-1]
+
+        yield one
+    for loop in loops:
+        loop.wake()  # does nothing any more
+
+
+def test_the_loop_begins_with_a_picture_and_draws_once_for_all_changes(make):
+    loop = make()
+    loop.events.run()
+    assert loop.log == ["refresh", "draw"]
+
+
+def test_the_loop_is_woken_from_another_thread_and_takes_slice_after_slice(make):
+    loop = make(slices=3, end_after="last slice")
+
+    def wake():
+        for _ in range(100_000):  # a full pipe holds up no thread, and many wakes are one
+            loop.wake()
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    thread.join()
+    loop.events.run()
+    assert loop.logged("woken", "slice", "last slice")[0] == "woken"
+    assert loop.logged("slice", "last slice") == ["slice", "slice", "last slice"]
+    assert len(loop.logged("woken")) < 100
+
+
+def test_keys_come_between_two_slices(make):
+    keyboard, hand = os.pipe()
+    loop = make(slices=3, end_after="last slice")
+
+    def key():
+        os.read(keyboard, 1)
+        loop.log.append("key")
+
+    loop.events.watch_file(keyboard, key)
+    take = loop._take_slice
+
+    def take_slice():
+        more = take()
+        if loop.slices == 2:
+            os.write(hand, b"x")
+        return more
+
+    loop._take_slice = take_slice
+    loop.wake()
+    loop.events.run()
+    os.close(keyboard)
+    os.close(hand)
+    assert loop.logged("slice", "key", "last slice") == ["slice", "key", "slice", "last slice"]
+
+
+def test_work_that_is_left_does_not_wait_as_events_do(make):
+    loop = make(end_after="nothing")
+
+    def go_on():
+        loop.wake()
+        loop._woken()
+        loop.work_on()
+        loop.events.alarm(0.001, lambda: loop.log.append("later"))
+
+    def take_slice():
+        loop.log.append("slice")
+        if loop.log.count("slice") == 2:
+            loop.end()
+        else:
+            loop.events.alarm(0, go_on)
+        return False
+
+    loop._take_slice = take_slice
+    loop.wake()
+    loop.events.run()
+    assert loop.logged("slice", "later") == ["slice"] * 2
+
+
+def test_work_is_done_later_and_drawn_or_called_off(make):
+    loop = make(end_after="nothing")
+    done = []
+
+    def ring():
+        done.append("rang")
+        loop.later(0.01, loop.end)
+
+    call_off = loop.later(0.001, lambda: done.append("never"))
+    loop.later(0.002, ring)
+    call_off()
+    loop.events.run()
+    assert done == ["rang"]
+    assert loop.logged("draw")
+
+
+def test_no_more_pictures_than_allowed_in_any_second_and_answers_to_keys_before_others(make):
+    clock = FakeClock(0.0)
+    loop = make(clock, end_after="nothing")
+    drawn = []
+    while clock.now < 10:
+        loop.draw_soon(answer=True)
+        clock.now = loop._draws_at + 1e-9
+        loop._draw()
+        drawn.append(clock.now)
+    assert len(drawn) > 70
+    for start in drawn:
+        assert sum(start <= moment < start + 1 for moment in drawn) <= REDRAWS_MAX
+    # After a pause the first ones are not kept waiting.
+    clock.now += 100
+    waits = []
+    for _ in range(4):
+        loop.draw_soon()
+        others = loop._draws_at
+        loop.draw_soon(answer=True)
+        waits.append((loop._draws_at - clock.now, others - clock.now))
+        loop._draw()
+    gap = pytest.approx(1 / 7)
+    assert [answer for answer, _ in waits] == [0, 0, 0, gap]
+    assert [other for _, other in waits[:2]] == [0, gap]
 
 
 # --- the garbage collector ----------------------------------------------------------------

@@ -1,25 +1,15 @@
-"""The terminal: a display on a pseudo terminal, the loop, signals to this very process."""
+"""The terminal: a display on a pseudo terminal, and signals to this very process."""
 
 import base64
 import os
 import signal
 import termios
-import threading
 import time
 
 import pytest
 import urwid
 
-from evtools.clock import SystemClock
-from evtools.top.ui.terminal import (
-    COPY_BYTES_MAX,
-    REDRAWS_MAX,
-    Display,
-    Loop,
-    Signals,
-    copy_sequence,
-    paint,
-)
+from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence, paint
 from evtools.top.ui.theme import ASCII, UNICODE
 from tools.clock import FakeClock
 from tools.screen import PtyTerminal
@@ -237,171 +227,6 @@ def test_the_terminal_is_prepared_again_after_a_stop_and_no_key_is_lost(terminal
     watched.draw("first")
     assert b"first" in terminal.read()
     watched.wait("j")
-
-
-# --- the loop ---------------------------------------------------------------------------
-
-
-class FakeLoop(Loop):
-    """A loop whose work logs its calls, and ends after some of them."""
-
-    def __init__(self, clock=None, *, slices=1, end_after="draw"):
-        super().__init__(clock or SystemClock())
-        self.log = []
-        self.slices = slices
-        self.end_after = end_after
-
-    def _note(self, call):
-        self.log.append(call)
-        if call == self.end_after:
-            self.end()
-
-    def take_slice(self):
-        self.slices -= 1
-        self._note("slice" if self.slices else "last slice")
-        return self.slices > 0
-
-    def woken(self):
-        self._note("woken")
-
-    def refresh(self):
-        self._note("refresh")
-        for _ in range(5):
-            self.draw_soon()
-        return 60.0
-
-    def draw(self):
-        self._note("draw")
-
-    def logged(self, *calls):
-        return [call for call in self.log if call in calls]
-
-
-@pytest.fixture
-def make():
-    """Make a loop; it is closed after the test."""
-    loops = []
-
-    def one(*args, **how):
-        loops.append(FakeLoop(*args, **how))
-        return loops[-1]
-
-    yield one
-    for loop in loops:
-        loop.close()
-        loop.wake()  # does nothing any more
-
-
-def test_the_loop_begins_with_a_picture_and_draws_once_for_all_changes(make):
-    loop = make()
-    loop.run()
-    assert loop.log == ["refresh", "draw"]
-
-
-def test_the_loop_is_woken_from_another_thread_and_takes_slice_after_slice(make):
-    loop = make(slices=3, end_after="last slice")
-
-    def wake():
-        for _ in range(100_000):  # a full pipe holds up no thread, and many wakes are one
-            loop.wake()
-
-    thread = threading.Thread(target=wake)
-    thread.start()
-    thread.join()
-    loop.run()
-    assert loop.logged("woken", "slice", "last slice")[0] == "woken"
-    assert loop.logged("slice", "last slice") == ["slice", "slice", "last slice"]
-    assert len(loop.logged("woken")) < 100
-
-
-def test_keys_come_between_two_slices(make):
-    keyboard, terminal = os.pipe()
-    loop = make(slices=3, end_after="last slice")
-
-    def key():
-        os.read(keyboard, 1)
-        loop.log.append("key")
-
-    loop.events.watch_file(keyboard, key)
-    take = loop.take_slice
-
-    def take_slice():
-        more = take()
-        if loop.slices == 2:
-            os.write(terminal, b"x")
-        return more
-
-    loop.take_slice = take_slice
-    loop.wake()
-    loop.run()
-    os.close(keyboard)
-    os.close(terminal)
-    assert loop.logged("slice", "key", "last slice") == ["slice", "key", "slice", "last slice"]
-
-
-def test_work_that_is_left_does_not_wait_as_events_do(make):
-    loop = make(end_after="nothing")
-
-    def go_on():
-        loop.wake()
-        loop._woken()
-        loop.work_on()
-        loop.events.alarm(0.001, lambda: loop.log.append("later"))
-
-    def take_slice():
-        loop.log.append("slice")
-        if loop.log.count("slice") == 2:
-            loop.end()
-        else:
-            loop.events.alarm(0, go_on)
-        return False
-
-    loop.take_slice = take_slice
-    loop.wake()
-    loop.run()
-    assert loop.logged("slice", "later") == ["slice"] * 2
-
-
-def test_work_is_done_later_and_drawn_or_called_off(make):
-    loop = make(end_after="nothing")
-    done = []
-
-    def ring():
-        done.append("rang")
-        loop.later(0.01, loop.end)
-
-    call_off = loop.later(0.001, lambda: done.append("never"))
-    loop.later(0.002, ring)
-    call_off()
-    loop.run()
-    assert done == ["rang"]
-    assert loop.logged("draw")
-
-
-def test_no_more_pictures_than_allowed_in_any_second_and_answers_to_keys_before_others(make):
-    clock = FakeClock(0.0)
-    loop = make(clock, end_after="nothing")
-    drawn = []
-    while clock.now < 10:
-        loop.draw_soon(answer=True)
-        clock.now = loop._draws_at + 1e-9
-        loop._draw()
-        drawn.append(clock.now)
-    assert len(drawn) > 70
-    for start in drawn:
-        assert sum(start <= moment < start + 1 for moment in drawn) <= REDRAWS_MAX
-    # After a pause the first ones are not kept waiting.
-    clock.now += 100
-    waits = []
-    for _ in range(4):
-        loop.draw_soon()
-        others = loop._draws_at
-        loop.draw_soon(answer=True)
-        waits.append((loop._draws_at - clock.now, others - clock.now))
-        loop._draw()
-    gap = pytest.approx(1 / 7)
-    assert [answer for answer, _ in waits] == [0, 0, 0, gap]
-    assert [other for _, other in waits[:2]] == [0, gap]
 
 
 # --- signals ----------------------------------------------------------------------------
