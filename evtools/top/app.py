@@ -10,22 +10,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import urwid
-
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 from evtools.top import screen
-from evtools.top.commands import Commands
+from evtools.top.commands import Session
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
-from evtools.top.session import OwnCost
-from evtools.top.status import ConnectionStatus
-from evtools.top.ui.terminal import Display, Signals
+from evtools.top.status import ConnectionStatus, OwnCost
+from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
@@ -73,7 +70,7 @@ class Console:
     def __init__(
         self, options: TopOptions, settings: ConnectionSettings, clock: Clock, stack: ExitStack
     ) -> None:
-        self.events = urwid.SelectEventLoop()
+        self.events = EventLoop()
         self.clock = clock
         #: The alarm to look at events, if it is set, and when they were last looked at.
         self._draining: Any = None
@@ -111,7 +108,7 @@ class Console:
             stack.callback(control.close)
         where = sanitize(", ".join(options.read) if options.read else settings.masked())
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
-        self.session = session = Commands(
+        self.session = session = Session(
             model=model,
             keymap=keymap,
             feed=feed,
@@ -180,7 +177,7 @@ class Console:
         self._leaving = True
 
         def leave() -> None:
-            raise urwid.ExitMainLoop
+            raise Leave
 
         self.events.alarm(0, leave)
 

@@ -1,11 +1,13 @@
 """The whole screen: status bar, tabs, table, detail, keys, and the layers over them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from textwrap import wrap
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from evtools.text import (
     clip,
@@ -19,8 +21,6 @@ from evtools.text import (
 )
 from evtools.top.columns import RenderContext
 from evtools.top.options import VIEWS
-from evtools.top.session import Session
-from evtools.top.status import Figures
 from evtools.top.ui.widgets import (
     Line,
     Prompt,
@@ -34,6 +34,10 @@ from evtools.top.ui.widgets import (
     table_lines,
 )
 from evtools.transport.recording.reader import RecordingReader
+
+if TYPE_CHECKING:
+    from evtools.top.commands import Session
+    from evtools.top.status import Figures
 
 #: The smallest terminal that anything is shown on, in columns and rows.
 LEAST: Final = (50, 12)

@@ -1,8 +1,13 @@
 """The status of the connection and of the cluster, as the lines above the tables show it."""
 
+import os
+import resource
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal
 
 from evtools.clock import Clock
@@ -150,3 +155,31 @@ class Figures:
             self.missed += worker.missed
             if status in ALIVE:
                 self.active += int(finite(worker.active) or 0)
+
+
+class OwnCost:
+    """The CPU and memory that evtop takes; `cpu` is a share of one CPU: 1.0 is all of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._looked, self._used = clock.monotonic(), time.process_time()
+        self.cpu = 0.0
+        self.bytes = _resident_bytes()
+
+    def look(self) -> None:
+        """Measure anew; looks within a tenth of a second change nothing."""
+        now = self._clock.monotonic()
+        if now - self._looked >= 0.1:  # noqa: PLR2004  (see above)
+            used = time.process_time()
+            self.cpu = (used - self._used) / (now - self._looked)
+            self._looked, self._used = now, used
+            self.bytes = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):  # the most there was, then
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")

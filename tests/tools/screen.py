@@ -16,7 +16,7 @@ import urwid
 
 from evtools.errors import UsageError
 from evtools.top import screen
-from evtools.top.commands import Commands
+from evtools.top.commands import Session
 from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
@@ -132,7 +132,7 @@ class FakeTerminal:
         feed.source = source
         host: Any = self.host
         control: Any = self.control
-        self.session = Commands(
+        self.session = Session(
             model=Model(
                 clock=self.clock,
                 options=TopOptions(read=("x.jsonl",) if source is not None else ()),

@@ -16,6 +16,9 @@ from evtools.top.keys import canonical
 from evtools.top.ui.theme import Glyphs, palette
 from evtools.top.ui.widgets import Line, fitted
 
+#: The loop that has the keys of a display, and what ends it when it is raised there.
+EventLoop: Final = urwid.SelectEventLoop
+Leave: Final = urwid.ExitMainLoop
 #: Column and row, both from 0.
 Cursor: TypeAlias = tuple[int, int] | None
 

@@ -7,6 +7,7 @@ one page of a text of 1 MB 58 ms in a Scrollable, which lays all of it out, agai
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -248,12 +249,8 @@ _SHIFT_COLS: Final = 8
 
 def step_of(command: str, rows: int) -> int:
     """Return how far a command of the context "moving" goes down where `rows` are in sight."""
-    steps = {
-        "down": 1,
-        "page-down": max(1, rows - 1),
-        "half-down": max(1, rows // 2),
-        "bottom": sys.maxsize,
-    }
+    page, half = max(1, rows - 1), max(1, rows // 2)
+    steps = {"down": 1, "page-down": page, "half-down": half, "bottom": sys.maxsize}
     opposite = command.replace("up", "down").replace("top", "bottom")
     return steps.get(command, 0) or -steps.get(opposite, 0)
 
@@ -267,13 +264,13 @@ class Pager:
     def __init__(self, *, wrap: bool = True) -> None:
         self.wrap = wrap
         self.sought = ""
+        self._pattern = re.compile("(?!)")  # matches nothing
         self._lines: Sequence[str] = ()
         #: The lines, broken if they are wrapped, and for how many columns that is.
         self._pieces: list[str] = []
         self._laid_out: tuple[int, bool] | None = None
         self._cols, self._rows = 80, 10
-        self._top = self._left = 0
-        self._found: int | None = None
+        self.reset()
 
     def show(self, lines: Sequence[str]) -> None:
         """Show other lines; the place is kept where it still exists."""
@@ -282,7 +279,7 @@ class Pager:
 
     def reset(self) -> None:
         self._top = self._left = 0
-        self._found = None
+        self._found: int | None = None
 
     def lines(self, cols: int, rows: int) -> list[Line]:
         self._cols, self._rows = cols, rows
@@ -290,12 +287,10 @@ class Pager:
         lines = []
         for piece in self._pieces[self._top : self._top + rows]:
             shown = piece[len(clip(piece, self._left, "")) :] if self._left else piece
-            shown, line, at = clip(shown, cols, ""), list[Span](), 0
-            for start in self._places(shown):
-                end = start + len(self.sought)
-                line += [("text", shown[at:start]), ("match", shown[start:end])]
-                at = end
-            lines.append([span for span in (*line, ("text", shown[at:])) if span[1]])
+            # Every second one is a match.
+            texts = self._pattern.split(clip(shown, cols, ""))
+            spans = [("match" if at % 2 else "text", text) for at, text in enumerate(texts)]
+            lines.append([span for span in spans if span[1]])
         return lines
 
     def place(self) -> str:
@@ -314,14 +309,6 @@ class Pager:
     def _go(self, line: int) -> None:
         self._top = min(max(0, line), max(0, len(self._pieces) - self._rows))
 
-    def _places(self, text: str) -> Iterator[int]:
-        wanted, folded = self.sought.lower(), text.lower()
-        # Some characters change their length in lower case: positions would be wrong.
-        at = folded.find(wanted) if wanted and len(folded) == len(text) else -1
-        while at >= 0:
-            yield at
-            at = folded.find(wanted, at + len(wanted))
-
     def press(self, command: str) -> None:
         if command == "wrap":
             self.wrap, self._left = not self.wrap, 0
@@ -334,21 +321,21 @@ class Pager:
     def search(self, text: str) -> bool:
         """Look for a text from the first line on the screen on; return whether it is there."""
         self.sought, self._found = text, self._top - 1
+        self._pattern = re.compile(f"({re.escape(text)})", re.IGNORECASE)
         return self.search_next()
 
     def search_next(self, *, back: bool = False) -> bool:
         """Go to the next line that has the text, or to the one before."""
         self._lay_out()
-        hits = [n for n, piece in enumerate(self._pieces) if next(self._places(piece), -1) >= 0]
-        if not hits:
-            return False
-        at = self._top if self._found is None else self._found
-        if back:
-            self._found = max((hit for hit in hits if hit < at), default=hits[-1])
-        else:
-            self._found = min((hit for hit in hits if hit > at), default=hits[0])
-        self._go(self._found)
-        return True
+        hits = [number for number, piece in enumerate(self._pieces) if self._pattern.search(piece)]
+        if hits:
+            at = self._top if self._found is None else self._found
+            if back:
+                self._found = max((hit for hit in hits if hit < at), default=hits[-1])
+            else:
+                self._found = min((hit for hit in hits if hit > at), default=hits[0])
+            self._go(self._found)
+        return bool(hits)
 
 
 # --- layers over the screen, which take the keys ----------------------------------------

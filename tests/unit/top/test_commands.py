@@ -9,11 +9,11 @@ import pytest
 
 from evtools.errors import FilterError, UsageError
 from evtools.filters import compile_filter
-from evtools.top.commands import Commands
+from evtools.top.commands import Session
 from evtools.top.keys import BINDINGS
 from evtools.top.model import Model
 from evtools.top.options import VIEWS
-from evtools.top.session import OwnCost
+from evtools.top.status import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
 from evtools.top.ui.widgets import Choice, Editor, Prompt, closed, plain
 from evtools.transport.recording.reader import RecordingReader
@@ -98,10 +98,10 @@ def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand
 def test_every_command_can_be_carried_out_in_every_view(busy):
     """Whatever is typed, it ends in a message at the worst."""
     bound = {one.command.partition(" ")[0] for one in BINDINGS if one.context not in _MODAL}
-    assert bound <= Commands.commands.keys()
+    assert bound <= Session.commands.keys()
     skipped = {"quit", "record"}
     for view in VIEWS:
-        for name in sorted(Commands.commands.keys() - skipped):
+        for name in sorted(Session.commands.keys() - skipped):
             busy.session.recover()
             busy.command(f"view {view}")
             busy.command(name if name != "export" else "export nothing")
@@ -152,7 +152,7 @@ def test_a_command_that_cannot_be_carried_out_says_why(terminal, commands, messa
 @pytest.mark.parametrize(
     ("text", "start", "choices"),
     [
-        ("", 0, sorted(Commands.commands)), ("them", 0, ["theme"]), ("theme l", 6, ["light"]),
+        ("", 0, sorted(Session.commands)), ("them", 0, ["theme"]), ("theme l", 6, ["light"]),
         ("view wo", 5, ["workers"]), ("set wi", 4, ["window"]), ("sort st", 5, ["state"]),
         ("refresh 0", 8, ["0.2s", "0.5s"]), ("pause x", 6, []), ("nothing x", 8, []),
     ],
@@ -911,7 +911,7 @@ def test_a_recording_takes_the_place_of_a_file_only_if_that_is_confirmed(termina
 
 def test_the_share_of_a_cpu_is_measured_between_two_looks(monkeypatch):
     used = [10.0]
-    monkeypatch.setattr("evtools.top.session.time.process_time", lambda: used[0])
+    monkeypatch.setattr("evtools.top.status.time.process_time", lambda: used[0])
     clock = FakeClock()
     cost = OwnCost(clock)
     assert cost.cpu == 0.0
@@ -928,8 +928,8 @@ def test_memory_is_known_where_the_system_does_not_say(monkeypatch, tmp_path, co
     path = tmp_path / "statm"
     if content is not None:
         path.write_text(content)
-    monkeypatch.setattr("evtools.top.session.Path", lambda _: path)
+    monkeypatch.setattr("evtools.top.status.Path", lambda _: path)
     most = OwnCost(FakeClock()).bytes
     assert most > 1 << 20
-    monkeypatch.setattr("evtools.top.session.sys.platform", "darwin")
+    monkeypatch.setattr("evtools.top.status.sys.platform", "darwin")
     assert OwnCost(FakeClock()).bytes * 1024 >= most

@@ -302,9 +302,11 @@ def test_a_search_begins_on_the_screen_and_goes_on_in_both_directions_and_around
 
 def test_letters_that_change_their_length_with_their_case_do_no_harm():
     pager = Pager()
-    pager.show(["İstanbul İ", "istanbul"])
-    assert page(pager, rows=1) == ["İstanbul İ"]
+    pager.show(["o", "İstanbul İ", "istanbul"])
+    assert page(pager, rows=1) == ["o"]
     assert pager.search("istanbul")
+    assert pager.lines(20, 1) == [[("match", "İstanbul"), ("text", " İ")]]
+    assert pager.search_next()
     assert page(pager, rows=1) == ["istanbul"]
 
 
