@@ -24,15 +24,14 @@ from evtools.wire import Gap, Message, gap
 TICK = 0.2
 #: The same, once the end was asked for.
 _LAST_LOOK = 0.01
-#: How long to wait for more in a busy stream, in seconds.  A process that wakes for hundreds of
-#: events at once spends a third less on each: its caches stay warm.  It adds this latency there;
-#: a quiet stream is read as events come.
+#: How long to wait for more in a busy stream, in seconds; a quiet one is read as events come.  A
+#: process that wakes for hundreds at once spends a third less on each: its caches stay warm.
 GATHER = 0.1
 #: Bytes within a second from which on a stream is busy: about 70 single events, or a few batches
 #: of the workers that send many.
 BUSY = 64 * 1024
-#: The first and the longest wait before the broker is tried again, in seconds.  Events must flow
-#: again within 5 s of its return, so no wait may come near to that.
+#: The first and the longest wait before the broker is tried again, in seconds: events must flow
+#: again within 5 s of its return.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 2.5
 #: Memory that a message takes besides its body, roughly.
 _MESSAGE_BYTES = 200
@@ -61,15 +60,15 @@ Item: TypeAlias = Chunk | Gap | Notice | End | None
 
 
 class Buffer:
-    """Hand chunks from the reader thread to the tool's thread, and never wait.
+    """Hand chunks from the reader thread, the one that puts, to the tool's; never wait to put.
 
     Bodies stay undecoded while they wait, at a third to a half of the memory, so `limit` (bytes) is
     honest.  What does not fit is dropped, newest first, and `count_events` returns how many events
     that were; a gap record with the count takes the place of the hole.
 
-    One thread puts, one thread takes; `add`, for what always has room, may be called from
-    anywhere, signal handlers included.  So it is no `queue.Queue`; and no SimpleQueue, whose `get`
-    waits for ever if a signal handler, or a busy machine, takes it past its timeout.
+    `add`, for what always has room, may be called from anywhere, signal handlers included.  So it
+    is no `queue.Queue`; and no SimpleQueue, whose `get` waits for ever if a signal handler, or a
+    busy machine, takes it past its timeout.
     """
 
     def __init__(self, limit: int, count_events: Callable[[Message], int]) -> None:
@@ -112,10 +111,7 @@ class Buffer:
             self._nothing_new.release()
 
     def close_hole(self, now: float) -> None:
-        """Put the record of what was dropped, if there is a hole to close.
-
-        Call it when nothing arrives any more; when something fits again, it happens by itself.
-        """
+        """Put the record of what was dropped, when nothing more arrives or something fits again."""
         if self._hole is None:
             return
         (start, end, dropped), self._hole = self._hole, None
@@ -136,11 +132,7 @@ class Buffer:
 
 
 def waits() -> Iterator[float]:
-    """Yield ever longer waits in seconds, the last of them for ever.
-
-    Each is drawn between half and all of its bound, so that a fleet of monitors does not come back
-    all at once.  Begin anew after a success.
-    """
+    """Yield ever longer waits in seconds, drawn so that a fleet does not come back all at once."""
     draw = random.SystemRandom().uniform
     bound = _FIRST_WAIT
     while True:
@@ -151,9 +143,8 @@ def waits() -> Iterator[float]:
 class Reader(threading.Thread):
     """Keep a subscription open and move its messages into the buffer.
 
-    Reconnect without limit, with backoff; a refused login or wrong settings end the thread.
-    Everything for the tool goes through the buffer, in order: chunks, gap records, notices,
-    the end.
+    Reconnect without limit, with backoff; a refused login or wrong settings end the thread.  All
+    for the tool goes through the buffer, in order: chunks, gap records, notices, the end.
     """
 
     def __init__(
@@ -165,16 +156,14 @@ class Reader(threading.Thread):
         self._clock = clock
         self._subscribe = subscribe
         self._stopping = False
-        # Not a threading.Event: its lock would have a signal handler that interrupts `stop`,
-        # and calls it, wait for itself.
+        # Not a threading.Event, whose lock a signal handler that interrupts `stop` would wait for.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._waits = waits()
         #: The broker's last sign of life, once there was one (UTC epoch seconds): what was sent
         #: before it has arrived, what was sent later may not have.
         self._last_alive: float | None = None
         self._lost_because = ""
-        #: Whether the address was read again since the last connection: tokens are others each
-        #: time that one asks.
+        #: Whether the address was read again since the last connection; tokens differ each time.
         self._has_renewed = False
         #: Of the connection; only this thread writes them.
         self.statistics = Statistics()
@@ -200,13 +189,12 @@ class Reader(threading.Thread):
     def _connect(self) -> Stream | None:
         # None if stopped before there was one.
         give_up = self._clock.monotonic() + self._settings.connect_timeout
-        for attempt in count():
-            if self._stopping:
-                break
+        attempts = count()
+        while not self._stopping:
             self.connecting = True
             try:
                 self._settings.refresh()
-                stream = self._subscribe(self._settings, attempt)
+                stream = self._subscribe(self._settings, next(attempts))
             except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
                 self.connecting = False
                 self._failed(exc, give_up)
@@ -220,17 +208,15 @@ class Reader(threading.Thread):
         # Wait before the next attempt, or raise where there shall be none.
         error = explain(exc, self._settings)
         if isinstance(error, AccessRefused) and not self._has_renewed:
-            refusal = error
             try:
                 self._has_renewed = self._settings.renew()
             except BrokerUnavailable as failure:
                 error = failure
             except EvtoolsError as failure:
-                hint = f"{refusal.hint}\n{failure.message}".strip()
-                error = AccessRefused(refusal.message, hint)
+                error = AccessRefused(error.message, f"{error.hint}\n{failure.message}".strip())
             if self._has_renewed:
                 where = f"trying what {self._settings.source_of_url} says by now"
-                self._buffer.add(Notice("retry", f"{refusal.message}; {where}"))
+                self._buffer.add(Notice("retry", f"{error.message}; {where}"))
                 return
         # Settings that did work are right: certificates and keys are just being replaced.
         was_right = isinstance(error, UsageError) and self._last_alive is not None

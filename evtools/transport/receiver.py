@@ -23,7 +23,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.transport.connection import connect, get_exchange, topics
 from evtools.transport.control import broadcast
 from evtools.transport.demo import DemoCluster, demo_settings
-from evtools.transport.reader import Buffer, Chunk, End, Item, Reader, Subscribe
+from evtools.transport.reader import Buffer, Chunk, End, Item, Reader
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Notice, Statistics
 from evtools.transport.streams import Stream
@@ -101,7 +101,6 @@ class EventReceiver:
         *,
         on_notice: OnNotice | None = None,
         clock: Clock | None = None,
-        open_stream: Subscribe | None = None,
     ) -> None:
         self.app = app = self.app if app is None else app
         if channel is None and app is not None:
@@ -149,7 +148,7 @@ class EventReceiver:
             name = f"{settings.event_queue_prefix}.{self.node_id}"
             self.exchange = get_exchange(self.connection, settings.event_exchange)
             self.queue = _own_queue(settings, self.exchange, name)
-        self._open_stream = open_stream or partial(subscribe, like=self.connection, queue=name)
+        self._subscribe = partial(subscribe, like=self.connection, queue=name)
         self._ended = False
         #: What itercapture has taken from the stream and not given out.
         self._rest: deque[EventFields] = deque()
@@ -157,7 +156,7 @@ class EventReceiver:
 
     def _make_reader(self) -> None:
         self._buffer = Buffer(self.settings.buffer_bytes, self._count)
-        self._reader = Reader(self.settings, self._buffer, self._time, self._open_stream)
+        self._reader = Reader(self.settings, self._buffer, self._time, self._subscribe)
 
     # -- the stream ---------------------------------------------------------
 

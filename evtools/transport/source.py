@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from evtools.clock import Clock
-from evtools.wire import Defect, Event, EventFields
+from evtools.wire import Defect, Event
 
 DOCTOR: Final = "evtools doctor, given the same broker, finds out more"
 #: Workers send heartbeats every two seconds: after this time something is wrong.
@@ -15,10 +15,9 @@ _SILENCE_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A change of the connection, for the user.
+    """A change of the connection, for the user; `text` is one line that shows no password.
 
-    `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording
-    `rewound` or `ended`; `text` is one line that shows no password.
+    `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording `rewound` or `ended`.
     """
 
     kind: str
@@ -29,10 +28,8 @@ class Notice:
 class Statistics:
     """What a source has seen so far.
 
-    The three losses are separate on purpose: `dropped` events did not fit
-    into our buffer (exact), `gaps` are holes of together `gap_seconds`
-    during which we had no connection, and `missed` tasks were counted by
-    workers without an event reaching us (an estimate).
+    `dropped` events did not fit into our buffer (exact), `gaps` are holes of together `gap_seconds`
+    without a connection, `missed` tasks workers counted without an event for us (an estimate).
     """
 
     events: int = 0
@@ -56,17 +53,11 @@ class Source(Protocol):
     """An endless or finite stream of events."""
 
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        """Yield events as they come, and [] when `timeout` seconds pass without.
+        """Yield events, gap records among them, and [] when `timeout` seconds pass without.
 
-        Gap records stand in the stream where events may be missing.  The
-        iteration ends when the source is exhausted or stopped.
+        End when the source is exhausted or stopped.
         """
         ...
-
-    def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
-        """Yield what `events` does as dictionaries."""
-        for events in self.events(timeout):
-            yield [event.as_dict() for event in events]
 
     def statistics(self) -> Statistics:
         """Return the counters as they are now."""
@@ -85,8 +76,7 @@ class SilenceHint:
     """Look once, ten seconds after the start, whether a source has received anything."""
 
     def __init__(self, source: Source, clock: Clock) -> None:
-        self._source = source
-        self._clock = clock
+        self._source, self._clock = source, clock
         self._due = clock.monotonic() + _SILENCE_SECONDS
 
     def words(self) -> str:
@@ -94,6 +84,5 @@ class SilenceHint:
         if self._clock.monotonic() < self._due:
             return ""
         self._due = math.inf
-        if self._source.statistics().messages:
-            return ""
-        return f"nothing has come for {_SILENCE_SECONDS:g}s; {DOCTOR}"
+        has_come = self._source.statistics().messages
+        return "" if has_come else f"nothing has come for {_SILENCE_SECONDS:g}s; {DOCTOR}"

@@ -78,14 +78,12 @@ class RecordingReader(Source):
         speed: float | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.on_notice: Callable[[Notice], object] = lambda _notice: None
         self.stays = False
         self.paused = False
         self.speed = math.inf if speed is None else speed
         self._clock = clock
-        self._sleep = sleep
         self._asked = (since, until)
         self._since = since if isinstance(since, float | int) else -math.inf
         self._until = until if isinstance(until, float | int) else math.inf
@@ -272,7 +270,7 @@ class RecordingReader(Source):
                 return []
             # Not while more is read: what is left out takes no time.
             if event is not None or self._is_exhausted:
-                self._sleep(min(_SLICE, left, wait))
+                time.sleep(min(_SLICE, left, wait))
                 self._look()
         return due or None
 

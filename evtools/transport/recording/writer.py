@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -46,25 +46,21 @@ def write_all(fd: int, data: bytes | bytearray) -> tuple[int, OSError | None]:
 class RecordingWriter:
     """Write lines into a file, `.gz` and `.zst` compressed by name.
 
-    Everything up to the last `flush` is readable at any moment, also after a kill:
-    compressed files are made of frames that stand alone.
+    Everything up to the last `flush` is readable at any moment, also after a kill: compressed files
+    are made of frames that stand alone.  `path` may have strftime codes, and `-` is stdout.
+    Without rotation an existing file is begun anew, as `tcpdump -w` does.  With it nothing that
+    exists is overwritten: before a name is used again, the file of that name is renamed to NAME.1,
+    what was NAME.1 to NAME.2 and so on (before the suffix of a compressed file: `x.jsonl.1.gz`).
+    With `append` it goes on in the file that is there; one that is compressed, or breaks off inside
+    a line, is renamed instead.
 
-    `path` may have strftime codes, and `-` is stdout.  Without rotation an existing file is
-    begun anew, as `tcpdump -w` does.  With it nothing that exists is overwritten: before a
-    name is used again, the file of that name is renamed to NAME.1, what was NAME.1 to NAME.2
-    and so on (before the suffix of a compressed file: `x.jsonl.1.gz`).
+    A file is rotated before it would exceed `rotate_size` bytes on disk, and `rotate_every` seconds
+    after it was begun unless it is empty; 0 is never.  Of the older files the newest `rotate_keep`
+    are kept, 0 keeps all; where names have strftime codes, only files that this writer made are
+    removed.
 
-    A file is rotated before it would exceed `rotate_size` bytes on disk, and `rotate_every`
-    seconds after it was begun unless it is empty; 0 is never.  Of the older files the newest
-    `rotate_keep` are kept, 0 keeps all.  Where names have strftime codes, only files that
-    this writer made are removed.
-
-    With `append` it goes on in the file that is there.  One that is compressed, or breaks off
-    inside a line, is renamed instead, as with rotation.
-
-    All methods that write raise OutputError, and for a closed pipe at stdout BrokenPipeError;
-    the rest is thrown away then.  No earlier line is torn by a full disk: half a line is cut
-    off again.
+    All methods that write raise OutputError, and for a closed pipe at stdout BrokenPipeError; the
+    rest is thrown away then.  A full disk tears no earlier line: half a line is cut off again.
     """
 
     def __init__(
@@ -129,9 +125,8 @@ class RecordingWriter:
             return
         if self._fd > _STDOUT and self._is_regular:
             # Take back what was written of a line, or of a compressed frame.
-            whole = 0
-            if self._compression is Compression.NONE:
-                whole = frame.rfind(b"\n", 0, done) + 1
+            is_plain = self._compression is Compression.NONE
+            whole = frame.rfind(b"\n", 0, done) + 1 if is_plain else 0
             with suppress(OSError):  # the first error is the one to report
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - done + whole)
         self._close()
@@ -157,8 +152,7 @@ class RecordingWriter:
     # --- files --------------------------------------------------------------------
 
     def _current_name(self) -> str:
-        if self._template == "-":
-            return "-"
+        # Of stdout, "-".
         return time.strftime(self._template, time.localtime(self._clock.wall()))
 
     def _can_append(self) -> bool:
@@ -173,13 +167,12 @@ class RecordingWriter:
         return ends_with_line and self._compression is Compression.NONE
 
     def _begin(self, *, keep: bool = False) -> None:
-        self.path = self._current_name()
+        self.path, flags = self._current_name(), os.O_TRUNC
         if keep or self._size_max or self._every:
+            flags = 0
             with _reported(self.path):
                 _make_room(self.path, self._keep)
-            self._open()
-        else:
-            self._open(os.O_TRUNC)
+        self._open(flags)
 
     def _open(self, flags: int = 0) -> None:
         self._flushed = self._begun = self._clock.monotonic()
@@ -232,12 +225,10 @@ def _remove(name: str) -> None:
 
 
 def _make_room(name: str, keep: int) -> None:
-    """Rename the file of a name, and the older ones; the last of `keep` is overwritten."""
+    # Rename the file of a name, and the older ones; the last of `keep` is overwritten.
     if not _has_content(name):
         return
-    free = 1
-    while Path(_numbered(name, free)).exists():
-        free += 1
+    free = next(number for number in count(1) if not Path(_numbered(name, number)).exists())
     free = min(free, keep or free)
     with safe_place(name) as (folder, base):
         names = [base, *(_numbered(base, number) for number in range(1, free + 1))]

@@ -760,7 +760,7 @@ def tape(tmp_path):
 def replay(tape):
     """Return a terminal on which the recording is played, at its first event."""
     terminal = FakeTerminal(source=tape)
-    terminal.take(next(tape.batches(0)))
+    terminal.take([event.as_dict() for event in next(tape.events(0))])
     return terminal
 
 

@@ -147,7 +147,7 @@ def test_events_that_were_recorded_can_be_replayed(folder, clock, name):
     recording.close()
     assert (recording.events, recording.error) == (2, "")
     tape = RecordingReader(recording.path, clock=clock)
-    assert [event for batch in tape.batches() for event in batch] == EVENTS
+    assert [event.as_dict() for batch in tape.events() for event in batch] == EVENTS
     tape.close()
 
 

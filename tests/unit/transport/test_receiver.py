@@ -10,6 +10,7 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused
 from evtools.transport import ConnectionSettings, EventReceiver, Statistics
+from evtools.transport import receiver as module
 from evtools.transport.source import DOCTOR, SilenceHint
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
@@ -52,22 +53,22 @@ def event(type_="task-sent", **fields):
 
 
 @pytest.fixture
-def receive():
+def receive(monkeypatch):
     """Make a receiver of what a script of streams says; for each a list of steps will do."""
     receivers = []
 
     def make(*streams, handlers=None, routing_key=None, on_notice=None, **settings):
         answers = iter(streams)
 
-        def open_stream(_settings, attempt):
+        def subscribe(_settings, attempt, **_):
             answer = next(answers, None) or ConnectionRefusedError()
             if isinstance(answer, Exception):
                 raise answer
             return answer if isinstance(answer, FakeStream) else FakeStream(*answer)
 
         settings = ConnectionSettings(urls=SETTINGS.urls, **settings)
-        how = {"on_notice": on_notice, "open_stream": open_stream}
-        receivers.append(EventReceiver(settings, handlers, routing_key, **how))
+        monkeypatch.setattr(module, "subscribe", subscribe)
+        receivers.append(EventReceiver(settings, handlers, routing_key, on_notice=on_notice))
         return receivers[-1]
 
     yield make
@@ -268,14 +269,15 @@ def test_stopping_is_no_timeout_error(receive):
 
 
 @pytest.mark.parametrize("wakeup", [True, False])
-def test_a_capture_may_leave_the_workers_asleep(wakeup):
+def test_a_capture_may_leave_the_workers_asleep(monkeypatch, wakeup):
     seen = []
 
-    def subscribe(settings, attempt):
+    def subscribe(settings, attempt, **_):
         seen.append(settings.wakeup)
         return FakeStream([message(event())], [message(event())])
 
-    with EventReceiver(SETTINGS, open_stream=subscribe) as receiver:
+    monkeypatch.setattr(module, "subscribe", subscribe)
+    with EventReceiver(SETTINGS) as receiver:
         receiver.capture(limit=1, wakeup=wakeup)
         receiver.capture(limit=1, wakeup=wakeup)
     assert seen == [wakeup]
@@ -333,11 +335,12 @@ def test_a_clock_that_is_none_is_left_alone(receive, clock):
 # --- As Celery's receiver is made ----------------------------------------------------
 
 
-def test_with_a_connection_of_the_callers_it_leaves_the_broker_after_each_capture():
+def test_with_a_connection_of_the_callers_it_leaves_the_broker_after_each_capture(monkeypatch):
     streams = [FakeStream([message(event(n=n))]) for n in range(2)]
     answers = iter(streams)
+    monkeypatch.setattr(module, "subscribe", lambda *_, **__: next(answers))
     with Connection("memory://") as connection:
-        receiver = EventReceiver(connection, open_stream=lambda *_: next(answers))
+        receiver = EventReceiver(connection)
         for number, stream in enumerate(streams):
             assert fields_of(receiver.itercapture(limit=1, timeout=30), "n") == [(number,)]
             assert stream.closed.is_set()
@@ -371,16 +374,17 @@ def test_an_event_is_made_of_a_message_that_the_caller_took():
     assert receiver.event_from_message({"type": "x"})[1]["clock"] > 300
 
 
-def test_a_stop_does_not_wait_for_an_attempt_to_connect():
+def test_a_stop_does_not_wait_for_an_attempt_to_connect(monkeypatch):
     attempting, answer = threading.Event(), threading.Event()
 
-    def open_stream(_settings, attempt):
+    def subscribe(_settings, attempt, **_):
         attempting.set()
         answer.wait(30)
         raise ConnectionRefusedError
 
     notices = []
-    receiver = EventReceiver(SETTINGS, on_notice=notices.append, open_stream=open_stream)
+    monkeypatch.setattr(module, "subscribe", subscribe)
+    receiver = EventReceiver(SETTINGS, on_notice=notices.append)
     batches = receiver.batches(0.01)
     assert next(batches) == []
     assert attempting.wait(10)

@@ -38,8 +38,10 @@ class SleepyClock(FakeClock):
 
 
 @pytest.fixture
-def clock():
-    return SleepyClock()
+def clock(monkeypatch):
+    clock = SleepyClock()
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    return clock
 
 
 @pytest.fixture
@@ -54,8 +56,7 @@ def tape_of(tmp_path, clock):
                 (line if isinstance(line, bytes) else encode_line(line)) + b"\n" for line in content
             )
         path.write_bytes(content)
-        settings = {"clock": clock, "sleep": clock.sleep} | settings
-        tapes.append(RecordingReader(str(path), **settings))
+        tapes.append(RecordingReader(str(path), **{"clock": clock} | settings))
         return tapes[-1]
 
     yield make
@@ -64,13 +65,18 @@ def tape_of(tmp_path, clock):
         tape.close()
 
 
+def batches_of(tape, timeout=None):
+    for events in tape.events(timeout):
+        yield [event.as_dict() for event in events]
+
+
 def events_of(tape, timeout=None):
-    return [event for batch in tape.batches(timeout) for event in batch]
+    return [event for batch in batches_of(tape, timeout) for event in batch]
 
 
 def arrivals(tape, clock):
     begin = clock.now
-    return [clock.now - begin for batch in tape.batches() for _ in batch]
+    return [clock.now - begin for batch in batches_of(tape) for _ in batch]
 
 
 def kinds_of(tape):
@@ -155,7 +161,7 @@ def test_a_line_says_the_same_whichever_way_it_is_read(tape_of, monkeypatch, mor
 
 
 def test_batches_are_bounded(tape_of):
-    sizes = [len(batch) for batch in tape_of([EVENTS[0]] * 2500).batches()]
+    sizes = [len(batch) for batch in batches_of(tape_of([EVENTS[0]] * 2500))]
     assert sum(sizes) == 2500
     assert max(sizes) <= 1000
 
@@ -171,7 +177,7 @@ def test_events_come_at_a_multiple_of_their_pace(tape_of, clock, speed):
 
 
 def test_a_timeout_without_an_event_is_an_empty_batch(tape_of):
-    batches = list(tape_of(EVENTS[:2], speed=1).batches(0.25))
+    batches = list(batches_of(tape_of(EVENTS[:2], speed=1), 0.25))
     assert batches == [EVENTS[:1], [], [], [], EVENTS[1:2]]
 
 
@@ -203,7 +209,7 @@ def test_what_is_left_out_is_not_decoded_and_takes_no_time(tape_of, clock, monke
     for wanted in ({"since": 9000.0}, {"until": 199.0}, {"since": 1001.0, "until": 1100.0}):
         decoded.clear()
         tape = tape_of([*lines, b"no JSON"], speed=float("inf"), **wanted)
-        for _ in tape.batches(0.25):
+        for _ in batches_of(tape, 0.25):
             pass
         statistics = tape.statistics()
         assert (statistics.events, statistics.messages, statistics.malformed) == (100, 9001, 1)
@@ -317,21 +323,22 @@ def test_what_is_no_recording_is_refused(tape_of, content):
 # --- stopping, stdin ----------------------------------------------------------------
 
 
-def test_a_wait_for_the_next_event_is_stopped(tape_of, clock):
+def test_a_wait_for_the_next_event_is_stopped(tape_of, clock, monkeypatch):
     def sleep(seconds):
         clock.sleep(seconds)
         tape.stop()
 
-    tape = tape_of(EVENTS, speed=1, sleep=sleep)
+    monkeypatch.setattr("time.sleep", sleep)
+    tape = tape_of(EVENTS, speed=1)
     assert events_of(tape) == EVENTS[:1]
     assert len(clock.slept) == 1
-    assert list(tape.batches()) == []
+    assert list(batches_of(tape)) == []
 
 
 def test_a_pipe_is_followed(clock, piped):
     with piped(0) as writing:
         tape = RecordingReader("-", clock=clock)
-        batches = tape.batches(0)
+        batches = batches_of(tape, 0)
         os.write(writing, LINE + b"\n" + LINE[:10])
         assert next(batches) == EVENTS[:1]
         assert next(batches) == []
@@ -348,7 +355,7 @@ def test_a_pipe_is_followed(clock, piped):
 def test_a_frame_that_comes_in_pieces_is_put_together(clock, piped):
     frame = Compression.GZIP.frame(LINE)
     with piped(0) as writing:
-        batches = RecordingReader("-", clock=clock).batches(0)
+        batches = batches_of(RecordingReader("-", clock=clock), 0)
         os.write(writing, frame[:6])
         assert next(batches) == []
         os.write(writing, frame[6:])
@@ -361,7 +368,7 @@ def test_a_frame_that_comes_in_pieces_is_put_together(clock, piped):
 
 def collected(tape):
     """Return what is due now; [] in time ends it."""
-    batches = tape.batches(0.0)
+    batches = batches_of(tape, 0.0)
     events = []
     while batch := next(batches, []):
         events += batch
@@ -395,7 +402,7 @@ def test_a_seek_back_begins_anew_and_says_so(tape_of):
     assert collected(tape) == [100.0, 101.0, 104.0]
     assert tape.ended
     assert tape.position == 104.0
-    batches = tape.batches(1.0)
+    batches = batches_of(tape, 1.0)
     assert next(batches) == next(batches) == []
     tape.seek(101.5)
     assert not tape.ended
@@ -412,7 +419,7 @@ def test_a_pause_before_the_first_event_holds_that_back(tape_of):
     assert tape.position is None
     assert collected(tape) == []
     tape.paused = False
-    assert next(tape.batches(0.0)) == [EVENTS[0], {"type": "x"}]
+    assert next(batches_of(tape, 0.0)) == [EVENTS[0], {"type": "x"}]
 
 
 def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
@@ -430,8 +437,8 @@ def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
 def test_what_is_no_file_cannot_be_wound_back(clock, piped):
     with piped(0) as writing:
         os.write(writing, LINE + b"\n")
-        tape = RecordingReader("-", clock=clock, sleep=clock.sleep)
-        next(tape.batches(0.0))
+        tape = RecordingReader("-", clock=clock)
+        next(batches_of(tape, 0.0))
         with pytest.raises(UsageError, match="cannot be rewound"):
             tape.seek(1.0)
         tape.seek(200.0)
