@@ -95,10 +95,7 @@ def _open_among_others(
 
 @contextlib.contextmanager
 def safe_place(path: str | Path) -> Iterator[tuple[int | None, str]]:
-    """Yield the folder of a path as `dir_fd` takes it, and the name in it.
-
-    The folder is reached as in `open_safely`; the name itself may be a link.
-    """
+    """Yield the folder of a path, reached as in `open_safely`, for `dir_fd`, and the name in it."""
     with _way(path, follow=False) as (folder, name, _):
         yield folder, name
 
@@ -123,8 +120,7 @@ def check_way(path: str | Path) -> None:
 def check_folder(path: Path) -> None:
     """Raise PermissionError for a folder in which root may open no file by its name.
 
-    That is for libraries that open files by themselves, and not as in `open_safely`: in the
-    meantime another user could have put something else there.
+    That is for libraries that do so: meanwhile another user could have put something else there.
     """
     culprit = writable_by_others(path, sticky_end=True) if _is_root() else None
     if culprit is not None:
@@ -224,8 +220,8 @@ def _is_sticky(status: os.stat_result) -> bool:
 class Guard(MetaPathFinder):
     """Have root import no module that others can write, from anywhere.
 
-    The installed libraries of Python and evtools are not checked: a user who can write these
-    needs no import.  `remedy` says what to do about a module that is refused.
+    The installed libraries of Python and evtools are not checked: a user who can write these needs
+    no import.  `remedy` says what to do about a module that is refused.
     """
 
     def __init__(self, remedy: str) -> None:
@@ -267,10 +263,9 @@ def _installed() -> tuple[str, ...]:
 
 
 def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
-    """Raise UsageError if somebody else than root can change a module.
+    """Raise UsageError if others than root own or may write a module, or the way there.
 
-    That is a user who owns, or may write, its file, its compiled file, or a directory on the
-    way there.  A user who can write a package's folder can add a submodule.
+    A module is its file and its compiled file, a package its folder, which could get a submodule.
     """
     files = [Path(folder) for folder in spec.submodule_search_locations or ()]
     files = [folder for folder in files if folder.is_dir()]
@@ -288,7 +283,7 @@ def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
 
 
 def distrusted(path: Path) -> Path | None:
-    """Return the file or folder by which others can change a file that root is about to obey.
+    """Return by which file or folder others can change a file that root is about to obey.
 
     None if there is none, and for users who are not root.
     """

@@ -47,11 +47,10 @@ _UNEXPECTED: Final = 1
 
 
 def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
-    """Run evcam, here or in a process of its own; return the exit status.
+    """Run evcam, here or with `detach` in a process of its own; return the exit status.
 
-    With `detach`, return once that other process is ready or has failed.  Raise EvtoolsError
-    for anything that the user must fix: a camera that cannot be loaded, a refused login, a
-    camera that failed too often.
+    Raise EvtoolsError for anything that the user must fix: a camera that cannot be loaded, a
+    refused login, a camera that failed too often.
     """
     detached = Detached.inherited()
     if options.detach and detached is None:
@@ -64,11 +63,7 @@ def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | N
 
 
 class Process:
-    """This process, as long as evcam runs in it.
-
-    Its files are opened first, then the privileges for that are dropped; `stack` closes and
-    removes what is left in the end.
-    """
+    """This process: it opens its files, then drops its privileges; `stack` closes them all."""
 
     def __init__(
         self,
@@ -197,7 +192,7 @@ class Process:
 def settle(options: CamOptions, owner: Identity | None) -> Path:
     """Set the working directory and the umask that the options ask for.
 
-    Return the directory under its given name: links on the way to it matter when files are
+    Return the directory under its given name, as links on the way to it matter when files are
     opened there.  Raise UsageError if it is not a directory.
     """
     workdir = Path(options.workdir or ".").expanduser()
@@ -221,8 +216,8 @@ def drop_privileges(
     """Become `owner`, if there is one, after importing all modules that come late otherwise.
 
     The new user may not be able to read them: Python may live in a home directory, and a
-    single-file binary unpacks itself for its user alone.  A camera that is not ours is not
-    imported here: it is not for root to run.
+    single-file binary unpacks itself for its user alone.  A user's camera is not imported here: it
+    is not for root to run.
     """
     if owner is None:
         return
@@ -254,8 +249,7 @@ def find(options: CamOptions) -> Loaded:
 def check(options: CamOptions, settings: ConnectionSettings) -> str:
     """Try camera and broker, as the user that evcam would run as; take no snapshot.
 
-    Return where the snapshots go and where the events come from.  Raise EvtoolsError if one
-    of them would not work.
+    Return where snapshots go and events come from.  Raise EvtoolsError if one would not work.
     """
     owner = identity(options.uid, options.gid)
     settle(options, owner)

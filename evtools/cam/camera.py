@@ -29,8 +29,7 @@ Receiver: TypeAlias = Callable[..., Any]
 class Signal:
     """Call connected functions with `sender` and anything else that is sent.
 
-    As with Celery's signals, a receiver is forgotten when there is no other reference to
-    it, unless it is connected with `weak=False`.
+    As with Celery's, a receiver that nothing else refers to is forgotten, unless `weak=False`.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,9 +45,9 @@ class Signal:
         weak: bool = True,  # noqa: FBT001, FBT002
         **kwargs: Any,
     ) -> Any:
-        """Have `receiver(signal=, sender=, ...)` called; return it.
+        """Have `receiver(signal=, sender=, ...)` called, for one `sender` or any; return it.
 
-        Only for one `sender`, if that is given.  Works as a decorator, with and without arguments.
+        Works as a decorator, with and without arguments.
         """
         if receiver is None:
             return lambda function: self.connect(function, sender, weak, **kwargs)
@@ -209,17 +208,13 @@ class Camera(Polaroid):
     # --- to be overridden -----------------------------------------------------------
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """Look at the changes by one event, or several.
+        """Look at the changes by one event, or several, before the next one is applied.
 
-        Called by the thread that applies them, before the next one is applied; the state
-        stands still meanwhile, and no event is processed.
+        Called by the thread that applies them; the state stands still, and no event is processed.
         """
 
     def snapshot(self, info: SnapshotInfo) -> Any:
-        """Return plain values of the state, which do not change later.
-
-        Called while the state stands still.
-        """
+        """Return plain values of the state, which stands still, that do not change later."""
         raise NotImplementedError
 
     def write(self, snapshot: Any) -> None:
@@ -227,10 +222,7 @@ class Camera(Polaroid):
         raise NotImplementedError
 
     def restore(self, snapshot: Any) -> None:
-        """Take back a snapshot that could not be written.
-
-        Called while the state stands still.
-        """
+        """Take back a snapshot that could not be written, while the state stands still."""
 
     def sweep(self) -> None:
         """Remove old data, every `cleanup_freq` seconds."""
@@ -247,8 +239,7 @@ class Camera(Polaroid):
     def check(self) -> None:
         """Raise UsageError or OutputError, in one line, if it could not write.
 
-        Called before the process goes into the background, and before it waits for its
-        only snapshot.
+        Called before the process goes into the background or waits for its only snapshot.
         """
 
     def describe(self) -> str:

@@ -38,10 +38,7 @@ _PIPE_BYTES: Final = 65536
 
 
 def own_program(executable: str) -> tuple[str, list[str]]:
-    """Return the program of this process, and the words of its command line.
-
-    `executable` replaces the interpreter, or the binary, if it is not empty.
-    """
+    """Return the program of this process, or `executable`, and the words of its command line."""
     path = executable or sys.executable
     if getattr(sys, "frozen", False):
         # It behaves as it is called: evcam is a link to evtools.
@@ -53,9 +50,9 @@ def own_program(executable: str) -> tuple[str, list[str]]:
 def start(executable: str, *, typed: str = "") -> int:
     """Start this program anew as a detached evcam; wait until it is ready or has failed.
 
-    `executable` is as in `own_program`, `typed` its stdin.  Return 0, or the status it ended
-    with; its own messages are copied to stderr.  Raise UsageError for a program that cannot
-    be started, and EvtoolsError for an end without a status.
+    `executable` is as in `own_program`, `typed` its stdin; its messages are copied to stderr.
+    Return 0, or the status it ended with.  Raise UsageError for a program that cannot be started,
+    and EvtoolsError for an end without a status.
     """
     path, words = own_program(executable)
     ready, ready_end = os.pipe()
@@ -142,10 +139,9 @@ class Detached:
         return cls(int(text))
 
     def settle(self) -> None:
-        """Become a daemon, but for stderr: the user reads it until evcam is ready.
+        """Become a daemon, but for stderr, which the user reads until evcam is ready.
 
-        Signals get the meaning that they have for a daemon, see daemon(7), though the
-        starter may have been started by nohup, or in the background.
+        Signals mean what daemon(7) says, though the starter may run by nohup or in the background.
         """
         # The steps of python-daemon's DaemonContext, one by one: where a kernel has no
         # close_range, that one tries each descriptor up to the hard limit, for minutes.
@@ -197,11 +193,10 @@ _PROC: Final = Path("/proc")
 class Pidfile:
     """The pidfile of this process, locked and with its number within the context.
 
-    The lock shows that a process lives: the file of a killed process is not in the way, and
-    it does not matter that another process has its number by now.  Only users who may write
-    the file can have this lock (F_OFD_SETLK, F_WRLCK).  The file is opened as `owner` where
-    that user may do so, so that it can be removed in the end, else as the current user.
-    Raise OutputError if another process has it, or it cannot be written.
+    The lock shows that a process lives, and not the number in a file that one left when it was
+    killed.  Only users who may write the file can have this lock (F_OFD_SETLK, F_WRLCK).  The file
+    is opened as `owner` where that user may do so, so that it can be removed in the end.  Raise
+    OutputError if another process has it, or it cannot be written.
     """
 
     def __init__(self, path: str | Path, owner: Identity | None = None) -> None:
@@ -301,12 +296,11 @@ class Pidfile:
 
 
 def holder_of(path: str, stack: contextlib.ExitStack) -> tuple[int, int] | None:
-    """Return the evcam that has a pidfile: its number, and a descriptor of the process.
+    """Return the number of the evcam that has a pidfile, and a descriptor; None if there is none.
 
-    None if there is none.  `stack` closes the descriptor, which is -1 on Linux before 5.3 and in
-    some containers: there the number is all there is, checked just before it is used.  Raise
-    OSError if the file cannot be read, and EvtoolsError if it is locked but names a process
-    other than the evcam that has locked it.
+    `stack` closes the descriptor, which is -1 on Linux before 5.3 and in some containers: there the
+    number is all there is, checked just before it is used.  Raise OSError if the file cannot be
+    read, and EvtoolsError if it names another process than the evcam that has locked it.
     """
     try:
         file = open_safely(path, _FLAGS | os.O_RDONLY)
@@ -398,8 +392,7 @@ _PAUSE: Final = 0.05
 def control(command: Command, options: CamOptions) -> tuple[int, str]:
     """Do `status` or `stop` of the evcam of a pidfile; return an exit status and a text.
 
-    One that is stopped takes a last snapshot before it ends, and this returns when it is gone.
-    Raise EvtoolsError if it is not possible.
+    Stopping waits for the last snapshot and the end.  Raise EvtoolsError if it is not possible.
     """
     if not options.pidfile:
         raise UsageError(
@@ -471,8 +464,8 @@ _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 class Notifier:
     """Send notifications as systemd's variables ask for, see sd_notify(3), or nothing.
 
-    The variables are removed: they are not for anything that a camera starts.  Notifications
-    that cannot be sent are dropped: a deaf supervisor is no reason to end.
+    The variables are removed: they are not for anything that a camera starts.  Notifications that
+    cannot be sent are dropped: a deaf supervisor is no reason to end.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:

@@ -39,9 +39,8 @@ Verdict: TypeAlias = tuple[bool, str]
 class Health:
     """Serve `/livez`, `/readyz`, `/status` and `/metrics` of a loop within its context.
 
-    `source` is where its events come from, `settings` those of the broker to log in to, None
-    if there is none.  The metrics of a camera that has any are served, too.  Raise UsageError
-    for a bad address and OutputError for one that cannot be bound.
+    `source` is where its events come from, `settings` those of the broker to log in to, None if
+    there is none.  Raise UsageError for a bad address and OutputError for one that cannot be bound.
     """
 
     def __init__(

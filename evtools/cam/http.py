@@ -66,10 +66,7 @@ class Address:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Parse `HOST:PORT`, `[::1]:PORT`, or a port alone, which is on loopback.
-
-        Raise UsageError for anything else.
-        """
+        """Parse `HOST:PORT`, `[::1]:PORT`, or a port alone, on loopback; raise UsageError."""
         found = _ADDRESS.fullmatch(text.strip())
         if found is None or int(found["port"]) > _PORT_MAX:
             hint = "write it as in 127.0.0.1:9808, [::1]:9808 or 9808"
@@ -99,10 +96,9 @@ Route: TypeAlias = Callable[[str], Response]
 
 
 class HTTPServer:
-    """Answer requests for the paths of `routes`, each in a thread of its own.
+    """Answer requests for the paths of `routes`, each in a thread of its own, after `start`.
 
-    The addresses are bound at once and served after `start`.  Raise OutputError if they
-    cannot be bound.
+    The addresses are bound at once.  Raise OutputError if they cannot be bound.
     """
 
     def __init__(self, address: Address, routes: Mapping[str, Route]) -> None:

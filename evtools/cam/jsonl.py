@@ -33,10 +33,10 @@ class Snapshot(NamedTuple):
 class JSONL(Camera):
     """Append each snapshot as one line of JSON, completely or not at all.
 
-    `path` may have strftime codes and end in `.gz` or `.zst`; `-` is stdout.  `tasks` are
-    those that changed since the last snapshot, or all in memory.  Files are rotated before
-    they exceed `rotate_size` bytes, and `rotate_every` seconds after they were begun; the
-    newest `rotate_keep` old ones are kept.  0 is never, and all of them.
+    `path` may have strftime codes and end in `.gz` or `.zst`; `-` is stdout.  `tasks` are those
+    that changed since the last snapshot, or all in memory.  Files are rotated before they exceed
+    `rotate_size` bytes, and after `rotate_every` seconds; the newest `rotate_keep` old ones are
+    kept.  0 is never, and all of them.
     """
 
     def __init__(
@@ -205,10 +205,7 @@ _OF_WORKER: Final = (
 
 
 def serialize_task(task: Task) -> dict[str, Any]:
-    """Return a task for JSON; unknown fields are left out.
-
-    Times are ISO 8601 in UTC.  `attempts` are those before the newest.
-    """
+    """Return a task for JSON without unknown fields; `attempts` are those before the newest."""
     attempts = [_known(each, _OF_ATTEMPT) for each in task.attempts]
     return _known(task, _OF_TASK) | ({"attempts": attempts} if attempts else {})
 

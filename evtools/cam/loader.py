@@ -48,10 +48,9 @@ _ALIKE: Final = 0.75
 class Loaded:
     """A camera that was found: call it with the arguments that cameras are made with.
 
-    `make` is its class, or a function that makes one.  Its constructor takes `known` options, by
-    name with their types, of which `required` have no default; `standard` are those of STANDARD
-    that it takes.  A constructor that hands on `**kwargs` takes the arguments of its bases, too;
-    `is_open` says that it takes any other name.
+    `make` is its class, or a function that makes one.  It takes `known` options, by name with their
+    types, of which `required` have no default, and of STANDARD those in `standard`.  A constructor
+    that hands on `**kwargs` takes the arguments of its bases, too, and any if it `is_open`.
     """
 
     def __init__(self, name: str, make: Callable[..., Any]) -> None:
@@ -109,10 +108,7 @@ class Loaded:
             raise UsageError(f"camera {self.name} needs {missing[0]}", hint)
 
     def __call__(self, state: Any, **standard: Any) -> Any:
-        """Make the camera; raise UsageError if that fails.
-
-        `standard` are those of STANDARD but the state; it gets those it takes.
-        """
+        """Make the camera with those of STANDARD that it takes; raise UsageError if that fails."""
         taken = {name: value for name, value in standard.items() if name in self.standard}
         taken |= self.options
         misfit = _misfit(self.make, state, **taken)

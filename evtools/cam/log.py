@@ -34,14 +34,13 @@ _REASON_MAX: Final = 300
 class Log(logging.Handler):
     """Write log records to a file or a standard stream, each as one line with one call.
 
-    When the file is moved away or removed, a new one is begun; lines go on into the old one
-    until there can be a new one.  Records that cannot be written, to a full disk say, are
-    counted, and the count is logged as soon as that is possible.
+    When the file is moved away or removed, a new one is begun; lines go on into the old one until
+    there can be a new one.  Records that cannot be written, to a full disk say, are counted, and
+    the count is logged as soon as that is possible.
 
-    The form `text` has the time in UTC and the level; what follows a line break in a record is
-    indented, so that no text can forge a record by having a line break logged.  `json` is an
-    object a line, with ts, level, logger, message and exception.  `journal` has a level at the
-    begin of each line, as systemd reads it.
+    The form `text` has the time in UTC and the level; what follows a line break is indented, so
+    that no text can forge a record.  `json` is an object a line, with ts, level, logger, message
+    and exception.  `journal` has a level at the begin of each line, as systemd reads it.
 
     Without a `path`, it is stderr, and `journal` is the default form where that is systemd's.
     Raise OutputError when the file cannot be written.
@@ -160,7 +159,7 @@ class Log(logging.Handler):
 def default_log_file() -> str:
     """Return the log file of a detached evcam without --logfile, and make its folder.
 
-    For root that is in /var/log, for others where XDG has such files; "" if there is no place.
+    That is in /var/log for root, else where XDG has such files; "" if there is no place.
     """
     path = "/var/log/evcam.log"
     if os.geteuid() != 0:
@@ -174,10 +173,7 @@ def default_log_file() -> str:
 
 
 class FailureLog:
-    """Log the first failure of a kind with its traceback, the others in one line.
-
-    Our own errors explain themselves and have no traceback.
-    """
+    """Log the first failure of a kind with its traceback, unless it is ours, others in a line."""
 
     def __init__(self) -> None:
         self._known: set[tuple[type[BaseException], str, int]] = set()

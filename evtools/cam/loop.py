@@ -47,9 +47,8 @@ _TYPES_MAX: Final = 200
 class Signals(EndingSignals):
     """Keep signals until the main loop looks at them, and takes them out of `came`.
 
-    INT and TERM ask for a last snapshot and the end.  HUP asks to open logs and outputs
-    anew and to read the settings file again, USR1 for the counters and the stacks of all
-    threads in the log, USR2 for a snapshot now.
+    INT and TERM ask for a last snapshot and the end, HUP to open logs and outputs anew and to read
+    the settings file again, USR1 for counters and stacks in the log, USR2 for a snapshot now.
     """
 
     def __init__(self, end: Callable[[], None], clock: Clock) -> None:
@@ -62,9 +61,8 @@ class Signals(EndingSignals):
 class EventFilter:
     """Redact events, and drop those of tasks that do not match all filters of `options`.
 
-    An event of a task is matched with the fields of earlier events of that task.  Events of
-    workers always pass, as tasks mean little without them.  Raise FilterError or UsageError
-    for invalid filters and patterns.
+    An event is matched with the fields of earlier events of its task.  Events of workers always
+    pass, as tasks mean little without them.  Raise FilterError or UsageError for invalid ones.
     """
 
     def __init__(self, options: CamOptions, *, now: Callable[[], float]) -> None:
@@ -104,8 +102,8 @@ class EventFilter:
 class ReplayClock:
     """A clock that shows when the current event of a recording was received.
 
-    However fast a recording is replayed, its snapshots are as many and as far apart as they
-    would have been then.  It never goes back, and is 0 before the first event.
+    However fast it is replayed, there are as many snapshots and as far apart as there would have
+    been then.  It never goes back, and is 0 before the first event.
     """
 
     def __init__(self) -> None:
@@ -143,11 +141,11 @@ class ReplayClock:
 class Loop:
     """Apply events until the end, and never wait for anything longer than a tick.
 
-    The camera may hold the state for as long as it likes: events then wait in the source, as bytes.
+    While the camera holds the state, events wait in the source, as bytes.
 
     `make_camera` is called with the state and what cameras are made with; raise UsageError if that
-    fails, and for filters and patterns that are invalid.  `ready` is called once, when events come
-    or the wait for them is over, `on_hangup` when files are to be opened anew.
+    fails, and for invalid filters and patterns.  `ready` is called once, when events come or the
+    wait for them is over, `on_hangup` when files are to be opened anew.
     """
 
     def __init__(
@@ -201,10 +199,7 @@ class Loop:
         self._reported: set[str] = set()
 
     def run(self, source: Source, signals: Signals) -> int:
-        """Run to the end; return the exit status.
-
-        Raise EvtoolsError when the camera or the source has given up.
-        """
+        """Run to the end; return the exit status.  Raise EvtoolsError if camera or source fail."""
         self._source, self._signals = source, signals
         self.counters.ticked_at = self._started
         if self._replay is None:

@@ -52,11 +52,11 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
 class CamOptions:
     """The options of evcam.
 
-    Durations are in seconds, sizes in bytes; None and "" mean "not given".  Filters are texts, and
-    only events that match all of them reach the state.  `camera` is a dotted path, or the name of
-    a built-in camera with or without `:PLACE`; `camera_options` are texts, to be converted for the
-    camera's constructor.  `maxrate` is in Celery's notation, `10/m`.  `uid` and `gid` are names or
-    numbers; `umask` is a number.  Relative paths start at `workdir`, if it is given.
+    Durations are in seconds, sizes in bytes; None and "" mean "not given".  Only events that match
+    all filters reach the state.  `camera` is a dotted path, or the name of a built-in camera with
+    or without `:PLACE`; `camera_options` are texts for its constructor.  `maxrate` is in Celery's
+    notation, `10/m`.  `uid` and `gid` are names or numbers; `umask` is a number.  Relative paths
+    start at `workdir`, if it is given.
     """
 
     # the camera

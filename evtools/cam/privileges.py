@@ -46,9 +46,8 @@ class Identity:
 def identity(uid: str, gid: str) -> Identity | None:
     """Return the identity of `uid` and `gid` (names or numbers); None for neither.
 
-    Without `gid`, the group is the user's own; without `uid`, the user stays and keeps no
-    other group.  Raise UsageError for a user or group that does not exist, and if this
-    process may not become another user.
+    Without `gid`, the group is the user's own; without `uid`, the user stays and keeps no other
+    group.  Raise UsageError for one that does not exist, or that this process may not become.
     """
     if not (uid or gid):
         return None
@@ -107,12 +106,12 @@ def acting_as(who: Identity | None) -> Iterator[None]:
 def open_owned(
     path: Path, flags: int, owner: Identity | None, *, mode: int, give: bool = False
 ) -> int:
-    """Open a file to write as `owner`, or as root where `owner` may not.
+    """Open a file to write as `owner`, or as root where `owner` may not; return the descriptor.
 
-    The user could have put a link there, for root to write into and to give away its
-    target.  So root follows no path that others can change and no link at its end, and
-    gives away (`give`) only a file that it has just made.  Return the descriptor; raise
-    OSError, and OutputError for a file that root does not touch.
+    The user could have put a link there, for root to write into and to give away its target.  So
+    root follows no path that others can change and no link at its end, and gives away (`give`) only
+    a file that it has just made.  Raise OSError, and OutputError for a file that root does not
+    touch.
     """
     try:
         with acting_as(owner):
@@ -140,9 +139,8 @@ def open_owned(
 def become(who: Identity) -> None:
     """Drop all privileges that `who` does not have, for good.
 
-    Groups go first, then the group, then the user: after that it is not allowed.  HOME,
-    USER and LOGNAME become those of `who`.  Raise EvtoolsError if anything is left that
-    could bring privileges back.
+    HOME, USER and LOGNAME become those of `who`.  Raise EvtoolsError if anything is left that could
+    bring privileges back.
     """
     if who.is_ours:
         return

@@ -67,10 +67,9 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Samples under one name; that of a counter is without its `_total`.
+    """Samples under one name, to be read once; that of a counter is without its `_total`.
 
     `kind` is counter, gauge or histogram, `help` one line without quotes and backslashes.
-    The samples may be read once.
     """
 
     name: str
@@ -136,10 +135,7 @@ def number(value: float) -> str:
 
 
 def label(text: str | None) -> str:
-    """Return text from the wire as the value of a label, printable and of bounded length.
-
-    Two texts that look alike are one value, or Prometheus would refuse them.
-    """
+    """Return text from the wire as the value of a label, printable and of bounded length."""
     # No character of input becomes less than half a column.
     return _label(text[: 2 * LABEL_MAX_COLS]) if text else UNKNOWN
 
@@ -153,10 +149,9 @@ def _label(text: str) -> str:
 
 
 class Gauge:
-    """Figures by the values of their `labels`, at most `max_series` and one for all others.
+    """Figures as of one moment by the values of their `labels`, and one for all beyond.
 
-    They are as of a moment, all of them set at once.  `folded` is how often something was
-    counted with the others.
+    There are `max_series` at most; `folded` is how often something was counted with the others.
     """
 
     kind: ClassVar = "gauge"
@@ -212,10 +207,7 @@ class Counter(Gauge):
             series[known] = series.get(known, 0) + amount
 
     def make_room(self, now: float) -> None:
-        """Forget idle series if all are taken; `now` is in seconds.
-
-        Their counts go, too: with the others they would look like many events at once.
-        """
+        """Forget idle series if all are taken, and their counts; `now` is in seconds."""
         if len(self.series) < self.max_series:
             self._looked.clear()
             return
@@ -261,38 +253,40 @@ class Histogram(Counter):
 # --- the camera ---------------------------------------------------------------------
 
 _TASK: Final = ("name", "queue_name")
+#: The name of the worker is a label only with the camera's option `hostname`.
+_HOST: Final = ("hostname",)
+_BOTH: Final = (*_TASK, *_HOST)
 # fmt: off
 #: Names and labels are those of celery-exporter, so that its dashboards and alerts work.
-#: Metrics that it does not have are named as in Flower, with this prefix.  By name: the
-#: kind, the labels, whether the worker's name may be one more, the help.
-METRICS: Final[Mapping[str, tuple[type[Gauge], Key, bool, str]]] = {
-    "task_sent": (Counter, _TASK, True, "Tasks sent."),
-    "task_received": (Counter, _TASK, True, "Tasks received by a worker."),
-    "task_started": (Counter, _TASK, True, "Tasks started."),
-    "task_succeeded": (Counter, _TASK, True, "Tasks that succeeded."),
-    "task_failed": (Counter, (*_TASK, "exception"), True, "Tasks that failed, by exception."),
-    "task_retried": (Counter, _TASK, True, "Task retries."),
-    "task_revoked": (Counter, _TASK, True, "Tasks revoked or expired."),
-    "task_rejected": (Counter, _TASK, True, "Tasks rejected by a worker."),
-    "task_cancelled": (Counter, _TASK, True,
-                       "Tasks cancelled because their worker lost its connection."),
-    "task_runtime": (Histogram, _TASK, True, "Run time of successful tasks, in seconds."),
+#: Metrics that it does not have are named as in Flower, with this prefix.
+METRICS: Final[Mapping[str, tuple[type[Gauge], Key, str]]] = {
+    "task_sent": (Counter, _BOTH, "Tasks sent."),
+    "task_received": (Counter, _BOTH, "Tasks received by a worker."),
+    "task_started": (Counter, _BOTH, "Tasks started."),
+    "task_succeeded": (Counter, _BOTH, "Tasks that succeeded."),
+    "task_failed": (Counter, (*_TASK, "exception", *_HOST), "Tasks that failed, by exception."),
+    "task_retried": (Counter, _BOTH, "Task retries."),
+    "task_revoked": (Counter, _BOTH, "Tasks revoked or expired."),
+    "task_rejected": (Counter, _BOTH, "Tasks rejected by a worker."),
+    "task_cancelled": (
+        Counter, _BOTH, "Tasks cancelled because their worker lost its connection."),
+    "task_runtime": (Histogram, _BOTH, "Run time of successful tasks, in seconds."),
     # Waiting is a matter of queues, not of the worker.
-    "task_queue_wait_time": (Histogram, _TASK, False,
-                             "Time from sending a task, or its ETA, to its start, in seconds."),
-    "task_prefetch_time_seconds": (Histogram, _TASK, True,
-                                   "Time that tasks without an ETA waited at their worker."),
-    "worker_up": (Gauge, (), True, "1 if the worker is alive."),
-    "worker_tasks_active": (Gauge, (), True, "Running tasks according to heartbeats."),
-    "workers": (Gauge, ("status",), False, "Workers by status."),
-    "worker_prefetched_tasks": (Gauge, _TASK, True,
-                                "Tasks without an ETA that workers hold but have not started."),
-    "tasks": (Gauge, (*_TASK, "state"), False,
+    "task_queue_wait_time": (
+        Histogram, _TASK, "Time from sending a task, or its ETA, to its start, in seconds."),
+    "task_prefetch_time_seconds": (
+        Histogram, _BOTH, "Time that tasks without an ETA waited at their worker."),
+    "worker_up": (Gauge, _HOST, "1 if the worker is alive."),
+    "worker_tasks_active": (Gauge, _HOST, "Running tasks according to heartbeats."),
+    "workers": (Gauge, ("status",), "Workers by status."),
+    "worker_prefetched_tasks": (
+        Gauge, _BOTH, "Tasks without an ETA that workers hold but have not started."),
+    "tasks": (Gauge, (*_TASK, "state"),
               "Unfinished tasks in memory by state; LOST if their worker is gone."),
     "snapshot_timestamp_seconds": (
-        Gauge, (), False, "Time at which the gauges were taken, in seconds since 1970."),
-    "series_folded": (Counter, (), False,
-                      "Counts that went into (others) because there were too many series."),
+        Gauge, (), "Time at which the gauges were taken, in seconds since 1970."),
+    "series_folded": (
+        Counter, (), "Counts that went into (others) because there were too many series."),
 }
 # fmt: on
 
@@ -300,12 +294,11 @@ METRICS: Final[Mapping[str, tuple[type[Gauge], Key, bool, str]]] = {
 class Prometheus(Camera):
     """Count what became of tasks, and show which workers are alive.
 
-    At `listen` (HOST:PORT), or in the file `path` whose name should end in `.prom`, or
-    both.  Counters and histograms follow the events, gauges are as of the last snapshot.
-
-    Names begin with `prefix`.  With `hostname` the name of the worker is a label.
-    `runtime_buckets` and `wait_buckets` are upper bounds in seconds.  Each metric has at
-    most `max_series` series; the rest is counted as `(others)`.
+    At `listen` (HOST:PORT), in the file `path` whose name should end in `.prom`, or both.  Counters
+    and histograms follow the events, gauges are as of the last snapshot.  Names begin with
+    `prefix`.  With `hostname` the name of the worker is a label.  `runtime_buckets` and
+    `wait_buckets` are upper bounds in seconds.  Each metric has at most `max_series` series; the
+    rest is `(others)`.
     """
 
     def __init__(
@@ -335,13 +328,13 @@ class Prometheus(Camera):
         self._steps = Steps()
         self._lock = Lock()
         self._metrics: dict[str, Any] = {}
-        for name, (kind, labels, of_worker, text) in METRICS.items():
-            host = ("hostname",) if of_worker and hostname else ()
-            self._metrics[name] = kind(prefix + name, text, (*labels, *host), max_series)
-        wait_bounds = _bounds("wait_buckets", wait_buckets)
+        for name, (kind, labels, text) in METRICS.items():
+            shown = labels if hostname else tuple(each for each in labels if each not in _HOST)
+            self._metrics[name] = kind(prefix + name, text, shown, max_series)
+        bounds = _bounds("wait_buckets", wait_buckets)
+        for name in ("task_queue_wait_time", "task_prefetch_time_seconds"):
+            self._metrics[name].buckets = bounds
         self._metrics["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
-        self._metrics["task_queue_wait_time"].buckets = wait_bounds
-        self._metrics["task_prefetch_time_seconds"].buckets = wait_bounds
         self._counters: dict[str, Counter] = {n: self._metrics[f"task_{n}"] for n in STEPS}
 
     def observe(self, changes: Sequence[Change]) -> None:

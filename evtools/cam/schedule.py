@@ -31,10 +31,7 @@ _NOW, _LAST = -1, -2
 
 @dataclass(slots=True)
 class Shots:
-    """Snapshots by result.
-
-    `overrun` were skipped because one took too long, `skipped_rate` because of --maxrate.
-    """
+    """Snapshots by result; some are skipped as one took too long (`overrun`) or by --maxrate."""
 
     taken: int = 0
     skipped_rate: int = 0
@@ -46,9 +43,8 @@ class Shots:
 class Counters:
     """Everything that evcam counts, as plain numbers that any thread may read.
 
-    The camera's thread writes those of the snapshots, the main thread all others, so that
-    nothing has to be locked.  Times are UTC epoch seconds, but for `ticked_at` and
-    `busy_since`, which are by the monotonic clock.
+    Nothing is locked: the camera's thread writes those of the snapshots, the main thread all
+    others.  Times are UTC epoch seconds, `ticked_at` and `busy_since` by the monotonic clock.
     """
 
     started: float = 0.0
@@ -150,11 +146,10 @@ class Entry:
 
 
 class Timer:
-    """Call functions at an interval, one after the other, in a thread of its own.
+    """Call functions at an interval, one after the other, in a thread that begins with the first.
 
-    The thread begins with the first request.  Calls keep to their grid: one that takes
-    longer than its interval leaves out the ticks that it missed.  `clock` need not run by
-    itself: after moving it, `settle` waits until everything that was due is done.
+    Calls keep to their grid: one that takes longer than its interval leaves out the ticks that it
+    missed.  `clock` need not run by itself: after moving it, `settle` waits for all that was due.
     """
 
     def __init__(self, clock: Clock | None = None, *, name: str = "evtools-timer") -> None:
@@ -269,10 +264,9 @@ class Timer:
 class CameraThread(Timer):
     """The timer of a camera, which calls it at its times and survives what it does.
 
-    Exceptions of the camera are logged and counted, and the next try comes after a wait
-    that doubles; after `max_failures` in a row there is none, and `gave_up` says why.
-    `clock` measures the duration of a snapshot; `times` says when one is due, which is
-    another clock if a recording is replayed.
+    Exceptions of the camera are logged and counted, and the next try comes after a wait that
+    doubles; after `max_failures` in a row there is none, and `gave_up` says why.  `clock` measures
+    how long a snapshot takes; `times`, the clock of a replayed recording, says when one is due.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ _REASONS: Final = frozenset({"reconnect", "buffer", "stopped"})
 class Gap:
     """A gap in the stream, from `start` to `end` (UTC epoch seconds).
 
-    `reason` is `reconnect`, `buffer` (evcam was too slow, and `dropped` events), `stopped`,
-    or `several`.
+    `reason` is `reconnect`, `buffer` (evcam was too slow, and `dropped` events), `stopped`, or
+    `several`.
     """
 
     reason: str
@@ -43,11 +43,11 @@ class Gap:
 class SnapshotInfo:
     """The origin and the number of a snapshot, its period, and what it misses.
 
-    Times are UTC epoch seconds.  The snapshot was taken at `at` and covers events since
-    `since`, `period` seconds before.  `warm` is False while some workers may not have sent
-    a heartbeat yet, so that their absence says nothing; `connected` is False without a
-    connection.  In that period events fell into the `gaps`, of which `dropped` events are
-    known, and workers counted `missed` tasks without an event reaching evcam.
+    It was taken `at` and covers events since `since`, `period` seconds before; times are UTC epoch
+    seconds.  `warm` is False while some workers may not have sent a heartbeat yet, so that their
+    absence says nothing; `connected` is False without a connection.  Events fell into the `gaps`,
+    of which `dropped` are known, and workers counted `missed` tasks whose events did not reach
+    evcam.
     """
 
     evcam: str
@@ -71,8 +71,8 @@ class SnapshotInfo:
 class SnapshotSequence:
     """Number the snapshots of one evcam, and note what each of them misses.
 
-    `workers` are those of the state; `started` is the start of this evcam in UTC epoch
-    seconds, now by default; `warm_up` is in seconds.
+    `workers` are those of the state; `started` is the start of this evcam in UTC epoch seconds, now
+    by default; `warm_up` is in seconds.
     """
 
     def __init__(
@@ -126,9 +126,9 @@ class SnapshotSequence:
         return info
 
     def restore(self, info: SnapshotInfo) -> None:
-        """Let the next snapshot cover the period of this one, which was not written.
+        """Let the next snapshot, under the same number, cover the period of this one too.
 
-        It gets the same number, so that a missing number is always a lost snapshot.
+        It was not written, so a missing number is always a lost snapshot.
         """
         self._info = replace(self._info, sequence=info.sequence - 1, since=info.since)
         self._miss((*info.gaps, *self._info.gaps), info.dropped, info.missed)

@@ -134,10 +134,7 @@ def run(ctx: click.Context) -> int:
 
 
 def build_options(ctx: click.Context) -> CamOptions:
-    """Return the CamOptions of a parsed command line.
-
-    Raise UsageError for options that make no sense together.
-    """
+    """Return the CamOptions of a parsed command line; raise UsageError for conflicting options."""
     from evtools.cli.config import merged_pairs
 
     values = ctx.params

@@ -35,10 +35,10 @@ _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, ValueError, Attr
 class DatabaseCamera(Camera):
     """Write tasks, their attempts, workers and snapshots into a database.
 
-    Several evcams may write into one database, each the events that it received, in any order.
-    Rows are kept for `keep` seconds after the last event, those of tasks that ended otherwise than
-    with success, or not at all, for `keep_failed`, and of tasks the last `keep_tasks`; 0 is
-    unlimited.  Events that cannot be written wait in memory, up to `max_waiting` bytes.
+    Several evcams may write into one, each the events that it received, in any order.  Rows are
+    kept for `keep` seconds after the last event, those of tasks that did not end with success for
+    `keep_failed`, and of tasks the last `keep_tasks`; 0 is unlimited.  Events that cannot be
+    written wait in memory, up to `max_waiting` bytes.
 
     A subclass opens the database when it is first used, has its dialect of SQL, and raises
     OutputError, in one line, for its failures; the next call tries again.

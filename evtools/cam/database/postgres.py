@@ -50,10 +50,10 @@ SELECT coalesce(
 class Postgres(DatabaseCamera):
     """Write into the `schema` of a database, which is created if needed.
 
-    `url` is a URL or a connection string, as psql takes it, or @FILE with one of them in
-    it; anything else comes from the environment.  Connecting may take `connect_timeout`
-    seconds; a statement, or the wait for a lock, `timeout`.  Raise UsageError for an invalid
-    URL, and without psycopg.
+    `url` is a URL or a connection string, as psql takes it, or @FILE with one of them in it;
+    anything else comes from the environment.  Connecting may take `connect_timeout` seconds; a
+    statement, or the wait for a lock, `timeout`.  Raise UsageError for an invalid URL, and without
+    psycopg.
     """
 
     # fmt: off

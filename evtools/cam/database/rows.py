@@ -350,9 +350,9 @@ _decode_worker: Final = msgspec.json.Decoder(WorkerLog).decode
 class Snapshot:
     """The events since the snapshot before, of tasks by uuid and of workers by hostname.
 
-    They are of `max_bytes` at most, estimated; beyond that the oldest are dropped, and counted as
-    `lost`.  `events` is the number of events of tasks.  Change it with the state's lock held.
-    `info`, and the whole seconds by which clocks are `ahead`, are known once it was taken.
+    Beyond `max_bytes`, estimated, the oldest are dropped and counted as `lost`; `events` is the
+    number of events of tasks.  Change it with the state's lock held.  `info`, and the whole seconds
+    by which clocks are `ahead`, are known once it was taken.
     """
 
     info: SnapshotInfo
@@ -367,10 +367,19 @@ class Snapshot:
     def observe(self, changes: Iterable[Change]) -> None:
         """Add the events that changed something."""
         for change in changes:
+            event = change.event
             if isinstance(change.subject, Task):
-                self._add_to_task(change.event)
+                self._add_to_task(event)
             elif isinstance(change.subject, Worker):
-                self._add_to_worker(change.event)
+                kind = event.type
+                log = self._worker(schema.clean_key(event.hostname), float(event.local_received))
+                # The answer to a wake-up says less than a heartbeat.
+                is_short = kind == "worker-heartbeat" and event.processed is None
+                if isinstance(event, WorkerEvent) and not is_short:
+                    known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
+                    fields = {**_clean_own(event.extra), **schema.clean_value(known)}
+                    report = Report(kind, _time_of(event), fields)
+                    log.newest[kind] = latest(log.newest.get(kind), report)
         self._make_room()
 
     def extend(self, later: Self) -> None:
@@ -410,16 +419,6 @@ class Snapshot:
             log.extra = merged_extra(log.extra, extra)
         if event.type != "task-sent" and step.hostname:
             self._worker(step.hostname, received)
-
-    def _add_to_worker(self, event: Event) -> None:
-        kind = event.type
-        log = self._worker(schema.clean_key(event.hostname), float(event.local_received))
-        # The answer to a wake-up says less than a heartbeat.
-        is_short = kind == "worker-heartbeat" and event.processed is None
-        if isinstance(event, WorkerEvent) and not is_short:
-            known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
-            fields = {**_clean_own(event.extra), **schema.clean_value(known)}
-            log.newest[kind] = latest(log.newest.get(kind), Report(kind, _time_of(event), fields))
 
     def _worker(self, hostname: str, received: float) -> WorkerLog:
         log = self.workers.get(hostname)

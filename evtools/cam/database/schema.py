@@ -23,10 +23,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table: the kinds of its columns by name, its key, its indexes.
-
-    `age` is the column that says how old a row is.
-    """
+    """A table: the kinds of its columns by name; `age` is the one that says how old a row is."""
 
     name: str
     columns: Mapping[str, Kind]
