@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
+from operator import length_hint
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from evtools.clock import Clock
@@ -45,23 +46,21 @@ class LiveIndex(Generic[S]):
         self.arrived = 0
         #: What was noted, None for what may be gone; and what of that is being applied.
         self._changes: dict[str, S | None] = {}
-        self._coming: Iterator[tuple[str, S | None]] = iter(())
-        self._coming_left = 0
+        self._coming: Iterator[tuple[str, S | None]] = iter({}.items())
         self._matches: Matches | None = None
         self._drifts = False
+        self._shown: set[str] = set()
         #: Keys that the filter is to be asked about, newest last; and whether it was before.
         self._backlog: list[str] = []
         self._again = False
-        self._shown: set[str] = set()
         self._order: Order | None = None
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
-        #: What subjects sort by; keys of those it has to be worked out for; and the keys and
-        #: subjects of which that is being done, newest first after a new order.
+        #: What subjects sort by; keys of those that have changed since; and the keys and
+        #: subjects for which it is being worked out, newest last.
         self._values: dict[str, Any] = {}
         self._unvalued: dict[str, None] = {}
-        self._valuing: tuple[Iterator[str], Iterator[S]] = iter(()), iter(())
-        self._valuing_left = 0
+        self._valuing: tuple[list[str], list[S]] = [], []
         #: Keys of subjects whose value changes with time, and those to be looked at now.
         self._moving: set[str] = set()
         self._movers: list[str] = []
@@ -75,7 +74,7 @@ class LiveIndex(Generic[S]):
     def waiting(self) -> int:
         """How many subjects have not been looked at, filtered or sorted yet."""
         unasked = 0 if self._again else len(self._backlog)
-        return self._coming_left + unasked + len(self._unvalued) + self._valuing_left
+        return length_hint(self._coming) + unasked + len(self._unvalued) + len(self._valuing[0])
 
     def __contains__(self, key: object) -> bool:
         """Return whether a subject is there and matches."""
@@ -107,11 +106,10 @@ class LiveIndex(Generic[S]):
     def set_filter(
         self, matches: Matches | None, *, drifts: bool = False, first: str | None = None
     ) -> None:
-        """Show only what matches.
+        """Show only what matches; the key `first` is looked at first.
 
         `drifts` says that the answer may change while a subject does not: with
-        time.  Such a filter is asked again and again.  `first` is the key that
-        it is asked about first.
+        time.  Such a filter is asked again and again.
         """
         self._matches, self._drifts, self._again = matches, drifts, False
         self._shown.clear()
@@ -130,21 +128,18 @@ class LiveIndex(Generic[S]):
     ) -> None:
         """Sort by what `order` returns for subjects; newest first if it is None.
 
-        `moves` says for which subjects that changes while they do not.  `first` is the
-        key that is looked at first.
+        `moves` says for which subjects that changes while they do not.  The key `first` is
+        looked at first.
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._listed = None
-        self._values, self._unvalued = {}, {}
-        self._moving.clear()
-        self._movers.clear()
-        self._valuing_left = 0
+        self._values, self._unvalued, self._moving, self._movers = {}, {}, set(), []
+        self._valuing = [], []
         if order is not None:
-            keys, subjects = list(self.subjects), list(self.subjects.values())
-            self._valuing = reversed(keys), reversed(subjects)
-            self._valuing_left = len(self.subjects)
+            self._valuing = keys, subjects = list(self.subjects), list(self.subjects.values())
             if first is not None and first in self.subjects:
-                self._value(order, [first], [self.subjects[first]])
+                keys.append(first)
+                subjects.append(self.subjects[first])
             self._value_some(order)
 
     # --- working off what was noted ---------------------------------------------
@@ -161,14 +156,13 @@ class LiveIndex(Generic[S]):
 
     def settle(self) -> None:
         """Take in all that was noted until now, however long that takes."""
-        while self._coming_left or self._changes:
-            self._begin()
-            self._take_some(self._coming_left)
+        self._take_some(None)
+        self._begin()
+        self._take_some(None)
 
     def _begin(self) -> None:
-        if not self._coming_left:
-            changes, self._changes = self._changes, {}
-            self._coming, self._coming_left = iter(changes.items()), len(changes)
+        if not length_hint(self._coming):
+            self._coming, self._changes = iter(self._changes.items()), {}
 
     def work(self) -> None:
         """Take in some of what has changed, ask the filter, and work out values."""
@@ -178,37 +172,32 @@ class LiveIndex(Generic[S]):
 
     def _work_some(self) -> bool:
         # Do some of what is to be done next; return whether there was anything.
-        order, matches = self._order, self._matches
-        if self._coming_left:
+        if length_hint(self._coming):
             self._take_some(_STRIDE)
-        elif self._backlog and matches is not None:
+        elif self._backlog and self._matches is not None:
             some = self._backlog[-_STRIDE:]
             del self._backlog[-_STRIDE:]
-            self._ask(matches, reversed(some))
-        elif order is None:
+            self._ask(self._matches, reversed(some))
+        elif self._order is None:
             return False
-        elif self._valuing_left:
-            self._value_some(order)
-        elif self._unvalued:
-            keys = [key for key in self._unvalued if key in self.subjects]
-            self._valuing = iter(keys), iter([self.subjects[key] for key in keys])
-            self._valuing_left = len(keys)
-            self._unvalued.clear()
-        elif self._movers:
-            some = self._movers[-_STRIDE:]
-            del self._movers[-_STRIDE:]
-            self._moving.difference_update(some)
-            keys = [key for key in some if key in self.subjects]
-            self._value(order, keys, [self.subjects[key] for key in keys])
         else:
-            return False
+            if not self._valuing[0]:
+                some = list(self._unvalued) or self._movers[-_STRIDE:]
+                if not some:
+                    return False
+                if not self._unvalued:
+                    del self._movers[-_STRIDE:]
+                    self._moving.difference_update(some)
+                self._unvalued.clear()
+                keys = [key for key in some if key in self.subjects]
+                self._valuing = keys, [self.subjects[key] for key in keys]
+            self._value_some(self._order)
         return True
 
-    def _take_some(self, count: int) -> None:
+    def _take_some(self, count: int | None) -> None:
         subjects, shown, matches = self.subjects, self._shown, self._matches
         self._stale = True
         for key, subject in islice(self._coming, count):
-            self._coming_left -= 1
             if subject is None:
                 # There may be another one of that key by now.
                 there = subjects.get(key)
@@ -238,11 +227,10 @@ class LiveIndex(Generic[S]):
                 self._stale = True
 
     def _value_some(self, order: Order) -> None:
-        keys, subjects = self._valuing
-        self._value(order, list(islice(keys, _STRIDE)), list(islice(subjects, _STRIDE)))
-        self._valuing_left = max(0, self._valuing_left - _STRIDE)
-
-    def _value(self, order: Order, keys: list[str], subjects: list[S]) -> None:
+        # Newest first, in case the others have to wait.
+        waiting, there = self._valuing
+        keys, subjects = waiting[: -_STRIDE - 1 : -1], there[: -_STRIDE - 1 : -1]
+        del waiting[-_STRIDE:], there[-_STRIDE:]
         self._values.update(zip(keys, order(subjects), strict=True))
         self._stale = True
         if self._moves is not None:
@@ -260,7 +248,7 @@ class LiveIndex(Generic[S]):
             if self._matches is not None:
                 keys = list(filter(self._shown.__contains__, keys))
             if self._order is not None:
-                if self._valuing_left or self._unvalued:
+                if self._valuing[0] or self._unvalued:
                     keys = list(filter(self._values.__contains__, keys))
                 keys.sort(key=self._values.__getitem__, reverse=self._descending)
             self._listed = keys
