@@ -31,8 +31,7 @@ Values: TypeAlias = Mapping[str, Any]
 _NAME_MAX_BYTES: Final = 255
 _PROCESSES_MAX: Final = 1000
 #: As Celery parses it: tasks per second, or per the unit given.
-_RATE: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?(?:/[smh])?", re.ASCII)
-_SIGNALS: Final = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGUSR1")
+_RATE_TEXT: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?(?:/[smh])?", re.ASCII)
 
 
 def _shown(text: str) -> str:
@@ -40,7 +39,7 @@ def _shown(text: str) -> str:
 
 
 def _rate(text: str) -> str:
-    if _RATE.fullmatch(text) is None:
+    if _RATE_TEXT.fullmatch(text) is None:
         raise ValueError(f"invalid rate {_shown(text)} (use 10/s, 100/m, 5/h; 0: none)")
     return text
 
@@ -66,22 +65,16 @@ def _name(text: str, noun: str = "queue") -> str:
         raise ValueError(f"{_shown(text)} is not a name of a {noun}")
     if len(text.encode()) > _NAME_MAX_BYTES:
         raise ValueError(f"longer than {_NAME_MAX_BYTES} bytes")
-    return text
-
-
-def _worker(text: str) -> str:
-    if "@" not in _name(text, "worker"):
+    if noun == "worker" and "@" not in text:
         raise ValueError(f"{_shown(text)} is not a worker (use celery@web-1)")
     return text
 
 
 class Argument(NamedTuple):
-    """One question of an action.
+    """One question of an action: its name in the command, a word for it, how to answer.
 
-    `name` is the argument's name in the command, `title` a word for it, `question` says how to
-    answer.  `parse` makes the value of the answer, without blanks around it, or raises
-    ValueError with a message for the user.  With `choices` one of them is taken, the first by
-    default.
+    `parse` makes the value of an answer without blanks around it, or raises ValueError with a
+    message for the user.  With `choices` one of them is taken, the first by default.
     """
 
     name: str
@@ -95,12 +88,10 @@ class Argument(NamedTuple):
 class Action(NamedTuple):
     """One row of the table of actions.
 
-    `key` chooses it in the menu.  `command` is the workers' name for it, and `subject` that
-    command's argument which takes the target: a list of them if `takes_many`, else each
-    target is a command of its own.  A command without a subject is sent to the targets,
-    which are workers.  `constants` are arguments that never change.  `severity` is how it is
-    confirmed: not at all, by `y` or the count, by the name.  Where not `answers`, workers do
-    not reply.  `consequence` is a sentence for the dialog.
+    `key` chooses it in the menu.  `command` is the workers' name for it, `consequence` a
+    sentence for the dialog.  `constants` are arguments that never change.  `severity` is how
+    it is confirmed: not at all, by `y` or the count, by the name.  Where not `answers`,
+    workers do not reply.
     """
 
     name: str
@@ -109,8 +100,6 @@ class Action(NamedTuple):
     kind: Kind
     command: str
     consequence: str
-    subject: str = ""
-    takes_many: bool = False
     arguments: tuple[Argument, ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
     severity: Literal["mild", "normal", "severe"] = "normal"
@@ -120,29 +109,32 @@ class Action(NamedTuple):
 # fmt: off
 _QUEUE: Final = Argument("queue", "queue", "Queue to consume", _name)
 _COUNT: Final = Argument("n", "processes", "Number of processes", _processes, "1")
+_MOST: Final = Argument("max", "maximum", "Most processes", _processes)
+_LEAST: Final = Argument("min", "minimum", "Fewest processes", partial(_processes, least=0), "0")
+_SIGNAL: Final = Argument("signal", "signal", "SIGTERM asks, SIGKILL does not", str,
+                          choices=("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGUSR1"))
+_RATE: Final = Argument("rate_limit", "rate",
+                        "Rate limit per worker (10/s, 100/m, 5/h; 0 = none)", _rate)
+_SOFT: Final = Argument("soft", "soft limit", "30s, 5m; empty = none", _limit)
+_HARD: Final = Argument("hard", "hard limit", "1m, 10m; empty = none", _limit)
+_WORKER: Final = Argument("worker", "worker", "Full name of the worker",
+                          partial(_name, noun="worker"))
 
 #: Actions by the kind of their target, in the order of the menu.
 ACTIONS: Final = (
     Action("revoke", "C", "Revoke", "task", "revoke",
-           "Workers will skip it. If it is already running, it goes on.",
-           subject="task_id", takes_many=True),
+           "Workers will skip it. If it is already running, it goes on."),
     Action("terminate", "K", "Revoke and terminate", "task", "revoke",
            "Workers will skip it. If it is already running, its process gets the signal.",
-           subject="task_id", takes_many=True, constants=(("terminate", True),),
-           arguments=(Argument("signal", "signal", "SIGTERM asks, SIGKILL does not",
-                               str, choices=_SIGNALS),)),
+           (_SIGNAL,), constants=(("terminate", True),)),
     Action("rate-limit", "L", "Limit the rate", "type", "rate_limit",
            "Until it restarts, each worker starts tasks of this type at this rate at most.",
-           subject="task_name",
-           arguments=(Argument("rate_limit", "rate",
-                               "Rate limit per worker (10/s, 100/m, 5/h; 0 = none)", _rate),)),
+           (_RATE,)),
     # Celery 5 takes the limits of a type when it connects: it confirms the command at once,
     # and heeds it later.
     Action("time-limit", "T", "Limit the run time", "type", "time_limit",
            "Workers confirm this, but apply it only after they have reconnected.",
-           subject="task_name",
-           arguments=(Argument("soft", "soft limit", "30s, 5m; empty = none", _limit),
-                      Argument("hard", "hard limit", "1m, 10m; empty = none", _limit))),
+           (_SOFT, _HARD)),
     Action("ping", "P", "Ping", "worker", "ping",
            "Asks the worker to answer. Nothing changes.", severity="mild"),
     Action("enable-events", "E", "Enable events", "worker", "enable_events",
@@ -150,31 +142,32 @@ ACTIONS: Final = (
     Action("disable-events", "D", "Disable events", "worker", "disable_events",
            "The worker stops sending task events; no monitor sees its tasks any more."),
     Action("pool-grow", "G", "Grow the pool", "worker", "pool_grow",
-           "The worker starts more processes.", arguments=(_COUNT,)),
+           "The worker starts more processes.", (_COUNT,)),
     Action("pool-shrink", "H", "Shrink the pool", "worker", "pool_shrink",
-           "The worker ends processes when they are idle.", arguments=(_COUNT,)),
+           "The worker ends processes when they are idle.", (_COUNT,)),
     Action("autoscale", "A", "Autoscale", "worker", "autoscale",
            "The pool grows and shrinks between these; only where it does so already.",
-           arguments=(Argument("max", "maximum", "Most processes", _processes),
-                      Argument("min", "minimum", "Fewest processes",
-                               partial(_processes, least=0), "0"))),
+           (_MOST, _LEAST)),
     Action("add-consumer", "B", "Add a queue", "worker", "add_consumer",
-           "The worker also takes tasks from this queue, until it restarts.",
-           arguments=(_QUEUE,)),
+           "The worker also takes tasks from this queue, until it restarts.", (_QUEUE,)),
     Action("cancel-consumer", "X", "Stop consuming a queue", "worker", "cancel_consumer",
-           "The worker takes no more tasks from this queue.", arguments=(_QUEUE,)),
+           "The worker takes no more tasks from this queue.", (_QUEUE,)),
     Action("shutdown", "S", "Shut down", "worker", "shutdown",
            "The worker finishes its running tasks and exits. evtop cannot start it again.",
            severity="severe", answers=False),
     Action("queue-add", "B", "Have a worker consume it", "queue", "add_consumer",
-           "The worker also takes tasks from this queue, until it restarts.",
-           subject="queue",
-           arguments=(Argument("worker", "worker", "Full name of the worker", _worker),)),
+           "The worker also takes tasks from this queue, until it restarts.", (_WORKER,)),
     Action("queue-cancel", "X", "Stop all workers consuming it", "queue", "cancel_consumer",
            "No worker takes tasks from this queue any more; they pile up in it.",
-           subject="queue", severity="severe"),
+           severity="severe"),
 )
 
+#: Kind of target: the field of a row with its name, and the argument of commands that takes
+#: it.  A worker is none: it is where they are sent.
+_FIELDS: Final[Mapping[Kind, tuple[str, str]]] = {
+    "task": ("uuid", "task_id"), "type": ("name", "task_name"), "queue": ("queue", "queue"),
+    "worker": ("worker", ""),
+}
 #: The kinds of targets that a row of each view names.
 _KINDS_OF: Final[Mapping[View, tuple[Kind, ...]]] = {
     "tasks":   ("task", "type"),
@@ -200,8 +193,7 @@ def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -
     """
     # Keys of events and errors name no task, type, worker or queue.
     by_key = _KINDS_OF[view][0] == action.kind and view not in ("events", "errors")
-    field_name = {"task": "uuid", "type": "name"}.get(action.kind, action.kind)
-    target = key if by_key else values.get(field_name)
+    target = key if by_key else values.get(_FIELDS[action.kind][0])
     return None if target in (OTHERS, UNKNOWN) else target
 
 
@@ -290,7 +282,7 @@ class Request:
     def destination(self) -> tuple[str, ...] | None:
         """The workers that it is sent to, None for all."""
         worker = self.values.get("worker")
-        return self.targets if not self.action.subject else (worker,) if worker else None
+        return self.targets if self.action.kind == "worker" else (worker,) if worker else None
 
     @property
     def expected(self) -> int | None:
@@ -301,20 +293,15 @@ class Request:
 
     def commands(self) -> list[Values]:
         """Return the arguments of each command to the workers."""
-        action = self.action
         # The worker is where a command is sent, and not a part of it.
         given = {name: value for name, value in self.values.items() if name != "worker"}
-        given |= dict(action.constants)
-        if not action.subject:
+        given |= dict(self.action.constants)
+        subject = _FIELDS[self.action.kind][1]
+        if not subject:
             return [given]
-        if action.takes_many:
-            return [given | {action.subject: list(self.targets)}]
-        return [given | {action.subject: target} for target in self.targets]
-
-    @property
-    def failures(self) -> list[Reply]:
-        """The replies of workers that could not or would not."""
-        return [reply for reply in self.replies if reply.failed]
+        if self.action.kind == "task":  # of which one command takes many
+            return [given | {subject: list(self.targets)}]
+        return [given | {subject: target} for target in self.targets]
 
     @property
     def replied(self) -> int:
@@ -325,7 +312,7 @@ class Request:
     def good(self) -> bool:
         """Whether it was sent, no worker refused and none was silent."""
         silent = self.replied < (self.expected or 0)
-        return not (self.error or self.failures or silent)
+        return not (self.error or silent or any(reply.failed for reply in self.replies))
 
     def sentence(self) -> str:
         """Return one line that says how it went."""
@@ -338,8 +325,8 @@ class Request:
         replied = f"{self.replied} of {count}" if count == self.expected else str(count)
         noun = "worker" if count == 1 else "workers"
         parts = [f"{self.summary}: {replied} {noun} replied in {human_duration(self.seconds)}"]
-        failures = self.failures
-        parts += [f"{one.worker}: {one.text}" for one in failures[:_FAILURES_SHOWN]]
+        failures = [f"{one.worker}: {one.text}" for one in self.replies if one.failed]
+        parts += failures[:_FAILURES_SHOWN]
         if len(failures) > _FAILURES_SHOWN:
             parts.append(f"and {len(failures) - _FAILURES_SHOWN} more failures")
         for reason, count in self.unread.items():
@@ -353,18 +340,13 @@ class Request:
             who = getpass.getuser()
         except (KeyError, OSError, ImportError):
             who = str(os.getuid())
+        replies = {one.worker: ("error: " if one.failed else "") + one.text for one in self.replies}
         facts = {
-            "who": f"{who}@{socket.gethostname()}",
-            "action": self.action.name,
-            "targets": self.targets,
-            "arguments": dict(self.values),
-            "outcome": self.error or f"{self.replied} replied",
-            "expected": self.expected,
-            "seconds": round(self.seconds, 3),
-            "replies": {
-                one.worker: ("error: " if one.failed else "") + one.text for one in self.replies
-            },
-        }
+            "who": f"{who}@{socket.gethostname()}", "action": self.action.name,
+            "targets": self.targets, "arguments": dict(self.values),
+            "outcome": self.error or f"{self.replied} replied", "expected": self.expected,
+            "seconds": round(self.seconds, 3), "replies": replies,
+        }  # fmt: skip
         return json.dumps(facts, ensure_ascii=True)
 
 
@@ -424,10 +406,7 @@ class ControlClient(threading.Thread):
         self._outcomes: deque[Request] = deque(maxlen=_OUTCOMES_MAX)
 
     def submit(self, request: Request) -> None:
-        """Have a request carried out; return at once.
-
-        Raise UsageError in read-only mode.
-        """
+        """Have a request carried out; return at once.  Raise UsageError in read-only mode."""
         if self._settings.read_only:
             raise UsageError(
                 f"{request.action.title} is not sent: read-only mode",
@@ -449,29 +428,32 @@ class ControlClient(threading.Thread):
 
     def run(self) -> None:
         while (request := self._requests.get()) is not None:
-            outcome = self._carry_out(request)
+            began = self._clock.monotonic()
+            replies: list[Reply] = []
+            unread: Counter[str] = Counter()
+            error = ""
+            command, to, expected = request.action.command, request.destination, request.expected
+            try:
+                for arguments in request.commands():
+                    answered = call(
+                        self._settings,
+                        command,
+                        arguments,
+                        destination=to,
+                        deadline=self._deadline,
+                        expected=expected,
+                    )
+                    unread.update(answered.unread)
+                    replies += replies_of(answered.by_node)
+            except Exception as exc:  # noqa: BLE001  (explained to the user)
+                error = explain(exc, self._settings).message
+            outcome = replace(
+                request,
+                replies=tuple(replies),
+                seconds=self._clock.monotonic() - began,
+                error=error,
+                unread=unread,
+            )
             _audit.info("audit %s", outcome.audit())
             self._outcomes.append(outcome)
             self._wake()
-
-    def _carry_out(self, request: Request) -> Request:
-        began = self._clock.monotonic()
-        replies: list[Reply] = []
-        unread: Counter[str] = Counter()
-        error = ""
-        try:
-            for arguments in request.commands():
-                answered = call(
-                    self._settings,
-                    request.action.command,
-                    arguments,
-                    destination=request.destination,
-                    deadline=self._deadline,
-                    expected=request.expected,
-                )
-                unread.update(answered.unread)
-                replies += replies_of(answered.by_node)
-        except Exception as exc:  # noqa: BLE001  (explained to the user)
-            error = explain(exc, self._settings).message
-        seconds = self._clock.monotonic() - began
-        return replace(request, replies=tuple(replies), seconds=seconds, error=error, unread=unread)

@@ -28,11 +28,10 @@ def open_source(
     clock: Clock,
     stack: ExitStack,
 ) -> EventReceiver | RecordingReader:
-    """Open the source that the options ask for; `stack` closes it again.
+    """Open the source that the options ask for, not redacted yet; `stack` closes it again.
 
     `on_notice` is called in the thread that takes the events.  A recording stays open at its
-    end, to be rewound, unless in batch mode.  Nothing is redacted yet.  Raise UsageError for a
-    recording that cannot be read.
+    end, to be rewound, unless in batch mode.  Raise UsageError if it cannot be read.
     """
     if not options.read:
         return open_live(settings, on_notice, demo=options.demo, stack=stack)
@@ -55,8 +54,7 @@ def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSett
 # on two cores, Python 3.11):
 #
 # * The receiver's own thread drains the socket.  Nothing here can stop it: what is not taken
-#   waits, undecoded, in its buffer, which is bounded in bytes, counts what it must drop, and
-#   says so by a gap record.
+#   waits, undecoded, in its buffer, which is bounded in bytes and reports what it must drop.
 # * This thread takes from there, which is where events are decoded, redacted and recorded, and
 #   puts them into a queue of a bounded number of events.  When that is full it waits; so a
 #   frozen screen holds back bytes, not objects.
@@ -64,10 +62,10 @@ def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSett
 #   slices, and looks at the keyboard between two of them.
 #
 # Applying in a thread of its own was rejected.  Python runs one thread at a time, so it would
-# not be faster, and drawing would have to wait for a lock or see a half-applied batch; with
-# one owner there is neither.  Against the GIL itself nothing had to be done: the longest the
-# screen waits for it is one switch interval (5 ms), because decoding gives it up when asked.
-# A key was answered after 2 ms in the median and 70 ms at the worst, at 15 % of a CPU.
+# not be faster, and drawing would have to wait for a lock or see a half-applied batch.  Against
+# the GIL itself nothing had to be done: the longest the screen waits for it is one switch
+# interval (5 ms), because decoding gives it up when asked.  A key was answered after 2 ms in
+# the median and 70 ms at the worst, at 15 % of a CPU.
 
 #: How many events one slice has at most: some milliseconds of work.
 SLICE: Final = 200
@@ -173,7 +171,7 @@ class Feed(threading.Thread):
             self.waiting += len(item) if isinstance(item, list) else 0
 
     def _signal(self) -> None:
-        """Wake the screen, if it has something to take and does not know that."""
+        # Wake the screen, if it has something to take and does not know that.
         with self._room:
             wake = bool(self._items) and not self._signalled
             self._signalled |= wake
@@ -204,9 +202,7 @@ class Feed(threading.Thread):
             self.join(timeout)
 
 
-# --- the depth of queues ----------------------------------------------------------------
-
-#: Time between two questions, in seconds.
+#: Time between two questions about the depth of queues, in seconds.
 EVERY: Final = 5.0
 #: How many queues are asked about at most.
 _QUEUES_MAX: Final = 1000
@@ -231,7 +227,7 @@ class BrokerStats(threading.Thread):
     def watch(self, queues: Iterable[str]) -> None:
         """Set the queues to ask about from now on; new ones are asked about soon."""
         wanted = tuple(dict.fromkeys(queues))[:_QUEUES_MAX]
-        if set(wanted) - set(self._queues):
+        if not set(wanted) <= set(self._queues):
             self._changed.set()
         self._queues = wanted
 

@@ -186,7 +186,7 @@ class TableModel(ABC):
         ranks = dict(zip(keys, values, strict=True))
         return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
-    def cells(self, key: str, subject: Any) -> tuple[str, ...]:  # noqa: ARG002  (a tree needs it)
+    def cells(self, subject: Any) -> tuple[str, ...]:
         """Return the cells of a row, as wide as their slots."""
         return tuple(slot.cell(subject, self.context) for slot in self.slots)
 
@@ -201,24 +201,18 @@ class TableModel(ABC):
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
-    def detail(self, key: str) -> Detail | None:
-        """Return all that is known of a row, None if it has been forgotten."""
-        row = self.subject(key)
-        if row is None:
-            return None
+    def detail_of(self, subject: Any) -> Detail:
+        """Return all that is known of a row."""
         info = labelled(
-            (column.name, f"{column.text(row, self.context):<12} {column.about}")
+            (column.name, f"{column.text(subject, self.context):<12} {column.about}")
             for column in self.columns
         )
-        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
-        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
+        title = one_line(self.columns[0].text(subject, self.context), _TITLE_COLS)
+        return Detail(title, (), {"Info": info, "Raw": raw(self.plain(subject))})
 
-    def record(self, key: str) -> dict[str, Any]:
-        """Return a row as plain values by the names of its columns, {} if it is forgotten."""
-        row = self.subject(key)
-        if row is None:
-            return {}
-        return {column.name: column.value(row, self.context.now) for column in self.columns}
+    def plain(self, subject: Any) -> dict[str, Any]:
+        """Return a row as plain values by the names of its columns."""
+        return {column.name: column.value(subject, self.context.now) for column in self.columns}
 
     # --- the picture -------------------------------------------------------------
 
@@ -237,6 +231,16 @@ class TableModel(ABC):
     def subject(self, key: str) -> Any:
         """Return what the row `key` is about, None if that has been forgotten."""
         return self.rows.get(key)
+
+    def detail(self, key: str) -> Detail | None:
+        """Return all that is known of a row, None if it has been forgotten."""
+        subject = self.subject(key)
+        return None if subject is None else self.detail_of(subject)
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return a row as plain values, {} if it has been forgotten."""
+        subject = self.subject(key)
+        return {} if subject is None else self.plain(subject)
 
     def refresh(self, context: RenderContext) -> None:
         """Make the picture anew, as of `context.now`."""
@@ -279,7 +283,7 @@ class TableModel(ABC):
                 cells = [slot.fitted("") for slot in others]
                 self._drawn[index] = (*cells, last.fitted("(forgotten)")), "dim"
             else:
-                self._drawn[index] = self.cells(key, subject), self.style_of(subject)
+                self._drawn[index] = self.cells(subject), self.style_of(subject)
         return Row(key, *self._drawn[index], key in self.marks)
 
     def in_sight(self, room: int) -> range:

@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -16,9 +16,6 @@ from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, encode_line, moment
 
 CUT_NOTE: Final = "(cut by the sender: Celery sends 1024 characters)"
-MAX_EVENTS: Final = 20_000
-MAX_BYTES: Final = 32 * 1024 * 1024
-
 #: The weight of an event without its fields, in bytes.
 _EVENT_BYTES: Final = 400
 #: Fields take about this many times as much memory as they do as JSON.
@@ -60,7 +57,7 @@ _SHOWN_CHARS: Final = 1000
 def event_story(event: Event) -> str:
     """Return the fields of an event in a line, without its task and worker, not sanitised."""
     if event.type == GAP:
-        return gap_sentence(event)
+        return _gap_sentence(event)
     if event.type not in _EVENTS:
         return story_of(event.extra)
     return _line(event, _EVENTS[event.type][2].split())
@@ -78,19 +75,15 @@ def _line(event: Event | Mapping[str, Any], fields: Iterable[str]) -> str:
         value = event.get(name)
         if value is False or value in _EMPTY:
             continue
-        seconds = finite(value)
-        if name == "runtime" and seconds is not None:
-            parts.append(human_duration(seconds))
-            continue
+        seconds = finite(value) if name == "runtime" else None
         if name == "loadavg" and isinstance(value, list):
             value = value[0]
-        text = as_text(value)[:_SHOWN_CHARS]
+        text = human_duration(seconds) if seconds is not None else as_text(value)[:_SHOWN_CHARS]
         parts.append(f"{field}{text}" if field.endswith("=") else text)
     return "  ".join(parts)
 
 
-def gap_sentence(event: Event) -> str:
-    """Return what a gap record means, not sanitised."""
+def _gap_sentence(event: Event) -> str:
     reason = event.get("reason")
     if reason == "worker":
         hostname = as_text(event.get("hostname"))
@@ -106,12 +99,10 @@ def gap_sentence(event: Event) -> str:
 # --- the table ------------------------------------------------------------------
 
 #: The fields that an event takes from its task, as earlier events reported them.
-# fmt: off
 _JOINED: Final = (
     "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires", "queue",
     "exchange", "routing_key", "sent", "received", "started",
-)
-# fmt: on
+)  # fmt: skip
 
 
 class _OfTask(Mapping[str, Any]):
@@ -133,6 +124,10 @@ class _OfTask(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def _sent(event: Event, _: float) -> float | None:
+    return moment(event.get("local_received")) if event.timestamp is None else event.timestamp
+
+
 class EventsView(LiveTable):
     """The newest events; rows are numbered as they come in.
 
@@ -148,12 +143,7 @@ class EventsView(LiveTable):
     offers = ("type", "name", "worker", "uuid", "queue", "exc", "root")
 
     def __init__(
-        self,
-        state: State,
-        clock: Clock,
-        *,
-        max_events: int = MAX_EVENTS,
-        max_bytes: int = MAX_BYTES,
+        self, state: State, clock: Clock, *, max_events: int = 20_000, max_bytes: int = 32 * 2**20
     ) -> None:
         self._state = state
         self._max_events = max_events
@@ -164,27 +154,21 @@ class EventsView(LiveTable):
         #: The numbers of the oldest event here, of the first not noted, and of the next to come.
         self._first = self._next = self._end = 0
         self.weight_bytes = 0
-
-        def field(name: str) -> Callable[[Event, float], str | None]:
-            return lambda event, _: text_of(event.get(name))
-
-        def sent(event: Event, _: float) -> float | None:
-            at = event.timestamp
-            return moment(event.get("local_received")) if at is None else at
-
         # fmt: off
         self.columns = (
-            column("time", "time", "TIME", "when it was sent, by the sender's clock", sent,
+            column("time", "time", "TIME", "when it was sent, by the sender's clock", _sent,
                 format=lambda at, how: UNKNOWN if at is None else how.time_of_day(at, millis=True),
                 align="left", cols=12, descending=False),
             column("text", "type", "EVENT", "the kind of event", "type",
                 format=lambda kind, _: _EVENTS[kind][0] if kind in _EVENTS else kind,
                 cols=7, flex=1, max_cols=16),
-            column("name", "worker", "WORKER", "its sender", field("hostname"), max_cols=30),
+            column("name", "worker", "WORKER", "its sender",
+                lambda event, _: text_of(event.get("hostname")), max_cols=30),
             column("name", "name", "TASK", "the type of task",
                 lambda event, _: text_of(self.record_of(event).get("name")),
                 format=known(str), cols=16, flex=2, max_cols=60),
-            column("id", "uuid", "UUID", "the task's id", field("uuid"), from_cols=80),
+            column("id", "uuid", "UUID", "the task's id",
+                lambda event, _: text_of(event.get("uuid")), from_cols=80),
             column("text", "story", "", "what happened", lambda event, _: event_story(event),
                 cols=12, flex=4, from_cols=80),
         )
@@ -196,8 +180,7 @@ class EventsView(LiveTable):
         """Keep some events, the newest last; they are shown from the next refresh on."""
         if not events:
             return
-        # Estimated from their JSON, all at once: to look at each value takes three times as
-        # long.
+        # Estimated from their JSON, all at once: to look at each value takes three times as long.
         line = encode_line(events)
         containers = line.count(b"[") + line.count(b"{")
         weight_bytes = len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
@@ -251,12 +234,9 @@ class EventsView(LiveTable):
     def sort_by(self, name: str) -> None:
         """Stay in the order of receipt; only its direction can be changed."""
 
-    def detail(self, key: str) -> Detail | None:
-        event = self.subject(key)
-        if event is None:
-            return None
-        sent = event.as_dict()
-        joined = self.record_of(event).joined
+    def detail_of(self, subject: Event) -> Detail:
+        sent = subject.as_dict()
+        joined = self.record_of(subject).joined
         of_task = {name: value for name, value in joined.items() if name not in sent}
         info = []
         for fields, note in ((sent, ""), (of_task, "  (of the task)")):
@@ -266,21 +246,20 @@ class EventsView(LiveTable):
                     info += [f"{label} {line}{note}" for line in paragraph(as_text(value))]
                     info += [f"{'':<14} {CUT_NOTE}"] if was_cut(value) else []
         sections = {"Info": tuple(info), "Raw": raw(sent)}
-        traceback = event.get("traceback")
+        traceback = subject.get("traceback")
         if isinstance(traceback, str):
             sections = {"Traceback": paragraph(traceback), **sections}
-        return Detail(paragraph(event.type)[0], (), sections, next(iter(sections)))
+        return Detail(paragraph(subject.type)[0], (), sections, next(iter(sections)))
+
+    def plain(self, subject: Event) -> dict[str, Any]:
+        return subject.as_dict()
 
     def next_related(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of the same task."""
         event = self.subject(self.focus_key or "")
         uuid = event.uuid if event is not None else ""
-        return uuid != "" and self.seek(lambda other: other.uuid == uuid, step)
+        return bool(uuid) and self.seek(lambda other: other.uuid == uuid, step)
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of a failure."""
         return self.seek(lambda event: event.type == "task-failed", step)
-
-    def record(self, key: str) -> dict[str, Any]:
-        event = self.subject(key)
-        return {} if event is None else event.as_dict()

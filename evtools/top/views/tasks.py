@@ -1,24 +1,16 @@
 """Tasks: one row for each that is remembered, the newest first; or as trees; and their detail."""
 
 import copy
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Final
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, running_since, task_fields
 from evtools.state import ALIVE, State, Task
 from evtools.text import elide_middle, human_duration, sanitize
-from evtools.top.columns import (
-    Column,
-    RenderContext,
-    Slot,
-    as_text,
-    column,
-    one_line,
-    text_of,
-    was_cut,
-)
+from evtools.top.columns import Column, RenderContext, Slot, column, one_line, text_of, was_cut
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
 from evtools.top.views.events import CUT_NOTE, story_of
 from evtools.wire import Event
@@ -47,25 +39,20 @@ _TREES: Final = 2_000
 
 def state_of(task: Any, now: float) -> tuple[str, str]:
     """Return the word for the state a task is in, and its style."""
-    return LOST if task.lost(now) else STATES.get(task.state, (as_text(task.state), ""))
+    return LOST if task.lost(now) else STATES.get(task.state, (task.state, ""))
 
 
 def run_of(task: Any, now: float) -> float | None:
     """Return how long a task ran or has run so far; unknown if it may be lost."""
     ran: float | None = task.runtime
-    if ran is not None:
-        return ran
-    since = running_since(task)
-    return None if since is None or task.lost(now) else max(0.0, now - since)
+    since = running_since(task) if ran is None else None
+    return ran if since is None or task.lost(now) else max(0.0, now - since)
 
 
-def _outcome(task: Any, _: float) -> Any:
+def _outcome(task: Any, _: float) -> str | None:
     # The exception or result, or else the newest custom event.
-    if task.exception is not None:
-        return task.exception
-    if task.result is not None or not task.note:
-        return task.result
-    return story_of(task.note)
+    outcome: str | None = task.result if task.exception is None else task.exception
+    return story_of(task.note) if outcome is None and task.note else outcome
 
 
 # fmt: off
@@ -91,7 +78,7 @@ _BEFORE: Final = (
 )
 _AGE: Final = column("time", "age", "AGE", "time of its last event", "local_received", cols=6)
 _OUTCOME: Final = column("text", "outcome", "EXCEPTION / RESULT", "exception, result or progress",
-    _outcome, format=lambda value, _: "" if value is None else as_text(value),
+    _outcome, format=lambda value, _: value or "",
     cols=18, flex=3, from_cols=100)
 # fmt: on
 COLUMNS: Final = (*_BEFORE, _AGE, _OUTCOME)
@@ -153,36 +140,30 @@ class TasksView(LiveTable):
         return state_of(subject, self.now())[1]
 
     def matching(self) -> Sequence[str]:
-        keys, rows = super().matching(), self.rows
+        keys, rows, index, state = super().matching(), self.rows, self._index, self._state
+        self._prefixes = {}
         if not self.tree:
             return keys
+
+        def children(uuid: str) -> list[str]:
+            return [child.uuid for child in state.children(uuid) if child.uuid in index]
+
         self.closed = {key for key in self.closed if key in rows}
         # Of the first ones only; there may be too many to grow.
-        self._prefixes = dict(
-            grow(
-                tops(keys[:_TREES], lambda uuid: rows[uuid].parent_id, self._index),
-                lambda uuid: [
-                    child.uuid for child in self._state.children(uuid) if child.uuid in self._index
-                ],
-                closed=self.closed,
-                ascii_only=self.context.ascii,
-            )
-        )
+        roots = tops(keys[:_TREES], lambda uuid: rows[uuid].parent_id, index)
+        ascii_only = self.context.ascii
+        self._prefixes = dict(grow(roots, children, closed=self.closed, ascii_only=ascii_only))
         return list(self._prefixes)
 
-    def cells(self, key: str, subject: Task) -> tuple[str, ...]:
-        cells = super().cells(key, subject)
-        prefix = self._prefixes.get(key, "") if self.tree else ""
-        if not prefix:
-            return cells
-
-        def in_tree(slot: Slot, cell: str) -> str:
-            if slot.column.name != "name":
-                return cell
-            name = Slot(slot.column, max(1, slot.cols - len(prefix))).cell(subject, self.context)
-            return slot.fitted(prefix + name, ascii_only=self.context.ascii)
-
-        return tuple(map(in_tree, self.slots, cells))
+    def cells(self, subject: Task) -> tuple[str, ...]:
+        cells = list(super().cells(subject))
+        prefix = self._prefixes.get(subject.uuid, "")
+        for at, slot in enumerate(self.slots if prefix else ()):
+            if slot.column.name == "name":
+                narrow = Slot(slot.column, max(1, slot.cols - len(prefix)))
+                name = narrow.cell(subject, self.context)
+                cells[at] = slot.fitted(prefix + name, ascii_only=self.context.ascii)
+        return tuple(cells)
 
     # --- trees ----------------------------------------------------------------------
 
@@ -200,15 +181,16 @@ class TasksView(LiveTable):
     def toggle_all(self) -> None:
         """Shut all nodes that have children, or open all if some are shut."""
         if self.tree:
-            parents = () if self.closed else filter(self._state.children, self.keys)
-            self.closed = set(parents)
+            self.closed = set() if self.closed else set(filter(self._state.children, self.keys))
             self._rearrange()
 
     # --- ways from a row ------------------------------------------------------------
 
-    def detail(self, key: str) -> Detail | None:
-        task = self.subject(key)
-        return None if task is None else task_detail(task, self.context, self._state)
+    def detail_of(self, subject: Task) -> Detail:
+        return task_detail(subject, self.context, self._state)
+
+    def plain(self, subject: Task) -> dict[str, Any]:
+        return {**plain_task(subject), "lost": subject.lost(self.now())}
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) failure; return False if there is none."""
@@ -226,10 +208,6 @@ class TasksView(LiveTable):
         why = "not shown" if task.parent_id in self.rows else "not remembered"
         return f"its parent {sanitize(task.parent_id[:_ID_CHARS])} is {why}"
 
-    def record(self, key: str) -> dict[str, Any]:
-        task = self.subject(key)
-        return {} if task is None else {**plain_task(task), "lost": task.lost(self.now())}
-
 
 # --- trees, made flat -----------------------------------------------------------
 
@@ -243,9 +221,9 @@ _CLOSED: Final = "+ "
 
 def grow(
     roots: Iterable[str],
-    children: Callable[[str], Collection[str]],
+    children: Callable[[str], Iterable[str]],
     *,
-    closed: Collection[str] = (),
+    closed: Container[str] = (),
     ascii_only: bool = False,
     max_rows: int = _TREE_ROWS_MAX,
 ) -> list[tuple[str, str]]:
@@ -258,8 +236,7 @@ def grow(
     nodes: list[tuple[str, str]] = []
     seen: set[str] = set()
     #: A key, what is drawn before its branch, the branch, and before those below it.
-    waiting = [(key, "", "", "") for key in roots]
-    waiting.reverse()
+    waiting = [(key, "", "", "") for key in roots][::-1]
     while waiting and len(nodes) < max_rows:
         key, indent, branch, line = waiting.pop()
         if key in seen:
@@ -332,9 +309,9 @@ def plain_task(task: Any) -> dict[str, Any]:
 def task_detail(task: Any, context: RenderContext, state: Any) -> Detail:
     """Return all that is known of a task; `state` knows its family."""
     if task.traceback is not None:
-        traceback = paragraph(as_text(task.traceback))
+        traceback = paragraph(task.traceback)
     elif task.exception is not None:
-        traceback = ("The event had no traceback.", "", *paragraph(as_text(task.exception)))
+        traceback = ("The event had no traceback.", "", *paragraph(task.exception))
     else:
         traceback = ("No traceback: the task did not raise.",)
     sections = {
@@ -342,16 +319,12 @@ def task_detail(task: Any, context: RenderContext, state: Any) -> Detail:
         "Info": _info(task, context),
         "Args": _arguments(task),
         "Timeline": tuple(_timeline(task, context)),
-        "Tree": _family(task, context, state),
+        "Tree": tuple(_family(task, context, state)),
         "Raw": raw({name: value for name, value in plain_task(task).items() if value is not None}),
     }
-    title = f"{one_line(as_text(task.name or '?'), _NAME_COLS)} {_short(task.uuid)}"
-    lines = (*_summary(task, context), _relatives(task, state))
+    title = f"{one_line(task.name or '?', _NAME_COLS)} {one_line(task.uuid, _VALUE_COLS)}"
+    lines = tuple(_summary(task, context, state))
     return Detail(title, lines, sections, "Traceback" if task.traceback else "Args")
-
-
-def _short(value: Any) -> str:
-    return one_line(as_text(value), _VALUE_COLS)
 
 
 def _moments(attempt: Any) -> dict[str, float]:
@@ -363,26 +336,43 @@ def _relative(seconds: float) -> str:
     return ("+" if seconds >= 0 else "") + human_duration(seconds)
 
 
-def _summary(task: Any, context: RenderContext) -> Iterator[str]:
-    """Yield three lines: the state, the arguments, the times."""
-    state, run = as_text(task.state), run_of(task, context.now)
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else human_duration(seconds)
+
+
+def _summary(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
+    # Four lines: the state, the arguments, the times, the relatives.
+    name, run = task.state, run_of(task, context.now)
     if task.lost(context.now):
         is_there = task.worker.status(context.now) in ALIVE
-        state = f"LOST? ({'its process' if is_there else 'its worker'} has disappeared)"
-    if run is not None:
-        state += f" after {human_duration(run)}"
-    if task.worker_name is not None:
-        state += f" on {as_text(task.worker_name)}"
-    yield sanitize(f"state   {state}" + (f" pid {task.pid}" if task.pid is not None else ""))
+        name = f"LOST? ({'its process' if is_there else 'its worker'} has disappeared)"
+    ran = f" after {human_duration(run)}" if run is not None else ""
+    where = f" on {task.worker_name}" if task.worker_name is not None else ""
+    pid = f" pid {task.pid}" if task.pid is not None else ""
+    yield sanitize(f"state   {name}{ran}{where}{pid}")
 
-    args, kwargs = task.args, task.kwargs
-    if args is None and kwargs is None:
+    given = task.args, task.kwargs
+    if given == (None, None):
         yield f"args    {_UNKNOWN}"
     else:
-        cut = f"  {CUT_NOTE}" if was_cut(args) or was_cut(kwargs) else ""
-        args, kwargs = (_short("?" if each is None else each) for each in (args, kwargs))
+        args, kwargs = (one_line("?" if one is None else one, _VALUE_COLS) for one in given)
+        cut = f"  {CUT_NOTE}" if any(map(was_cut, given)) else ""
         yield f"args    {args}   kwargs {kwargs}{cut}"
+    yield f"time    {_times(task, context)}"
 
+    relatives = []
+    for role, uuid in (("root", task.root_id), ("parent", task.parent_id)):
+        if uuid is not None and uuid != task.uuid:
+            known = state.tasks.get(uuid)
+            named = f" {known.name}" if known is not None and known.name else ""
+            relatives.append(f"{role} {uuid[:_ID_CHARS]}{named}")
+    count = len(state.children(task.uuid))
+    children = [f"{count} child" if count == 1 else f"{count} children"] if count else []
+    path = [*relatives, "this", *children] if relatives or children else ["no children"]
+    yield sanitize(f"tree    {' > '.join(path)}")
+
+
+def _times(task: Any, context: RenderContext) -> str:
     times: list[str] = []
     moments = _moments(task)
     first = next(iter(moments.values()), 0.0)
@@ -390,39 +380,24 @@ def _summary(task: Any, context: RenderContext) -> Iterator[str]:
         when = _relative(moment - first) if times else context.time_of_day(moment, millis=True)
         times.append(f"{word} {when}")
     if task.queue_or_none is not None:
-        times.append(f" queue {one_line(as_text(task.queue_or_none), _NAME_COLS)}")
+        times.append(f" queue {one_line(task.queue_or_none, _NAME_COLS)}")
     if task.retries is not None:
-        times.append(f" retries {as_text(task.retries)}")
+        times.append(f" retries {task.retries}")
+    line = "  ".join(times) or "unknown"
     # Of the clock behind most of these times.
     skew = task.worker.skew if task.worker is not None else None
-    note = ""
-    if skew is not None and abs(skew) >= _SKEW_SHOWN:
-        side = "ahead" if skew > 0 else "behind"
-        note = f"   (the worker's clock is {human_duration(abs(skew))} {side})"
-    yield "time    " + ("  ".join(times) or "unknown") + note
-
-
-def _relatives(task: Any, state: Any) -> str:
-    parts = []
-    for role, uuid in (("root", task.root_id), ("parent", task.parent_id)):
-        if uuid is not None and uuid != task.uuid:
-            known = state.tasks.get(uuid)
-            name = f" {as_text(known.name)}" if known is not None and known.name else ""
-            parts.append(f"{role} {as_text(uuid)[:_ID_CHARS]}{name}")
-    count = len(state.children(task.uuid))
-    if not parts and not count:
-        return "tree    no children"
-    children = [f"{count} child" if count == 1 else f"{count} children"] if count else []
-    return sanitize("tree    " + " > ".join([*parts, "this", *children]))
+    if skew is None or abs(skew) < _SKEW_SHOWN:
+        return line
+    side = "ahead" if skew > 0 else "behind"
+    return f"{line}   (the worker's clock is {human_duration(abs(skew))} {side})"
 
 
 def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
-    run = run_of(task, context.now)
     # fmt: off
     rows = (
         ("uuid", task.uuid),
         ("name", task.name or _UNKNOWN),
-        ("state", f"{as_text(task.state)} ({state_of(task, context.now)[0]})"),
+        ("state", f"{task.state} ({state_of(task, context.now)[0]})"),
         ("last event", context.moment(task.local_received)),
         ("worker", task.worker_name),
         ("pid", task.pid),
@@ -433,7 +408,7 @@ def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
         ("retries", task.retries),
         ("waited", _duration(task.wait)),
         ("in the queue", _duration(task.queue_time)),
-        ("ran", _duration(run)),
+        ("ran", _duration(run_of(task, context.now))),
         ("eta", task.eta),
         ("expires", task.expires),
         ("terminated", task.get("terminated")),
@@ -449,64 +424,50 @@ def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
     return labelled((label, text_of(value)) for label, value in rows)
 
 
-def _duration(seconds: float | None) -> str | None:
-    return None if seconds is None else human_duration(seconds)
-
-
 def _arguments(task: Any) -> tuple[str, ...]:
     lines: list[str] = []
     for name in ("args", "kwargs", "result", "exception"):
         value = getattr(task, name)
         if value is not None:
-            lines += [name, *(f"  {line}" for line in paragraph(as_text(value)))]
+            lines += [name, *(f"  {line}" for line in paragraph(value))]
             lines += [f"  {CUT_NOTE}"] if was_cut(value) else []
     return tuple(lines) or (f"{_UNKNOWN.capitalize()}.",)
 
 
 def _timeline(task: Any, context: RenderContext) -> Iterator[str]:
-    attempts = [*task.attempts, task]
-    moments = [moment for attempt in attempts for moment in _moments(attempt).values()]
-    if not moments:
+    attempts = [(attempt, _moments(attempt)) for attempt in (*task.attempts, task)]
+    first = min((moment for _, moments in attempts for moment in moments.values()), default=None)
+    if first is None:
         yield "No event with a time was received."
         return
-    first = min(moments)
     yield f"from {context.time_of_day(first, millis=True)} on, by the senders' clocks"
-    for number, attempt in enumerate(attempts):
-        where = f" on {as_text(attempt.worker_name)}" if attempt.worker_name else ""
-        retries = getattr(attempt, "retries", None)
-        yield sanitize(f"attempt {number if retries is None else retries}{where}")
-        steps = list(_moments(attempt).items())
+    for number, (attempt, moments) in enumerate(attempts):
+        where = f" on {attempt.worker_name}" if attempt.worker_name else ""
+        yield sanitize(f"attempt {number if attempt.retries is None else attempt.retries}{where}")
         ended = getattr(attempt, "ended", None)
-        if ended is not None and all(moment != ended for _, moment in steps):
-            steps.append((as_text(attempt.state), ended))
+        if ended is not None and ended not in moments.values():
+            moments[attempt.state] = ended
         before = None
-        for word, moment in sorted(steps, key=lambda step: step[1]):
+        for word, moment in sorted(moments.items(), key=itemgetter(1)):
             since = "" if before is None else f"  ({_relative(moment - before)})"
             yield f"  {_relative(moment - first):>9}  {sanitize(word)}{since}"
             before = moment
         if attempt.exception is not None:
-            yield f"  {'':>9}  {one_line(as_text(attempt.exception), 4 * _VALUE_COLS)}"
+            yield f"  {'':>9}  {one_line(attempt.exception, 4 * _VALUE_COLS)}"
 
 
-def _family(task: Any, context: RenderContext, state: Any) -> tuple[str, ...]:
+def _family(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
     root = task.root_id if task.root_id is not None else task.uuid
     family = {each.uuid: each for each in state.family(root)[:_FAMILY_MAX]}
     family[task.uuid] = task
     below: dict[str, list[str]] = {}
     for each in family.values():
         below.setdefault(each.parent_id, []).append(each.uuid)
-    nodes = grow(
-        tops(family, lambda uuid: family[uuid].parent_id, family),
-        lambda uuid: below.get(uuid, []),
-        ascii_only=context.ascii,
-    )
-    lines = []
-    for key, prefix in nodes:
-        member = family[key]
+    roots = tops(family, lambda uuid: family[uuid].parent_id, family)
+    for uuid, prefix in grow(roots, lambda uuid: below.get(uuid, ()), ascii_only=context.ascii):
+        member = family[uuid]
         mark = ">" if member is task else " "
-        name = elide_middle(sanitize(as_text(member.name or "?")[:1024]), _NAME_COLS)
-        word, _ = state_of(member, context.now)
+        name = elide_middle(sanitize((member.name or "?")[:1024]), _NAME_COLS)
+        word = sanitize(state_of(member, context.now)[0])
         ran = _duration(run_of(member, context.now)) or ""
-        uuid = sanitize(member.uuid[:_ID_CHARS])
-        lines.append(f"{mark} {prefix}{name} {uuid} {sanitize(word)} {ran}".rstrip())
-    return tuple(lines)
+        yield f"{mark} {prefix}{name} {sanitize(uuid[:_ID_CHARS])} {word} {ran}".rstrip()
