@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from evtools.filters import Kind, quote, quote_pattern
-from evtools.state import OTHERS, UNKNOWN, State, Statistics, Worker
+from evtools.state import OTHERS, UNKNOWN, State, Statistics
 from evtools.text import human_age, human_count, human_duration
 from evtools.top import columns
-from evtools.top.columns import Column, RenderContext, column, known, percent
+from evtools.top.columns import Column, RenderContext, column, known
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport.queues import Depth
@@ -30,8 +30,12 @@ def _figure(name: str, default: Any = None) -> Callable[[Any, float], Any]:
     return lambda row, _: default if row.figures is None else get(row.figures)
 
 
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100.0 * share
+
+
 class _Summary(TableModel):
-    """A table of the statistics in a window."""
+    # A table of the statistics in a window.
 
     #: The field of a task that has the key of a row.
     field: ClassVar = "name"
@@ -64,25 +68,6 @@ def _counted(state: str) -> Callable[[Any, float], int]:
     return lambda row, _: row.counts.get(state, 0)
 
 
-# fmt: off
-_TYPES: Final = (
-    column("name", "name", "TASK", "the type of task", "name", cols=20),
-    column("rate", "rate", "RATE", "completed per second", "rate"),
-    column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
-    column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-        lambda row, _: percent(row.failure_share)),
-    column("count", "failed", "FAIL", "failed", _counted("failed"), from_cols=140),
-    column("count", "retried", "RETRY", "retries", _counted("retried")),
-    column("count", "active", "ACTIVE", "running now", "running"),
-    column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start", "wait.p95", from_cols=100),  # noqa: E501
-    column("duration", "run_p50", "RUN p50", "50 % ran no longer", "run.p50", from_cols=90),
-    column("duration", "run_p95", "p95", "95 % ran no longer", "run.p95"),
-    column("duration", "run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
-    column("duration", "run_max", "MAX", "the longest run time", "run.max", from_cols=100),
-)
-# fmt: on
-
-
 class TypesView(_Summary):
     """One row for each type of task: how often, how long, how many failures."""
 
@@ -91,19 +76,29 @@ class TypesView(_Summary):
     columns: tuple[Column, ...] = ()
 
     def __init__(self, statistics: Statistics) -> None:
-        trend = Column(
-            "trend",
-            "RATE 5m",
-            "rate over 5 minutes, each row to a scale of its own",
-            Kind.OTHER,
-            _SPARK_COLS,
-            lambda row, now: statistics.trend(row.name, now),
-            _spark,
-            order=lambda row, _: row.rate,
-            from_cols=110,
-            descending=True,
+        # fmt: off
+        self.columns = (
+            column("name", "name", "TASK", "the type of task", "name", cols=20),
+            column("rate", "rate", "RATE", "completed per second", "rate"),
+            column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
+            column("percent", "share", "FAIL%", "failures among those completed, in per cent",
+                lambda row, _: _percent(row.failure_share)),
+            column("count", "failed", "FAIL", "failed", _counted("failed"), from_cols=140),
+            column("count", "retried", "RETRY", "retries", _counted("retried")),
+            column("count", "active", "ACTIVE", "running now", "running"),
+            column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start", "wait.p95",
+                from_cols=100),
+            column("duration", "run_p50", "RUN p50", "50 % ran no longer", "run.p50", from_cols=90),
+            column("duration", "run_p95", "p95", "95 % ran no longer", "run.p95"),
+            column("duration", "run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
+            column("duration", "run_max", "MAX", "the longest run time", "run.max", from_cols=100),
+            column("text", "trend", "RATE 5m",
+                "rate over 5 minutes, each row to a scale of its own",
+                lambda row, now: statistics.trend(row.name, now), format=_spark,
+                order=lambda row, _: row.rate, kind=Kind.OTHER, cols=_SPARK_COLS, from_cols=110,
+                descending=True),
         )
-        self.columns = (*_TYPES, trend)
+        # fmt: on
         super().__init__(statistics)
 
     def load(self) -> None:
@@ -118,15 +113,12 @@ class TypesView(_Summary):
 
 #: From this number of seconds on, the skew of a clock is marked.
 _SKEW_MARKED: Final = 5.0
-#: Status: its style, and its place in the order.
-_STATUSES: Final[Mapping[str, tuple[str, int]]] = {
-    "gone": ("failure", 0),
-    "busy?": ("late", 1),
-    "late": ("late", 2),
-    "silent": ("waiting", 3),
-    "offline": ("gone", 4),
-    "online": ("good", 5),
-}
+#: Status: its style; in the order in which they sort.
+_STATUSES: Final = {
+    "gone": "failure", "busy?": "late", "late": "late", "silent": "waiting", "offline": "gone",
+    "online": "good",
+}  # fmt: skip
+_RANKS: Final = {status: rank for rank, status in enumerate(_STATUSES)}
 
 
 def _is_shared(row: Any) -> bool:
@@ -142,8 +134,7 @@ def _status(row: Any, context: RenderContext) -> str:
         return f"{row.processes} processes"
     if row.status in ("late", "busy?", "gone"):
         return f"{row.status} {human_age(_silence(row, context.now))}"
-    status: str = row.status
-    return status
+    return str(row.status)
 
 
 def _skew(seconds: float) -> str:
@@ -151,92 +142,83 @@ def _skew(seconds: float) -> str:
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
 
 
-# fmt: off
-_WORKERS: Final = (
-    column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
-    column("text", "status", "STATUS",
-        "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
-        " busy?: gone or in a task, N processes: that many use its name",
-        "status", cols=11, order=lambda row, _: _STATUSES[row.status][1], format_row=_status),
-    column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
-    column("count", "active", "ACTIVE", "running now", "active", cols=7),
-    column("count", "processed", "PROCESSED", "started since the worker was started", "processed",
-        format=known("{:.0f}".format), cols=10, from_cols=100),
-    column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
-        lambda row, _: row.load[0] if row.load else None,
-        format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN,
-        cols=13, from_cols=100),
-    column("rate", "ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
-    column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-        lambda row, _: percent(getattr(row.figures, "failure_share", None))),
-    column("duration", "run_p95", "RUN p95", "95 % ran no longer", _figure("run.p95"),
-        from_cols=130),
-    column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
-        format=known(_skew), cols=8,
-        order=lambda row, _: None if row.skew is None else abs(row.skew)),
-    column("count", "missed", "MISSED", "tasks it started of which no events came", "missed",
-        from_cols=120),
-    column("count", "processes", "PROCS",
-        "processes that use its name, by their heartbeats; more than one is a mistake",
-        "processes", from_cols=140),
-    column("text", "version", "VERSION", "the software it runs", "version", cols=15, from_cols=100),
-)
-# fmt: on
-
-
 class WorkersView(_Summary):
     """One row for each worker."""
 
     name = "workers"
     default_sort = "status"
-    columns = _WORKERS
     field = "worker"
     offers = ("worker", "status")
+    # fmt: off
+    columns = (
+        column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
+        column("text", "status", "STATUS",
+            "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
+            " busy?: gone or in a task, N processes: that many use its name",
+            "status", cols=11, order=lambda row, _: _RANKS[row.status], format_row=_status),
+        column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
+        column("count", "active", "ACTIVE", "running now", "active", cols=7),
+        column("count", "processed", "PROCESSED", "started since the worker was started",
+            "processed", format=known("{:.0f}".format), cols=10, from_cols=100),
+        column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
+            lambda row, _: row.load[0] if row.load else None,
+            format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN,
+            cols=13, from_cols=100),
+        column("rate", "ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
+        column("percent", "share", "FAIL%", "failures among those completed, in per cent",
+            lambda row, _: _percent(getattr(row.figures, "failure_share", None))),
+        column("duration", "run_p95", "RUN p95", "95 % ran no longer", _figure("run.p95"),
+            from_cols=130),
+        column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
+            format=known(_skew), cols=8,
+            order=lambda row, _: None if row.skew is None else abs(row.skew)),
+        column("count", "missed", "MISSED", "tasks it started of which no events came", "missed",
+            from_cols=120),
+        column("count", "processes", "PROCS",
+            "processes that use its name, by their heartbeats; more than one is a mistake",
+            "processes", from_cols=140),
+        column("text", "version", "VERSION", "the software it runs", "version", cols=15,
+            from_cols=100),
+    )
+    # fmt: on
 
     def __init__(self, statistics: Statistics, state: State) -> None:
         self._state = state
         super().__init__(statistics)
 
     def load(self) -> None:
-        now = self.context.now
+        now, rows = self.context.now, {}
         figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
-        self.rows = {
-            name: _worker_row(worker, figures.get(name), now)
-            for name, worker in self._state.workers.items()
-        }
+        for name, worker in self._state.workers.items():
+            status = worker.status(now)
+            software = [columns.as_text(each) for each in (worker.sw_ident, worker.sw_ver) if each]
+            load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
+            rows[name] = Fields(
+                hostname=worker.hostname,
+                status=status,
+                seen=worker.local_received,
+                # What it reported last to be running no longer is.
+                active=worker.active if status not in ("offline", "gone") else None,
+                processed=worker.processed,
+                load=[each for each in map(columns.finite, load[:3]) if each is not None],
+                figures=figures.get(name),
+                skew=worker.skew,
+                missed=worker.missed,
+                version=" ".join(software) or None,
+                system=worker.sw_sys,
+                pid=worker.pid,
+                freq=worker.freq,
+                processes=worker.processes(now) or None,
+            )
+        self.rows = rows
 
     def notes(self) -> list[str]:
         """Return what the filter could not see, and how many workers have left the table."""
-        notes = super().notes()
-        if self._state.departed:
-            notes.append(f"{self._state.departed} workers that have left are not shown")
-        return notes
+        left = self._state.departed
+        return super().notes() + ([f"{left} workers that have left are not shown"] if left else [])
 
     def style_of(self, subject: Any) -> str:
-        return "late" if _is_shared(subject) else _STATUSES[subject.status][0]
-
-
-def _worker_row(worker: Worker, figures: Any, now: float) -> Fields:
-    status = worker.status(now)
-    software = [columns.as_text(each) for each in (worker.sw_ident, worker.sw_ver) if each]
-    load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
-    return Fields(
-        hostname=worker.hostname,
-        status=status,
-        seen=worker.local_received,
-        # What it reported last to be running no longer is.
-        active=worker.active if status not in ("offline", "gone") else None,
-        processed=worker.processed,
-        load=[each for each in map(columns.finite, load[:3]) if each is not None],
-        figures=figures,
-        skew=worker.skew,
-        missed=worker.missed,
-        version=" ".join(software) or None,
-        system=worker.sw_sys,
-        pid=worker.pid,
-        freq=worker.freq,
-        processes=worker.processes(now) or None,
-    )
+        return "late" if _is_shared(subject) else _STATUSES[subject.status]
 
 
 # --- queues ---------------------------------------------------------------------
@@ -264,14 +246,14 @@ _QUEUES: Final = (
     column("rate", "received", "RECEIVED", "received from it per second", _figure("received_rate")),
     column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start",
         _figure("wait.p95")),
+    column("count", "depth", "DEPTH", "messages that the broker has ready", "depth.messages",
+        format_row=lambda row, _: _with_reason(row.depth.messages, row.depth.reason),
+        align="left", cols=8, flex=1, max_cols=40),
+    column("count", "backlog", "BACKLOG", "sent and not received yet, by their events",
+        _figure("backlog"), format_row=_backlog, align="left", cols=12, flex=2, max_cols=80),
 )
-_DEPTH: Final = column("count", "depth", "DEPTH", "messages that the broker has ready",
-    "depth.messages", format_row=lambda row, _: _with_reason(row.depth.messages, row.depth.reason),
-    align="left", cols=8, flex=1, max_cols=40)
-_BACKLOG: Final = column("count", "backlog", "BACKLOG",
-    "sent and not received yet, by their events", _figure("backlog"), format_row=_backlog,
-    align="left", cols=12, flex=2, max_cols=80)
 # fmt: on
+_WITHOUT_DEPTH: Final = tuple(column for column in _QUEUES if column.name != "depth")
 
 
 class QueuesView(_Summary):
@@ -287,7 +269,7 @@ class QueuesView(_Summary):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return (*_QUEUES, _DEPTH, _BACKLOG) if self.depths else (*_QUEUES, _BACKLOG)
+        return _QUEUES if self.depths else _WITHOUT_DEPTH
 
     def load(self) -> None:
         figures = self._statistics.queues(self.context.window, self.context.now)
@@ -305,35 +287,29 @@ class QueuesView(_Summary):
 _MESSAGE_CHARS: Final = 200
 
 
-def _failure(group: Any, _: float) -> str:
-    return f"{group.exception}: {group.message}" if group.message else group.exception
-
-
-# fmt: off
-_ERRORS: Final = (
-    column("count", "count", "COUNT", "number of failures", "count"),
-    column("rate", "rate", "RATE", "failures per second", "rate"),
-    column("time", "first", "FIRST", "when it was first seen", "first"),
-    column("time", "last", "LAST", "when it was last seen", "last"),
-    column("name", "workers", "WORKERS", "where: the worker, or how many",
-        lambda row, _: sorted(row.workers),
-        format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
-        order=lambda row, _: len(row.workers),
-        kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
-    column("name", "name", "TASK", "the type of task", "task", cols=16),
-    column("text", "exc", "EXCEPTION", "the exception, * for its variable parts", _failure,
-        cols=20, flex=3),
-)
-# fmt: on
-
-
 class ErrorsView(_Summary):
     """One row for each kind of failure: failures that differ only in details."""
 
     name = "errors"
     default_sort = "count"
     offers = ("name", "exc")
-    columns = _ERRORS
+    # fmt: off
+    columns = (
+        column("count", "count", "COUNT", "number of failures", "count"),
+        column("rate", "rate", "RATE", "failures per second", "rate"),
+        column("time", "first", "FIRST", "when it was first seen", "first"),
+        column("time", "last", "LAST", "when it was last seen", "last"),
+        column("name", "workers", "WORKERS", "where: the worker, or how many",
+            lambda row, _: sorted(row.workers),
+            format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
+            order=lambda row, _: len(row.workers),
+            kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
+        column("name", "name", "TASK", "the type of task", "task", cols=16),
+        column("text", "exc", "EXCEPTION", "the exception, * for its variable parts",
+            lambda row, _: f"{row.exception}: {row.message}" if row.message else row.exception,
+            cols=20, flex=3),
+    )
+    # fmt: on
 
     def load(self) -> None:
         # No part of a key contains what joins them.
@@ -358,13 +334,10 @@ class ErrorsView(_Summary):
         escaped = [re.escape(part).replace("\\ ", " ") for part in parts if part]
         return "tasks", f"{found[1]} exc~{quote_pattern('^' + '.*'.join(escaped))}"
 
-    def detail(self, key: str) -> Detail | None:
-        detail, group = super().detail(key), self.subject(key)
-        if detail is None:
-            return None
-        info = list(detail.sections["Info"])
-        for title, texts in (("sample", [group.sample]), ("workers", sorted(group.workers))):
-            info += ["", title]
-            info += [f"  {line}" for text in texts for line in paragraph(text)]
-        title = f"{paragraph(group.task)[0]} {paragraph(group.exception)[0]}"
-        return Detail(title, (), {**detail.sections, "Info": tuple(info)})
+    def detail_of(self, subject: Any) -> Detail:
+        sections = super().detail_of(subject).sections
+        info = list(sections["Info"])
+        for title, texts in (("sample", [subject.sample]), ("workers", sorted(subject.workers))):
+            info += ["", title, *(f"  {line}" for text in texts for line in paragraph(text))]
+        title = f"{paragraph(subject.task)[0]} {paragraph(subject.exception)[0]}"
+        return Detail(title, (), {**sections, "Info": tuple(info)})
