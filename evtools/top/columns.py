@@ -67,9 +67,8 @@ class RenderContext:
 
     def time_of_day(self, epoch: float, *, millis: bool = False) -> str:
         """Return a time of day in the zone of the screen, `-` beyond the calendar."""
-        zone = UTC if self.time_style == "utc" else self.zone
         try:
-            moment = datetime.fromtimestamp(epoch, zone)
+            moment = datetime.fromtimestamp(epoch, UTC if self.time_style == "utc" else self.zone)
         except (OverflowError, ValueError, OSError):
             return UNKNOWN
         text = moment.strftime("%H:%M:%S")
@@ -169,7 +168,7 @@ class _Folded(dict[str, str]):
         return folded
 
 
-def short_uuid(value: str) -> str:
+def _short_uuid(value: str) -> str:
     return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
 
 
@@ -178,7 +177,7 @@ _FIGURE: Final = {"align": "right", "descending": True, "kind": Kind.NUMBER}
 #: What is usual for columns of a sort; names keep both of their ends.
 _SORTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "name":     {"kind": Kind.TEXT, "cols": 12, "elide": True, "flex": 1, "max_cols": 80},
-    "id":       {"kind": Kind.ID, "cols": 8, "shorten": short_uuid},
+    "id":       {"kind": Kind.ID, "cols": 8, "shorten": _short_uuid},
     "text":     {"kind": Kind.TEXT, "cols": 12},
     "count":    {**_FIGURE, "format": known(human_count)},
     "rate":     {**_FIGURE, "format": known(human_rate)},
@@ -198,11 +197,6 @@ def column(sort: str, name: str, title: str, about: str, value: Value, **more: A
     return Column(name, title, about, value=value, **more)
 
 
-def percent(share: float | None) -> float | None:
-    """Return a share (0 to 1) in per cent."""
-    return None if share is None else 100.0 * share
-
-
 def finite(value: object) -> float | None:
     """Return a finite number as a float, anything else as None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -214,10 +208,7 @@ def finite(value: object) -> float | None:
 
 
 def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
-    """Return the fields of a filter on rows with these columns.
-
-    Bare words search the columns of text.
-    """
+    """Return the fields of a filter on rows with these columns; bare words search those of text."""
 
     def getter(column: Column) -> Callable[[Any], object]:
         return lambda row: column.value(row, now())
@@ -297,18 +288,16 @@ def layout(
     left = room - sum(sizes) - len(sizes) * _GAP_COLS
     # What is left is shared among those that take more, as long as any does.
     while left > 0:
-        takers = [
-            (index, column)
-            for index, column in enumerate(columns[: len(sizes)])
-            if column.flex and sizes[index] < column.max_cols
+        at = [
+            n for n, one in enumerate(columns[: len(sizes)]) if one.flex and sizes[n] < one.max_cols
         ]
-        if not takers:
+        if not at:
             break
-        shares, before = sum(column.flex for _, column in takers), left
-        for index, column in takers:
-            share = max(1, before * column.flex // shares)
-            more = min(share, column.max_cols - sizes[index], left)
-            sizes[index] += more
+        shares, before = sum(columns[n].flex for n in at), left
+        for n in at:
+            share = max(1, before * columns[n].flex // shares)
+            more = min(share, columns[n].max_cols - sizes[n], left)
+            sizes[n] += more
             left -= more
     if sizes:
         sizes[0] = max(1, min(sizes[0], room - _GAP_COLS))

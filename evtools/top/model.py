@@ -51,26 +51,19 @@ class Model:
         self.statistics = Statistics()
         self.intake = StreamCounters()
         self._clock = clock
-        #: The time of the picture.
-        self._now = clock.wall()
-        self._view = "tasks"
-        #: Whether the picture stands still on request.
-        self.paused = False
+        #: The time and the view of the picture, its figures, and whether it stands still.
+        self._now, self._view = clock.wall(), "tasks"
         self._facts: Figures | None = None
+        self.paused = False
+        #: Earlier pictures, and how many of them the user has stepped back.
         self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
-        #: How many pictures the user has stepped back.
         self._back = 0
         self._tasks = TasksView(self.state, clock)
         self._queues = QueuesView(self.statistics)
         self._events = EventsView(self.state, clock)
-        views: tuple[TableModel, ...] = (
-            self._tasks,
-            TypesView(self.statistics),
-            WorkersView(self.statistics, self.state),
-            self._queues,
-            self._events,
-            ErrorsView(self.statistics),
-        )
+        types, workers = TypesView(self.statistics), WorkersView(self.statistics, self.state)
+        errors = ErrorsView(self.statistics)
+        views = (self._tasks, types, workers, self._queues, self._events, errors)
         self.views: Mapping[str, TableModel] = {view.name: view for view in views}
 
     # --- what comes in -------------------------------------------------------------
@@ -78,8 +71,7 @@ class Model:
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
 
-        What fails in one of those who look at them keeps them from no other: an error is
-        raised at the end.
+        What fails in one part keeps them from no other: an error is raised at the end.
         """
         if self.paused:
             self._tasks.keep(events)
@@ -133,10 +125,9 @@ class Model:
         self.views[self._view].work()
 
     def refresh_view(self, view: str) -> None:
-        """Make the picture of a view as of the same time as before.
+        """Make the picture of another view, or by other options, as of the same time as before.
 
-        For another view, or other `options`; while paused, another window waits
-        until the picture goes on.
+        While paused, another window waits until the picture goes on.
         """
         self._back, self._view = 0, view
         if not self.paused:
@@ -148,10 +139,8 @@ class Model:
         if self._back:
             return self._pictures[-self._back].header
         if self._facts is None:
-            window = self.options.window
-            self._facts = Figures(
-                self.state, self.statistics, self.intake, as_of=self._now, window=window
-            )
+            parts, window = (self.state, self.statistics, self.intake), self.options.window
+            self._facts = Figures(*parts, as_of=self._now, window=window)
         return self._facts
 
     # --- pause -----------------------------------------------------------------------
@@ -176,9 +165,8 @@ class Model:
     def step(self, by: int, now: float) -> Picture | None:
         """Go back (-1) or forward (1) to what looked different; None if nothing did.
 
-        What went before is what was on the screen then, and no more: the view
-        to show is that of the picture.  Forward from the picture that was
-        paused at, a new one is made, and paused at.
+        An earlier picture is what was on the screen then, in its view, and no more.  Forward
+        from the one that was paused at, a new one is made, and paused at.
         """
         kept = self._pictures
         if by > 0 and not self._back:
@@ -186,6 +174,7 @@ class Model:
             self.refresh(self._view, now)
             self.freeze(now)
         else:
+            # Different are the view, its rows or how many there are, wherever the cursor is.
             before = kept[-self._back] if self._back else self._picture()
             others = range(self._back - by, 0 if by > 0 else len(kept) + 1, -by)
             found = next((back for back in others if kept[-back][:4] != before[:4]), None)

@@ -229,8 +229,8 @@ def grow(
 ) -> list[tuple[str, str]]:
     """Return the nodes of the trees under `roots`, each before its children.
 
-    With each is the prefix that draws the branches that lead to it.  Every key comes once,
-    whatever cycles there are.  A node that is `closed`, or too deep, hides its children.
+    With each is the prefix that draws its branches.  Every key comes once, whatever cycles
+    there are.  A node that is `closed`, or too deep, hides its children.
     """
     follows, ends = _ASCII if ascii_only else _UNICODE
     nodes: list[tuple[str, str]] = []
@@ -259,22 +259,20 @@ def tops(
 
     In a cycle, that is the one where the walk closes it.
     """
-    top: dict[str, str] = {}
-    for key in keys:
-        path: list[str] = []
-        at = key
-        while at not in top:
-            path.append(at)
-            top[at] = at
+    #: For each key that was passed, where the walk up began.
+    walks: dict[str, str] = {}
+    for start in keys:
+        at = start
+        while at not in walks:
+            walks[at] = start
             above = parent(at)
             if above is None or above not in shown:
+                yield at
                 break
             at = above
-        highest = top[at]
-        if at in path and highest == at:
-            yield at
-        for each in path:
-            top[each] = highest
+        else:
+            if walks[at] == start:
+                yield at
 
 
 # --- the detail -----------------------------------------------------------------
