@@ -8,6 +8,7 @@ import pickletools
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -78,10 +79,8 @@ def read_json(body: bytes) -> Any:
     lone surrogates.  They, and numbers beyond all bounds, are kept as the
     strings that stood there; bytes that are no UTF-8 become lone surrogates.
     """
-    try:
+    with suppress(*BROKEN_JSON):
         return _json.decode(body)
-    except BROKEN_JSON:
-        pass
     try:
         text = body.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -123,9 +122,9 @@ def _int(text: str) -> int | Unquoted:
 
 
 def _cut(text: str) -> str:
-    """Return JSON in which nothing is much deeper than is allowed, for a parser's sake.
+    """Return JSON in which nothing is much deeper than is allowed, but still too deep.
 
-    It stays too deep: what is lost is for those to say who look at the value.
+    A parser reads that; to refuse it is for those who look at the value.
     """
     if len(text) > _CUT_MAX_CHARS:
         raise DecodeError("nested too deep")
@@ -187,10 +186,8 @@ def read_msgpack(body: bytes) -> Any:
     Mappings are Pairs, or dictionaries of the usual.
     """
     if len(body) <= MSGPACK_MAX_BYTES:
-        try:
+        with suppress(msgspec.MsgspecError, ValueError):
             return _decode_usual(body)
-        except (msgspec.MsgspecError, ValueError):
-            pass
     return read_values(body)
 
 
@@ -237,11 +234,8 @@ def _pairs(flat: list[Any]) -> Pairs:
 
 
 def _leaf(packed: bytes, width: int) -> Any:
-    try:
+    with suppress(msgspec.MsgspecError, ValueError):
         value = _decode_one(packed)
-    except (msgspec.MsgspecError, ValueError):
-        value = None
-    else:
         if type(value) is not msgspec.msgpack.Ext:
             return value
     data = packed[1 + width :]
@@ -264,7 +258,6 @@ SLOW_MAX_BYTES: Final = 256 * 1024
 _GROWN_MAX: Final = 4 * SLOW_MAX_BYTES
 
 _STANDARD: Final = "tag:yaml.org,2002:"
-_BINARY: Final = f"{_STANDARD}binary"
 #: Senders do not mean what these mean in YAML.
 _YAML_TEXTS: Final = frozenset({f"{_STANDARD}merge", f"{_STANDARD}value"})
 _YAML_LISTS: Final = frozenset({"!", "seq", "omap", "pairs", "python/list", "python/tuple"})
@@ -349,10 +342,12 @@ def _scalar(yaml: Any, loader: Any, event: Any) -> Any:
     text, tag = event.value, event.tag
     if tag is None or tag == "!":
         tag = loader.resolve(yaml.ScalarNode, text, event.implicit)
+    if tag in _YAML_TEXTS:
+        return text
     make = loader.yaml_constructors.get(tag)
-    if make is None and tag not in _YAML_TEXTS:
+    if make is None:
         return unknown(tag.removeprefix(_STANDARD))
-    if tag in _YAML_TEXTS or (len(text) > DIGITS_MAX and tag != _BINARY):
+    if len(text) > DIGITS_MAX and tag != f"{_STANDARD}binary":
         return text
     try:
         return make(loader, yaml.ScalarNode(tag, text))
@@ -366,12 +361,12 @@ def _scalar(yaml: Any, loader: Any, event: Any) -> Any:
 # Each opcode takes time in proportion to the bytes that it stands for.  `genops`
 # refuses lengths beyond the end of the body.
 
+# fmt: off
 _RECONSTRUCTORS: Final = (
-    "copyreg._reconstructor",
-    "copyreg.__newobj__",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
+    "copyreg._reconstructor", "copyreg.__newobj__",
+    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
 )
+# fmt: on
 #: What modules of Python 2 are called today; protocols up to 2 name those.
 _MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
 #: Where a list of arguments begins on the stack.
@@ -384,10 +379,11 @@ def read_pickle(body: bytes) -> Any:
     pickle = _Pickle()
     try:
         for opcode, argument, _ in pickletools.genops(body):
-            if opcode.name in _LITERALS:
-                pickle.stack.append(argument)
-            elif opcode.name != "STOP":
-                _STEPS[opcode.name](pickle, argument)
+            name = opcode.name
+            if name in _ACTIONS:
+                _ACTIONS[name](pickle, argument)
+            else:
+                pickle.stack.append(_VALUES[name](pickle, argument))
         (value,) = pickle.stack
     except Exception as error:  # noqa: BLE001  (broken pickles raise anything)
         raise DecodeError("no acceptable pickle", str(error)) from None
@@ -410,54 +406,42 @@ class _Pickle:
     def put(self, place: int) -> None:
         self.memory[place] = self.stack[-1]
 
-    def call(self, function: Any, arguments: Any, _names: Any = None) -> None:
-        """Describe the object that a call would give."""
-        name = _name_of(function)
-        if not isinstance(arguments, tuple):
-            raise TypeError("no arguments")
-        if name in _RECONSTRUCTORS:
-            # Called with the class, one that it is derived from, and a value of that.
-            name, arguments = _name_of(arguments[0]), arguments[2:]
-        elif name == "builtins.getattr":
-            owner, attribute = arguments
-            name, arguments = f"{_name_of(owner)}.{attribute[:100]}", ()
-        self.stack.append(Foreign(name, arguments))
-
-    def call_marked(self, _: Any) -> None:
-        function, *arguments = self.marked()
-        self.call(function, tuple(arguments))
+    def extend(self, items: list[Any]) -> None:
+        """Add to the list on the stack, or pairs to the mapping there."""
+        target = self.stack[-1]
+        if isinstance(target, Foreign):
+            target = target.pairs if type(items) is Pairs else target.items
+        if type(target) is not type(items):
+            raise TypeError("neither a list nor a mapping")
+        target.extend(items)
 
     def set_state(self, _: Any) -> None:
         state = self.stack.pop()
         self.stack[-1].state = state
-
-    def extend(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        found = target.items if isinstance(target, Foreign) else target
-        if type(found) is not list:
-            raise TypeError("no list")
-        found.extend(items)
-
-    def update(self, flat: list[Any]) -> None:
-        target = self.stack[-1]
-        pairs = target.pairs if isinstance(target, Foreign) else target
-        if type(pairs) is not Pairs:
-            raise TypeError("no mapping")
-        pairs.extend(_pairs(flat))
 
 
 def _named(module: str, name: str) -> Foreign:
     return Foreign(f"{_MODULES.get(module, module)}.{name}")
 
 
+def _called(function: Any, arguments: Any, _names: Any = None) -> Foreign:
+    """Describe the object that a call would give."""
+    name = _name_of(function)
+    if not isinstance(arguments, tuple):
+        raise TypeError("no arguments")
+    if name == "builtins.getattr":
+        owner, attribute = arguments
+        return Foreign(f"{_name_of(owner)}.{attribute[:100]}")
+    if name in _RECONSTRUCTORS:
+        # Called with the class, one that it is derived from, and a value of that.
+        name, arguments = _name_of(arguments[0]), arguments[2:]
+    return Foreign(name, arguments)
+
+
 def _name_of(function: Any) -> str:
     if not isinstance(function, Foreign):
         raise TypeError("no class")
     return function.name
-
-
-def _push(make: Callable[[_Pickle, Any], Any]) -> Callable[[_Pickle, Any], None]:
-    return lambda pickle, argument: pickle.stack.append(make(pickle, argument))
 
 
 #: What is on the stack afterwards is what stands in the pickle.
@@ -468,50 +452,47 @@ _LITERALS: Final = frozenset(
 ) - {"GET", "BINGET", "LONG_BINGET", "EXT1", "EXT2", "EXT4", "GLOBAL", "PERSID"}
 
 # fmt: off
-_STEPS: Final[Mapping[str, Callable[[_Pickle, Any], Any]]] = {
-    "NONE": _push(lambda *_: None),
-    "NEWTRUE": _push(lambda *_: True),
-    "NEWFALSE": _push(lambda *_: False),
-    "EMPTY_LIST": _push(lambda *_: []),
-    "EMPTY_SET": _push(lambda *_: []),
-    "EMPTY_TUPLE": _push(lambda *_: ()),
-    "EMPTY_DICT": _push(lambda *_: Pairs()),
-    "NEXT_BUFFER": _push(lambda *_: Foreign("buffer")),
-    "MARK": _push(lambda *_: _MARK),
-    "TUPLE1": _push(lambda pickle, _: tuple(pickle.last(1))),
-    "TUPLE2": _push(lambda pickle, _: tuple(pickle.last(2))),
-    "TUPLE3": _push(lambda pickle, _: tuple(pickle.last(3))),
-    "TUPLE": _push(lambda pickle, _: tuple(pickle.marked())),
-    "LIST": _push(lambda pickle, _: pickle.marked()),
-    "FROZENSET": _push(lambda pickle, _: pickle.marked()),
-    "DICT": _push(lambda pickle, _: _pairs(pickle.marked())),
+#: The values that opcodes put on the stack.
+_VALUES: Final[Mapping[str, Callable[[_Pickle, Any], Any]]] = {
+    **dict.fromkeys(_LITERALS, lambda _, value: value),
+    "NONE": lambda *_: None,
+    "NEWTRUE": lambda *_: True,
+    "NEWFALSE": lambda *_: False,
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_SET"), lambda *_: []),
+    "EMPTY_TUPLE": lambda *_: (),
+    "EMPTY_DICT": lambda *_: Pairs(),
+    "NEXT_BUFFER": lambda *_: Foreign("buffer"),
+    "MARK": lambda *_: _MARK,
+    "TUPLE1": lambda pickle, _: tuple(pickle.last(1)),
+    "TUPLE2": lambda pickle, _: tuple(pickle.last(2)),
+    "TUPLE3": lambda pickle, _: tuple(pickle.last(3)),
+    "TUPLE": lambda pickle, _: tuple(pickle.marked()),
+    **dict.fromkeys(("LIST", "FROZENSET"), lambda pickle, _: pickle.marked()),
+    "DICT": lambda pickle, _: _pairs(pickle.marked()),
+    "DUP": lambda pickle, _: pickle.stack[-1],
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda pickle, place: pickle.memory[place]),
+    "GLOBAL": lambda _, text: _named(*text.split(" ", 1)),
+    "STACK_GLOBAL": lambda pickle, _: _named(*pickle.last(2)),
+    "INST": lambda pickle, text: _called(_named(*text.split(" ", 1)), tuple(pickle.marked())),
+    "OBJ": lambda pickle, _: _called((parts := pickle.marked())[0], tuple(parts[1:])),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda pickle, _: _called(*pickle.last(2))),
+    "NEWOBJ_EX": lambda pickle, _: _called(*pickle.last(3)),
+    "PERSID": lambda *_: Foreign("persistent id"),
+    "BINPERSID": lambda pickle, _: pickle.last(1) and Foreign("persistent id"),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda _, code: Foreign(f"extension {code}")),
+}
+#: What the others do.
+_ACTIONS: Final[Mapping[str, Callable[[_Pickle, Any], Any]]] = {
+    **dict.fromkeys(("PROTO", "FRAME", "READONLY_BUFFER", "STOP"), lambda *_: None),
     "POP": lambda pickle, _: pickle.stack.pop(),
     "POP_MARK": lambda pickle, _: pickle.marked(),
-    "DUP": _push(lambda pickle, _: pickle.stack[-1]),
     "APPEND": lambda pickle, _: pickle.extend(pickle.last(1)),
-    "APPENDS": lambda pickle, _: pickle.extend(pickle.marked()),
-    "ADDITEMS": lambda pickle, _: pickle.extend(pickle.marked()),
-    "SETITEM": lambda pickle, _: pickle.update(pickle.last(2)),
-    "SETITEMS": lambda pickle, _: pickle.update(pickle.marked()),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda pickle, _: pickle.extend(pickle.marked())),
+    "SETITEM": lambda pickle, _: pickle.extend(_pairs(pickle.last(2))),
+    "SETITEMS": lambda pickle, _: pickle.extend(_pairs(pickle.marked())),
     "MEMOIZE": lambda pickle, _: pickle.put(len(pickle.memory)),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Pickle.put),
-    **dict.fromkeys(
-        ("GET", "BINGET", "LONG_BINGET"), _push(lambda pickle, place: pickle.memory[place])
-    ),
-    "GLOBAL": _push(lambda _, text: _named(*text.split(" ", 1))),
-    "STACK_GLOBAL": _push(lambda pickle, _: _named(*pickle.last(2))),
-    "INST": lambda pickle, text: pickle.call(_named(*text.split(" ", 1)), tuple(pickle.marked())),
-    "OBJ": _Pickle.call_marked,
-    "REDUCE": lambda pickle, _: pickle.call(*pickle.last(2)),
-    "NEWOBJ": lambda pickle, _: pickle.call(*pickle.last(2)),
-    "NEWOBJ_EX": lambda pickle, _: pickle.call(*pickle.last(3)),
     "BUILD": _Pickle.set_state,
-    "PERSID": _push(lambda *_: Foreign("persistent id")),
-    "BINPERSID": _push(lambda pickle, _: pickle.last(1) and Foreign("persistent id")),
-    **dict.fromkeys(
-        ("EXT1", "EXT2", "EXT4"), _push(lambda _, code: Foreign(f"extension {code}"))
-    ),
-    **dict.fromkeys(("PROTO", "FRAME", "READONLY_BUFFER"), lambda *_: None),
 }
 # fmt: on
 
@@ -526,9 +507,17 @@ READERS: Final[Mapping[str, tuple[str, Callable[[bytes], Any]]]] = {
 
 # --- compression ------------------------------------------------------------------
 
-_GZIP: Final = frozenset({"application/x-gzip", "gzip", "zlib"})
-_BZIP2: Final = frozenset({"application/x-bz2", "bzip2", "bzip"})
-_LZMA: Final = frozenset({"application/x-lzma", "lzma", "xz"})
+# fmt: off
+#: What unpacks, by the names that kombu has for it, given a limit in bytes.
+_UNPACKERS: Final[Mapping[str, Callable[[int], Any]]] = {
+    # kombu's "gzip" is zlib's own format; 32 + 15 bits read both.
+    **dict.fromkeys(("application/x-gzip", "gzip", "zlib"),
+                    lambda _: zlib.decompressobj(zlib.MAX_WBITS | 32)),
+    **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), lambda _: bz2.BZ2Decompressor()),
+    **dict.fromkeys(("application/x-lzma", "lzma", "xz"),
+                    lambda limit: lzma.LZMADecompressor(memlimit=4 * limit + (64 << 20))),
+}
+# fmt: on
 _ZSTD: Final = frozenset({"application/zstd", "zstd", "zstandard"})
 
 
@@ -538,37 +527,23 @@ def decompress(body: bytes, name: str, *, max_bytes: int) -> bytes:
     Raise DecodeError if the method is unknown, the data is broken, or it
     would grow past `max_bytes`.
     """
+    limit = max_bytes + 1
+    if name not in _ZSTD and name not in _UNPACKERS:
+        raise DecodeError("unknown compression", repr(name)[:64])
     try:
-        data = _unpack(body, name, max_bytes + 1)
+        if name in _ZSTD:
+            promised = zstandard.frame_content_size(body)
+            with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+                data: bytes = reader.read(limit)
+            is_whole = len(data) >= min(promised, limit)
+        else:
+            unpacker = _UNPACKERS[name](limit)
+            data = unpacker.decompress(body, limit)
+            is_whole = unpacker.eof or len(data) >= limit
     except (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError, ValueError) as error:
         raise DecodeError("broken compression", str(error)) from None
+    if not is_whole:
+        raise DecodeError("broken compression", "ends too early")
     if len(data) > max_bytes:
         raise DecodeError("message too large", f"over {max_bytes} bytes unpacked")
     return data
-
-
-def _unpack(body: bytes, name: str, limit: int) -> bytes:
-    """Return at most `limit` bytes; raise what the libraries raise for a broken body."""
-    if name in _ZSTD:
-        promised = zstandard.frame_content_size(body)
-        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
-            data: bytes = reader.read(limit)
-        is_whole = len(data) >= min(promised, limit)
-    else:
-        unpacker = _unpacker(name, limit)
-        data = unpacker.decompress(body, limit)
-        is_whole = unpacker.eof or len(data) >= limit
-    if not is_whole:
-        raise ValueError("ends too early")
-    return data
-
-
-def _unpacker(name: str, limit: int) -> Any:
-    if name in _GZIP:
-        # kombu's "gzip" is zlib's own format; 32 + 15 bits read both.
-        return zlib.decompressobj(zlib.MAX_WBITS | 32)
-    if name in _BZIP2:
-        return bz2.BZ2Decompressor()
-    if name in _LZMA:
-        return lzma.LZMADecompressor(memlimit=4 * limit + (64 << 20))
-    raise DecodeError("unknown compression", repr(name)[:64])

@@ -7,6 +7,7 @@ import signal
 import struct
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -77,22 +78,20 @@ class Foreign:
 
     def meaning(self) -> Any:
         """Return the value that it stands for, or a `Lost`."""
-        if self._meaning is self:
-            self._meaning = self._meant()
-        return self._meaning
-
-    def _meant(self) -> Any:
+        if self._meaning is not self:
+            return self._meaning
         read, arguments = _KNOWN.get(self.name), self.arguments
-        if read is not None and len(arguments) <= _ARGUMENTS_MAX:
-            try:
-                return read(self, *arguments)
-            except Exception:  # noqa: BLE001, S110  (arguments of any kind: it is none of ours)
-                pass
+        made_of = ""
         # What enumerations, errors and kinds of text or number are usually made of.
         if len(arguments) == 1 and type(arguments[0]) in (str, int, float):
             brief = writable(arguments[0]) if type(arguments[0]) is int else arguments[0]
-            return unknown(self.name, f" {str(brief)[:_FOREIGN_MAX_CHARS]}")
-        return unknown(self.name)
+            made_of = f" {str(brief)[:_FOREIGN_MAX_CHARS]}"
+        self._meaning = unknown(self.name, made_of)
+        if read is not None and len(arguments) <= _ARGUMENTS_MAX:
+            # Arguments may be of any kind; with odd ones it is none that we know.
+            with suppress(Exception):
+                self._meaning = read(self, *arguments)
+        return self._meaning
 
 
 def unknown(name: str, made_of: str = "") -> Lost:
@@ -113,8 +112,7 @@ def _meaning(value: Any) -> Any:
 
 
 def _bytes(value: Any) -> bytes:
-    """Return bytes, which older protocols say as text."""
-    value = _meaning(value)
+    value = _meaning(value)  # older protocols have a text
     if isinstance(value, str):
         return value.encode("latin-1")
     if not isinstance(value, bytes):
@@ -123,7 +121,6 @@ def _bytes(value: Any) -> bytes:
 
 
 def _moment(make: Any, _: Foreign, packed: Any, zone: Any = None) -> Any:
-    """Return a date or time; as text, if only the zone's name is known."""
     # What it is made of in a pickle is in no signature.
     naive, zone = make(_bytes(packed)), _meaning(zone)
     if isinstance(zone, Lost):
@@ -131,12 +128,6 @@ def _moment(make: Any, _: Foreign, packed: Any, zone: Any = None) -> Any:
     if isinstance(zone, str):
         return f"{naive.isoformat()}[{_text(zone)}]"
     return naive if zone is None else naive.replace(tzinfo=zone)
-
-
-def _pytz(_: Foreign, name: str, east_of_utc: int | None = None, *_rest: Any) -> Any:
-    if east_of_utc is None:
-        return _zone_name(_, name)
-    return dt.timezone(dt.timedelta(seconds=east_of_utc))
 
 
 def _zone_name(_: Foreign, name: Any, *_rest: Any) -> str:
@@ -153,7 +144,6 @@ def _decimal(_: Foreign, text: Any) -> decimal.Decimal | str:
 
 
 def _numpy(_: Foreign, kind: Foreign, data: Any) -> Any:
-    """Return the number that a scalar of numpy is; name the kind of any other."""
     name, order = kind.arguments[0], kind.state[1]
     if name not in _NUMBERS:
         return unknown(f"numpy.{name}")
@@ -172,14 +162,6 @@ def _mapping(foreign: Foreign, given: Any = None, *_rest: Any) -> Pairs:
     if foreign.pairs:
         raise TypeError("two mappings")
     return given
-
-
-def _utc(*_: Any) -> dt.tzinfo:
-    return dt.UTC
-
-
-def _minutes(_: Foreign, minutes: Any) -> dt.tzinfo:
-    return dt.timezone(dt.timedelta(minutes=minutes))
 
 
 # fmt: off
@@ -208,13 +190,13 @@ _KNOWN: Final[Mapping[str, Callable[..., Any]]] = {
     "signal.Signals": lambda _, number: int(signal.Signals(number)),
     # Python 3.12 names members of some enumerations as if they stood in the module.
     **{f"signal.{member.name}": lambda _, number=int(member): number for member in signal.Signals},
-    **dict.fromkeys(("pytz._UTC", "dateutil.tz.tz.tzutc"), _utc),
-    "pytz._p": _pytz,
-    **dict.fromkeys(("pytz.FixedOffset", "pytz._FixedOffset"), _minutes),
+    **dict.fromkeys(("pytz._UTC", "dateutil.tz.tz.tzutc"), lambda *_: dt.UTC),
+    **dict.fromkeys(("pytz.FixedOffset", "pytz._FixedOffset"),
+                    lambda _, minutes: dt.timezone(dt.timedelta(minutes=minutes))),
+    "pytz._p": lambda self, name, east=None, *_rest: (
+        _zone_name(self, name) if east is None else dt.timezone(dt.timedelta(seconds=east))),
     "zoneinfo.ZoneInfo._unpickle": _zone_name,
-    **dict.fromkeys(
-        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"), _numpy
-    ),
+    **dict.fromkeys(("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"), _numpy),
 }
 # fmt: on
 
@@ -275,13 +257,9 @@ class Scale:
     def meaning(self, foreign: Foreign) -> Any:
         """Return what an object stands for; raise DecodeError if there is no room."""
         if self._work > 0:
-            arguments = foreign.arguments
-            self._work -= 1 + len(arguments)
-            self._work -= sum(
-                _weight_of(each)
-                for each in arguments[:_ARGUMENTS_MAX]
-                if isinstance(each, (str, bytes, int))
-            )
+            brief = foreign.arguments[:_ARGUMENTS_MAX]
+            texts = [each for each in brief if isinstance(each, (str, bytes, int))]
+            self._work -= 1 + len(foreign.arguments) + sum(map(_weight_of, texts))
         if self._work <= 0:
             raise DecodeError("grows when unpacked")
         return foreign.meaning()
@@ -368,14 +346,12 @@ def _key(key: Any, depth: int, lost: list[Lost] | None) -> str:
 
 
 def _text(text: str) -> str:
-    if text.isascii():
-        return text
     # Nothing but lone surrogates has no UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _of_python(value: Any) -> str:
-    """Return a type JSON does not know (a date, bytes, ...) as JSON writers do."""
+    # A type that JSON does not know (a date, bytes, ...), as JSON writers do.
     try:
         return _text(str(msgspec.to_builtins(value)))
     except (TypeError, ValueError):
