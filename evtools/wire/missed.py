@@ -18,10 +18,8 @@ HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
 
 
 class _Reading(NamedTuple):
-    """The counters of a heartbeat; `clock` is the worker's logical time."""
-
     pid: int
-    clock: int
+    clock: int  # the worker's logical time
     processed: int
     active: int
 
@@ -90,19 +88,16 @@ class MissedTasks:
         if not 0 < len(hostname) <= _HOSTNAME_MAX:
             return 0
         reading = _Reading(pid, clock, processed, active)
-        worker = self._workers.get(hostname)
-        is_same_life = (
-            worker is not None
-            and pid == worker.last.pid
-            and clock > worker.last.clock
-            and processed >= worker.last.processed
-        )
-        newly = 0
-        if worker is not None and is_same_life and worker.sends_events:
+        worker, newly = self._workers.get(hostname), 0
+        if worker is not None:
+            last = worker.last
+            if pid != last.pid or clock <= last.clock or processed < last.processed:
+                worker = None  # it began anew
+        if worker is not None and worker.sends_events:
             newly = _settle(worker, reading)
         else:
             # Events may have been switched on just now: begin here.
-            sends = worker is not None and is_same_life and worker.added + worker.later > 0
+            sends = worker is not None and worker.added + worker.later > 0
             self._workers[hostname] = _Worker(reading, reading, sends_events=sends)
         self._workers.move_to_end(hostname)
         if len(self._workers) > _WORKERS_MAX:

@@ -26,54 +26,38 @@ _REMEMBERED_MAX_CHARS: Final = 200
 
 
 def redactor(patterns: Iterable[str]) -> "Redactor | None":
-    """Compile `--redact` patterns; return None when there are none.
+    """Return what masks events by `--redact` patterns, None if there are none.
+
+    Raise UsageError for a pattern that cannot be read.
+    """
+    given = tuple(patterns)
+    return Redactor(given) if given else None
+
+
+class Redactor:
+    """Masks events; called with a dictionary of fields, it masks in place.
 
     `/REGEX/` masks every match in every text of an event.  A plain `NAME` masks the
     event's own field NAME, and what NAME is the key of wherever that stands: in
     arguments, results, errors and fields of all kinds, real values or text.
     `kwargs.NAME` leaves an event's own field of that name.  Case does not matter.
-
-    Raise UsageError for a pattern that cannot be read.
     """
-    fields: list[str] = []
-    names: list[str] = []
-    regexes: list[BoundedPattern] = []
-    for pattern in patterns:
-        if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
-            regexes.append(_compile(pattern))
-            continue
-        name = pattern.removeprefix(_ARGUMENT)
-        if not name:
-            raise UsageError(f'--redact "{pattern}": names nothing', "give a name")
-        names.append(name)
-        if name == pattern:
-            fields.append(name)
-    return Redactor(fields, names, regexes) if names or regexes else None
 
-
-def _compile(pattern: str) -> BoundedPattern:
-    hint = "give a regular expression between slashes"
-    if pattern == "//":
-        raise UsageError("--redact //: matches everything", hint)
-    try:
-        return BoundedPattern(pattern[1:-1], flags=0)
-    except ValueError as error:
-        raise UsageError(f"--redact {pattern}: {error}", hint) from None
-
-
-class Redactor:
-    """Masks events; called with a dictionary of fields, it masks in place."""
-
-    def __init__(
-        self, fields: Iterable[str], names: Iterable[str], regexes: Iterable[BoundedPattern]
-    ) -> None:
-        self._fields = frozenset(map(str.casefold, fields))
-        self._names = frozenset(map(str.casefold, names))
-        self._regexes = tuple(regexes)
-        spellings: set[str] = set()
-        for name in names:
-            spellings |= {name, repr(name)[1:-1], json.dumps(name)[1:-1]}
-            spellings.add(name.replace("'", "\\'"))
+    def __init__(self, patterns: Iterable[str]) -> None:
+        fields, names, spellings = set(), set(), set()
+        self._regexes: list[BoundedPattern] = []
+        for pattern in patterns:
+            if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
+                self._regexes.append(_compile(pattern))
+                continue
+            name = pattern.removeprefix(_ARGUMENT)
+            if not name:
+                raise UsageError(f'--redact "{pattern}": names nothing', "give a name")
+            names.add(name.casefold())
+            if name == pattern:
+                fields.add(name.casefold())
+            spellings |= {name, repr(name)[1:-1], json.dumps(name)[1:-1], name.replace("'", "\\'")}
+        self._fields, self._names = frozenset(fields), frozenset(names)
         #: Finds the names as keys, and what stands between key and value: a colon or an
         #: equals sign, after quotes and brackets that may end the key; or a comma, after
         #: the first of a pair; or white space, after an option of a command.
@@ -121,12 +105,11 @@ class Redactor:
             return MASK
         return self._value(value)
 
+    # At any depth: a name is rarely harmless further in.
     def _value(self, value: Any, depth: int = 1) -> Any:
-        """Mask at any depth: a name is rarely harmless further in."""
         if isinstance(value, str):
-            if len(value) <= _REMEMBERED_MAX_CHARS:
-                return self._remembered(value)
-            return self._text(value)
+            mask = self._remembered if len(value) <= _REMEMBERED_MAX_CHARS else self._text
+            return mask(value)
         if depth > DEPTH_MAX:
             return MASK
         if isinstance(value, dict):
@@ -144,17 +127,23 @@ class Redactor:
         return isinstance(value, str) and value.casefold() in self._names
 
     def _text(self, text: str) -> str:
-        if self._key is not None and self._may_have_names(text):
-            text = "".join(_masked(text, self._key))
+        if self._key is not None:
+            lower = text.lower() if self._lower and text.isascii() else None
+            if lower is None or any(name in lower for name in self._lower):
+                text = "".join(_masked(text, self._key))
         for regex in self._regexes:
             text = regex.mask(MASK, text)
         return text
 
-    def _may_have_names(self, text: str) -> bool:
-        if not self._lower or not text.isascii():
-            return True
-        lower = text.lower()
-        return any(name in lower for name in self._lower)
+
+def _compile(pattern: str) -> BoundedPattern:
+    hint = "give a regular expression between slashes"
+    if pattern == "//":
+        raise UsageError("--redact //: matches everything", hint)
+    try:
+        return BoundedPattern(pattern[1:-1], flags=0)
+    except ValueError as error:
+        raise UsageError(f"--redact {pattern}: {error}", hint) from None
 
 
 # --- values in text --------------------------------------------------------------
@@ -189,23 +178,15 @@ _AFTER_SOURCE: Final = re.compile(rf"\n(?!{_SOURCE})")
 def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
     position = search = 0
     while found := key.search(text, search):
-        search = found.end()
-        if not _is_key(text, found):
-            continue
-        yield text[position:search]
-        yield MASK
-        position = search = max(search, _end(text, found))
+        start, between, search = found.start(), found[1], found.end()
+        before = text[max(0, start - 20) : start]
+        is_pair = "," in between and _FIRST_OF_PAIR.search(before) is not None
+        is_option = before.endswith("--")  # of a command
+        if "=" in between or ":" in between or is_option or is_pair:
+            yield text[position:search]
+            yield MASK
+            position = search = max(search, _end(text, found))
     yield text[position:]
-
-
-def _is_key(text: str, found: re.Match[str]) -> bool:
-    start, between = found.start(), found[1]
-    if "=" in between or ":" in between:
-        return True
-    before = text[max(0, start - 20) : start]
-    if before.endswith("--"):
-        return True  # an option of a command
-    return "," in between and _FIRST_OF_PAIR.search(before) is not None
 
 
 def _end(text: str, found: re.Match[str]) -> int:
@@ -224,9 +205,8 @@ def _end(text: str, found: re.Match[str]) -> int:
         end = _end_of_value(text, value, limit, _NEXT_ARGUMENT)
     else:
         end = len(text)
-    if end == len(text) and is_source:
-        line_end = text.find("\n", value)
-        return end if line_end < 0 else line_end
+    if end == len(text) and is_source and (line_end := text.find("\n", value)) >= 0:
+        return line_end
     return end
 
 
