@@ -84,23 +84,16 @@ class Task(BaseTask):
         }
 
 
-_Call = Callable[[str, int | None, bool], Iterator[tuple[str, BaseTask]]]
-
-
 class Groups(Mapping[str, set[BaseTask]]):
-    """Sets of tasks by the text that `key` returns for them.
+    """Sets of a state's tasks by an attribute; called with a name, its tasks by time.
 
-    It is made of `tasks` when somebody asks, and kept until `reset`; so it
-    costs nothing meanwhile.  A group that nothing is in is empty.  Called, it
-    does what `call` does.
+    It is made when somebody asks, and kept until `reset`; so it costs nothing meanwhile.
+    A group that nothing is in is empty.
     """
 
-    def __init__(
-        self, tasks: Iterable[BaseTask], key: Callable[[BaseTask], str | None], call: _Call
-    ) -> None:
-        self._tasks = tasks
-        self._key = key
-        self._call = call
+    def __init__(self, state: "State", attribute: str) -> None:
+        self._state = state
+        self._attribute = attribute
         self._groups: dict[str, set[BaseTask]] | None = None
 
     def __call__(
@@ -110,7 +103,8 @@ class Groups(Mapping[str, set[BaseTask]]):
         reverse: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[tuple[str, BaseTask]]:
         """Yield the uuids and tasks of a group, ordered by time."""
-        return self._call(name, limit, reverse)
+        pairs = self._state.tasks_by_time(None, reverse)
+        return islice((pair for pair in pairs if getattr(pair[1], self._attribute) == name), limit)
 
     def __getitem__(self, name: str) -> set[BaseTask]:
         return self._made().get(name, set())
@@ -134,12 +128,11 @@ class Groups(Mapping[str, set[BaseTask]]):
 
     def _made(self) -> dict[str, set[BaseTask]]:
         if self._groups is None:
-            groups: dict[str, set[BaseTask]] = {}
-            for each in self._tasks:
-                name = self._key(each)
+            self._groups = {}
+            for task in self._state.tasks.values():
+                name = getattr(task, self._attribute)
                 if name is not None:
-                    groups.setdefault(name, set()).add(each)
-            self._groups = groups
+                    self._groups.setdefault(name, set()).add(task)
         return self._groups
 
 
@@ -184,9 +177,8 @@ class State(Cluster):
         self.on_node_join = on_node_join
         self.on_node_leave = on_node_leave
         self.handlers: dict[str, Callable[[str, EventFields], Any]] = {}
-        every = self.tasks.values()
-        self.tasks_by_type = Groups(every, _name, self._tasks_by_type)
-        self.tasks_by_worker = Groups(every, _hostname, self._tasks_by_worker)
+        self.tasks_by_type = Groups(self, "name")
+        self.tasks_by_worker = Groups(self, "worker_name")
         #: The names of the types of tasks that were forgotten.
         self._types: dict[str, None] = {}
         self.workers.update(workers or {})
@@ -201,30 +193,29 @@ class State(Cluster):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what is known, callbacks included, handlers not."""
-        tasks = {task.uuid: task for task in self.tasks.by_time(newest_first=False)}
+        # fmt: off
         made_with = (
-            self.event_callback,
-            dict(self.workers),
-            tasks,
-            None,
-            self.max_workers_in_memory,
-            self.max_tasks_in_memory,
-            self.on_node_join,
-            self.on_node_leave,
-            None,
-            None,
+            self.event_callback, dict(self.workers), dict(self.tasks_by_time(reverse=False)), None,
+            self.max_workers_in_memory, self.max_tasks_in_memory,
+            self.on_node_join, self.on_node_leave, None, None,
         )
+        copied = ("event_count", "task_count", "evicted", "departed", "clock", "_types")
+        # fmt: on
         # A subclass that was written for Celery takes what Celery's State takes.
         usual = {"max_bytes": MAX_BYTES, "liveness": LIVENESS}
-        settings = {
-            name: getattr(self, name)
-            for name, value in usual.items()
-            if getattr(self, name) != value
-        }
-        make = partial(type(self), **settings) if settings else type(self)
-        return make, made_with, {name: getattr(self, name) for name in _COPIED}
+        own = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        make = partial(type(self), **own) if own else type(self)
+        return make, made_with, {name: getattr(self, name) for name in copied}
 
     # --- events ----------------------------------------------------------------------
+
+    def apply(self, events: Iterable[Event | EventFields]) -> list[Change]:
+        """Apply events, typed or as dictionaries; return what each of them changed.
+
+        It never raises on an event, and leaves them as they are.  By then what has
+        changed may have changed again: `changes` is for counting.
+        """
+        return list(self.changes(events))
 
     def changes(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
         """Apply each event when the next change is asked for.
@@ -254,14 +245,13 @@ class State(Cluster):
         with self._lock:
             return self._event(event)
 
+    # Where Celery's State does what `event` does.
     def _event(self, event: EventFields) -> tuple[Any, str] | None:
-        """Do what `event` does, in Celery's inner place for it."""
         # One at a time, the first in `tasks`, as those expect who keep an index.
         self._spare = 0.0
         change, answer = self._apply_and_call(event)
         worker = change.subject
-        left = change.created and change.after == "offline"
-        if left and isinstance(worker, Worker):
+        if isinstance(worker, Worker) and change.created and change.after == "offline":
             del self.workers[worker.hostname]
         return answer
 
@@ -277,11 +267,12 @@ class State(Cluster):
 
     def take(self, event: Event | EventFields) -> Change:
         """Apply one event, without callbacks; return what it changed."""
-        self._forget_groups()
-        return super().take(event)
+        with self._lock:
+            self._forget_groups()
+            (change,) = self._apply_all((event,))
+            return change
 
     def _apply_and_call(self, event: Event | EventFields) -> tuple[Change, tuple[Any, str] | None]:
-        """Apply an event with all callbacks; return what `event` does, too."""
         type_ = event.get("type")
         group, _, subject = type_.partition("-") if isinstance(type_, str) else ("", "", "")
         handler = self.handlers.get(group)
@@ -298,13 +289,11 @@ class State(Cluster):
         if worker is None:
             return change, None
         if isinstance(worker, Worker):
-            leaves = subject == "offline"
-            created = created and not leaves
-            if leaves:
-                if self.on_node_leave:
-                    self.on_node_leave(worker)
-            elif self.on_node_join and (created or subject == "online"):
-                self.on_node_join(worker)
+            call = self.on_node_join if created or subject == "online" else None
+            if subject == "offline":
+                call, created = self.on_node_leave, False
+            if call is not None:
+                call(worker)
         return change, ((worker, created), subject)
 
     def _forget_groups(self) -> None:
@@ -352,26 +341,6 @@ class State(Cluster):
 
     tasks_by_timestamp = tasks_by_time
 
-    def _tasks_by_type(
-        self,
-        name: str,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
-    ) -> Iterator[tuple[str, BaseTask]]:
-        found = (pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name)
-        return islice(found, limit)
-
-    def _tasks_by_worker(
-        self,
-        hostname: str,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
-    ) -> Iterator[tuple[str, BaseTask]]:
-        found = (
-            pair for pair in self.tasks_by_time(None, reverse) if pair[1].worker_name == hostname
-        )
-        return islice(found, limit)
-
     def itertasks(self, limit: int | None = None) -> Iterator[tuple[str, BaseTask]]:
         """Yield uuids and tasks in no particular order."""
         return islice(self.tasks.items(), limit or None)
@@ -389,10 +358,8 @@ class State(Cluster):
     def get_or_create_worker(self, hostname: str, **kwargs: Any) -> tuple[Worker, bool]:
         """Return a worker, with attributes set from `kwargs`, and whether it is new."""
         with self._lock:
-            worker = self.workers.get(hostname)
-            created = worker is None
-            if worker is None:
-                worker = self._join(hostname)
+            created = hostname not in self.workers
+            worker = self._join(hostname) if created else self.workers[hostname]
             worker.update(kwargs)
             return worker, created
 
@@ -429,13 +396,11 @@ class State(Cluster):
         self._number_anew()
 
     def adopt(self, task: BaseTask) -> None:
-        """Take in a task, of another state or made by hand."""
         with self._lock:
             self._forget_groups()
             super().adopt(task)
 
     def drop(self, tasks: Iterable[BaseTask]) -> None:
-        """Note that these tasks are gone, and keep the names of their types."""
         tasks = list(tasks)
         self._forget_groups()
         for task in tasks:
@@ -449,19 +414,7 @@ class State(Cluster):
         """Do nothing: tasks are always in order."""
 
     def _number_anew(self) -> None:
-        """Let the tasks come before all events, as the count of these begins."""
+        # The tasks come before all events, as the count of these begins.
         tasks = list(self.tasks.by_time(newest_first=False))
         for serial, task in enumerate(tasks, -len(tasks)):
             task.serial = serial
-
-
-#: What copies have beside what they are made with.
-_COPIED = ("event_count", "task_count", "evicted", "departed", "clock", "_types")
-
-
-def _name(task: BaseTask) -> str | None:
-    return task.name
-
-
-def _hostname(task: BaseTask) -> str | None:
-    return task.worker_name

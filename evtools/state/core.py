@@ -268,6 +268,14 @@ def _share_texts(event: Any, task: Task, worker: Worker | None, names: Interner)
     return size
 
 
+def _limit(of: str) -> Any:
+    return property(
+        lambda self: getattr(self, of).limit,
+        lambda self, limit: setattr(getattr(self, of), "limit", limit),
+        doc=f"How many {of} there may be.",
+    )
+
+
 class Kinds:
     """What tasks and workers are; a subclass may have its own."""
 
@@ -276,7 +284,7 @@ class Kinds:
 
 
 class Cluster(Kinds):
-    """What is known of a cluster: `apply` takes its events.
+    """What is known of a cluster, from its events.
 
     Bounded by `max_tasks_in_memory` and `max_workers_in_memory`, and by `max_bytes` for
     both together, estimated in `weight_bytes`.  `evicted` counts the tasks that were
@@ -316,51 +324,13 @@ class Cluster(Kinds):
         self._swept = 0.0
         self._lock = RLock()
 
-    @property
-    def max_tasks_in_memory(self) -> int:
-        """How many tasks there may be."""
-        return self.tasks.limit
-
-    @max_tasks_in_memory.setter
-    def max_tasks_in_memory(self, limit: int) -> None:
-        self.tasks.limit = limit
-
-    @property
-    def max_workers_in_memory(self) -> float:
-        """How many workers there may be."""
-        return self.workers.limit
-
-    @max_workers_in_memory.setter
-    def max_workers_in_memory(self, limit: float) -> None:
-        self.workers.limit = limit
+    max_tasks_in_memory = _limit("tasks")
+    max_workers_in_memory = _limit("workers")
 
     @property
     def weight_bytes(self) -> int:
         """About how many bytes tasks and workers take together."""
         return self.tasks.weight_bytes + WORKER_BYTES * len(self.workers)
-
-    def apply(self, events: Iterable[Event | EventFields]) -> list[Change]:
-        """Apply events, typed or as dictionaries; return what each of them changed.
-
-        It never raises on an event, and leaves them as they are.  By then what has
-        changed may have changed again: `changes` is for counting.
-        """
-        return list(self.changes(events))
-
-    def changes(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
-        """Apply each event when the next change is asked for.
-
-        So its task or worker is as this event left it, however many come together.
-        The state is locked until the last one.
-        """
-        with self._lock:
-            yield from self._apply_all(events)
-
-    def take(self, event: Event | EventFields) -> Change:
-        """Apply one event, without callbacks; return what it changed."""
-        with self._lock:
-            (change,) = self._apply_all((event,))
-            return change
 
     def children(self, uuid: str) -> tuple[Task, ...]:
         """Return the tasks that this one sent, as far as they are here."""
