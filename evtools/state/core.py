@@ -575,7 +575,10 @@ class Cluster(Kinds):
         at = received if event.timestamp is None else float(event.timestamp)
         worker = self.workers.get(event.hostname)
         if worker is not None:
-            worker.take_task(at, received, begins=worker.begins)
+            worker.local_received = max(worker.local_received, received)
+            # Heartbeats travel alone, events of tasks wait for others.
+            if not worker.beats:
+                worker.offset.measure(at, received)
         task = self.tasks.find(event.uuid) or self._create(event.uuid)
         created = task.first_received is None
         before = None if created else task.state

@@ -1,6 +1,6 @@
 """A worker as it reports itself, its processes, and how far clocks are off."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar, Final
@@ -148,9 +148,7 @@ class Worker:
     def take(self, event: Event) -> None:
         """Apply an event of its own."""
         received = event.local_received
-        at = event.timestamp
-        if at is None:
-            at = received
+        at = received if event.timestamp is None else event.timestamp
         self.local_received = max(self.local_received, received)
         self.begins = False
         life = self.lives.take(event, at)
@@ -168,14 +166,6 @@ class Worker:
             self._beat(received)
         self.offset.measure(at, received)
 
-    def take_task(self, timestamp: float, local_received: float, *, begins: bool) -> None:
-        """Note that an event of one of its tasks came, the start of it if `begins`."""
-        self.local_received = max(self.local_received, local_received)
-        self.begins = begins
-        # Heartbeats travel alone, events of tasks wait for others.
-        if not self.beats:
-            self.offset.measure(timestamp, local_received)
-
     def _take_fields(self, event: Event) -> None:
         for name in _REPORTED:
             value = getattr(event, name)
@@ -184,9 +174,7 @@ class Worker:
 
     def _beat(self, local_received: float) -> None:
         self.beats += 1
-        self._beats_at.append(local_received)
-        self._beats_at.sort()
-        del self._beats_at[: -self.heartbeat_max]
+        self._beats_at = sorted([*self._beats_at, local_received])[-self.heartbeat_max :]
 
     def take_extra(self, fields: Mapping[str, Any]) -> None:
         """Keep fields that Celery does not know, in the place of those before.
@@ -253,7 +241,6 @@ class Worker:
 
     @property
     def _lost_after(self) -> float:
-        """Seconds of silence after which it was lost."""
         return max(self.liveness.lost, 2 * self.liveness.late_beats * self.freq)
 
     def leaves(self, now: float) -> bool:
@@ -264,7 +251,7 @@ class Worker:
 
     def processes(self, now: float) -> int:
         """Return how many processes are known to use its name."""
-        return self.lives.count(now)
+        return self.lives.processes(now)
 
     def lacks(self, pid: int | None, at: float, sign: float, now: float) -> bool:
         """Return whether the process that had a task is gone, while others may be there.
@@ -320,7 +307,6 @@ class Worker:
 
 
 def _worker(kind: type[Worker], state: Any) -> Worker:
-    """Return the worker that was pickled."""
     worker = kind.__new__(kind)
     attributes, slots = state
     for name, value in {**slots, **(attributes or {})}.items():
@@ -397,7 +383,7 @@ class Life(Struct, eq=False):
         return now - self.last_seen > beats * self.freq
 
 
-class Lives:
+class Lives(list[Life]):
     """The processes that used the name of a worker, in the order in which they appeared.
 
     There is one at a time, or several if two workers of one name were started.  Another
@@ -405,9 +391,6 @@ class Lives:
     in containers all have the same pid.  Whether the one before it is still there its
     next heartbeat has to show.
     """
-
-    def __init__(self) -> None:
-        self._lives: list[Life] = []
 
     def take(self, event: Event, at: float) -> Life | None:
         """Apply an event of a process at this time of its clock; return which one's it is.
@@ -417,18 +400,16 @@ class Lives:
         if event.type == "worker-offline":
             return self._end(event, at)
         if event.type == "worker-online" and not event.processed:
-            life = self._begin(event, at)
+            life: Life | None = self._begin(event, at)
         else:
-            found = self._of(event, at)
-            if found is None:
-                return None
-            life = found
-        life.take(event, at)
+            life = self._of(event, at)
+        if life is not None:
+            life.take(event, at)
         return life
 
     def _begin(self, event: Event, at: float) -> Life:
         """Return the process that says hello."""
-        same = [life for life in self._lives if life.pid == event.pid]
+        same = [life for life in self if life.pid == event.pid]
         for life in same:
             # Its first heartbeat has overtaken it.
             if life.since >= at:
@@ -447,9 +428,7 @@ class Lives:
 
     def _of(self, event: Event, at: float) -> Life | None:
         """Return the process that a heartbeat is of, None if it is over."""
-        lives, pid = self._lives, event.pid
-        same = [life for life in lives if pid is None or life.pid == pid]
-        same = same or [life for life in lives if life.pid is None]
+        same = self._same(event.pid)
         if same and all(life.began and at < life.since for life in same):
             return None
         own = [life for life in same if life.continues(event, at)]
@@ -460,21 +439,23 @@ class Lives:
 
     def _end(self, event: Event, at: float) -> Life | None:
         """Return the process that says goodbye, None if it was one before."""
-        lives = self._lives
-        same = [life for life in lives if event.pid in {None, life.pid}]
-        same = same or [life for life in lives if life.pid is None]
-        for life in reversed(same or [self._add(event, at, began=False)]):
+        for life in reversed(self._same(event.pid) or [self._add(event, at, began=False)]):
             if life.until <= at and not (life.said_hello and life.since == at):
                 life.goodbye = at
                 life.last_seen = max(life.last_seen, event.local_received)
                 return life
         return None
 
+    def _same(self, pid: int | None) -> list[Life]:
+        """Return those of a pid, or those without; all if it is None."""
+        same = [life for life in self if pid in {None, life.pid}]
+        return same or [life for life in self if life.pid is None]
+
     def _add(self, event: Event, at: float, *, began: bool) -> Life:
         received = event.local_received
         life = Life(event.pid, at, at, received, received, began)
-        self._lives.append(life)
-        del self._lives[:-_LIVES_MAX]
+        self.append(life)
+        del self[:-_LIVES_MAX]
         return life
 
     # --- what is derived -------------------------------------------------------------
@@ -483,10 +464,10 @@ class Lives:
         """Return when the last of them said goodbye, None if one is there."""
         if self._there(now):
             return None
-        said = [life.goodbye for life in self._lives if life.goodbye is not None]
+        said = [life.goodbye for life in self if life.goodbye is not None]
         return max(said, default=None)
 
-    def count(self, now: float) -> int:
+    def processes(self, now: float) -> int:
         """Return how many are there together, as far as their heartbeats prove it."""
         there = self._there(now)
         return sum(
@@ -497,9 +478,7 @@ class Lives:
     @property
     def done(self) -> int | None:
         """How many tasks they began since we are connected; None if no count came twice."""
-        done = [
-            (life.processed or 0) - life.processed_first for life in self._lives if life.counts > 1
-        ]
+        done = [(life.processed or 0) - life.processed_first for life in self if life.counts > 1]
         return sum(done) if done else None
 
     def lack(self, pid: int | None, at: float, sign: float, now: float, grace: float) -> bool:
@@ -507,31 +486,25 @@ class Lives:
 
         After its goodbye it has `grace` seconds to end what it runs.
         """
-        if not self._lives:
-            return False
-        for life in self._with(pid, at):
+        same = [life for life in self if life.pid is not None and life.pid == pid]
+        if same:
+            possible = [life for life in same if not life.began or life.since <= at]
+        else:
+            # The pid can be that of a child, and then says nothing.
+            possible = [life for life in self if life.since <= at]
+            possible = possible or [life for life in self[:1] if not life.began]
+        for life in possible:
             # What came of the task came from it.
             own = sign if life.pid == pid else 0.0
-            if life.goodbye is not None and now - max(life.last_seen, own) <= grace:
+            if life.goodbye is None:
+                if self._is_there(life, now, own):
+                    return False
+            elif now - max(life.last_seen, own) <= grace:
                 return False
-            if life.goodbye is None and self._is_there(life, now, own):
-                return False
-        return True
-
-    def _with(self, pid: int | None, at: float) -> Sequence[Life]:
-        """Return those that may have reported a step of a task with this pid and time.
-
-        The pid can be that of a child, and then says nothing.
-        """
-        lives = self._lives
-        same = [life for life in lives if life.pid is not None and life.pid == pid]
-        if same:
-            return [life for life in same if not life.began or life.since <= at]
-        known = [life for life in lives if life.since <= at]
-        return known or [life for life in lives[:1] if not life.began]
+        return bool(self)
 
     def _there(self, now: float) -> list[Life]:
-        return [life for life in self._lives if life.goodbye is None and self._is_there(life, now)]
+        return [life for life in self if life.goodbye is None and self._is_there(life, now)]
 
     def _is_there(self, life: Life, now: float, sign: float = 0.0) -> bool:
         """Return whether no other has taken its place since its last sign.
@@ -543,7 +516,7 @@ class Lives:
         return not any(
             (other.began and other.first_seen > seen)
             or (late and other.goodbye is None and other.last_seen > seen)
-            for other in self._lives
+            for other in self
             if other is not life
         )
 
@@ -573,17 +546,10 @@ class Skew:
     transit; None if that is unknown.
     """
 
-    __slots__ = ("_before", "ahead", "least", "until")
-
-    def __init__(self, least: float = inf, before: float = inf, until: float = -inf) -> None:
-        self.least = least
-        self._before = before
-        self.until = until
+    def __init__(self) -> None:
+        self.least = self._before = inf
+        self.until = -inf
         self.ahead: float | None = None
-        self._set_ahead()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Skew, (self.least, self._before, self.until)
 
     def measure(self, timestamp: float, local_received: float) -> None:
         """Apply when an event was sent, by the one clock, and received, by ours."""
@@ -594,12 +560,8 @@ class Skew:
             self.least, self.until = delay, local_received + _WINDOW
         elif delay < self.least:
             self.least = delay
-        self._set_ahead()
-
-    def _set_ahead(self) -> None:
         # Kept, as it is read for the wait of each task, and rarely changes.
-        least = min(self.least, self._before)
-        self.ahead = None if least == inf else -least
+        self.ahead = -min(self.least, self._before)
 
 
 class Clients(dict[str, Skew]):
@@ -614,14 +576,13 @@ class Clients(dict[str, Skew]):
         self._machines: dict[str, Skew] = {}
 
     def __missing__(self, client: str) -> Skew:
-        machine = client.rpartition("@")[2]
         if len(client) > _LENGTH_MAX:
             return Skew()
         if len(self._machines) >= _MACHINES_MAX:
             self._machines.clear()
         if len(self) >= _CLIENTS_MAX:
             self.clear()
-        skew = self[client] = self._machines.setdefault(machine, Skew())
+        skew = self[client] = self._machines.setdefault(client.rpartition("@")[2], Skew())
         return skew
 
     def ahead(self, client: str | None) -> float | None:
