@@ -25,15 +25,11 @@ _CHAIN_MAX = 10
 
 
 class PeerFailure(_R.ConnectionError):
-    """A Sentinel, or the master that it names, failed; `__cause__` says how.
-
-    `peer` is one of the two words, `address` host and port.
-    """
+    """`peer`, a "Sentinel" or the "master" that it names, failed; `__cause__` says how."""
 
     def __init__(self, peer: str, address: str) -> None:
         super().__init__(f"{peer} {address}")
-        self.peer = peer
-        self.address = address
+        self.peer, self.address = peer, address
 
 
 # fmt: off
@@ -88,8 +84,7 @@ _MASTER_LOGIN = ("The master wants its own user and password, and they stand in 
 _MASTER_AWAY = ("Sentinels give the address under which they know the master; this host must be"
                 " able to connect to it, too. Redis can announce another one: replica-announce-ip"
                 " of the server, sentinel announce-hostnames.")
-#: By who failed and how: what to do about it, where that is another thing than for a broker at the
-#: address that was given.
+#: By who failed and how: what to do about it, where that is not as for a broker at the given URL.
 _OF_PEERS: Final[Mapping[tuple[str, str], str]] = {
     ("Sentinel", "login"): _SENTINEL_LOGIN, ("Sentinel", "permission"): _SENTINEL_LOGIN,
     ("Sentinel", "TLS"): _SENTINEL_TLS, ("master", "login"): _MASTER_LOGIN,
@@ -190,10 +185,10 @@ _RULES: Final[tuple[tuple[Any, str, str, str, str, bool], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What went wrong, without saying with which broker.
+    """What went wrong, without the broker's name and any password.
 
     `layer` is where (DNS, TCP, TLS, login, permission, ...), empty where the text says it itself;
-    after a `refused` another attempt is useless.  No text contains a password.
+    after a `refused` another attempt is useless.
     """
 
     layer: str
@@ -232,22 +227,18 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
     for secret in sorted(hidden, key=len, reverse=True):
         words = words.replace(secret, url.MASK)
     hosts = [url.parse(address).hostname for address in settings.addresses()]
-    text = text.format(
-        text=words,
-        host=" or ".join(dict.fromkeys(hosts)) or "localhost",
-        timeout=f"--connect-timeout {settings.connect_timeout:g}s",
-        name=type(cause).__name__,
-        command=(match[match.lastindex or 0] or "").upper(),
-    )
+    host = " or ".join(dict.fromkeys(hosts)) or "localhost"
+    timeout = f"--connect-timeout {settings.connect_timeout:g}s"
+    name, command = type(cause).__name__, (match[match.lastindex or 0] or "").upper()
+    text = text.format(text=words, host=host, timeout=timeout, name=name, command=command)
     return Diagnosis(layer, text, hint, is_final)
 
 
 def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
-    """Turn whatever kombu or a driver raised into an error for the user.
+    """Turn whatever kombu or a driver raised into an error for the user, which has no password.
 
-    The result is an AccessRefused where another attempt is useless (login, rights, certificates,
-    wrong kind of server) and a BrokerUnavailable otherwise.  Its text never contains a
-    password.  Our own errors are returned as they are.
+    It is an AccessRefused where another attempt is useless (login, rights, certificates, wrong kind
+    of server) and a BrokerUnavailable otherwise.  Our own errors are returned as they are.
     """
     if isinstance(exc, EvtoolsError):
         return exc
@@ -266,8 +257,7 @@ def _said(exc: BaseException) -> tuple[str, str]:
     elif isinstance(exc, ssl.SSLError):
         # Which attributes there are depends on where in OpenSSL it came from.
         answer = getattr(exc, "reason", "") or ""
-        # Without OpenSSL's own source line.
-        otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
+        otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]  # without its source line
         text = getattr(exc, "verify_message", "") or answer.replace("_", " ").lower() or otherwise
     else:
         # redis-py takes the code away that an error of the server begins with.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final, Self
 
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
@@ -24,10 +25,9 @@ _REASONS: Final[dict[type[Exception], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages wait in a queue, and how many consumers it has.
+    """How many messages wait in a queue, and how many consumers it has; None has a `reason`.
 
-    None where the broker does not say; `reason` says why.  On Redis a queue that is empty and
-    one that never was are the same.
+    On Redis a queue that is empty and one that never was are the same.
     """
 
     messages: int | None
@@ -36,11 +36,7 @@ class Depth:
 
 
 class Gauge:
-    """Ask a broker about queues; publishes nothing.
-
-    A connection of its own stays open between two looks, so that looking often costs the
-    broker little.
-    """
+    """Ask a broker about queues, on a connection that stays open; publish nothing."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
@@ -111,9 +107,8 @@ def _of_redis(channel: Any, queues: list[str]) -> Iterator[tuple[str, Depth]]:
         for start in range(0, len(queues), _CHUNK):
             chunk = queues[start : start + _CHUNK]
             with client.pipeline(transaction=False) as pipe:
-                for queue in chunk:
-                    for step in steps:
-                        pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
+                for queue, step in product(chunk, steps):
+                    pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
                 replies = iter(pipe.execute(raise_on_error=False))
             for queue in chunk:
                 lengths = [next(replies) for _ in steps]

@@ -54,8 +54,7 @@ Handler = Callable[[EventFields], Any]
 OnNotice = Callable[[Notice], None]
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
-#: How long to wait for the goodbye, in seconds.  The thread is a daemon: what hangs in a connect
-#: does not keep the program.
+#: How long to wait for the goodbye, in seconds; the thread is a daemon and does not keep us.
 _CLOSE_WAIT = 1.8
 #: What is decoded, looked at and written at once, in bytes.  Of more, the first would have left the
 #: processor's caches before they are written, and their memory would be asked for anew each time.
@@ -417,9 +416,9 @@ def _left(end: float) -> float | None:
 def open_live(
     settings: ConnectionSettings, on_notice: OnNotice, *, demo: bool, stack: ExitStack
 ) -> EventReceiver:
-    """Listen to a broker, or with `demo` to a cluster that is simulated.
+    """Listen to a broker, or with `demo` to a simulated cluster; `stack` closes all again.
 
-    `on_notice` is called in the thread that takes the batches; `stack` closes all again.
+    `on_notice` is called in the thread that takes the batches.
     """
     if demo:
         settings = demo_settings(settings)
@@ -450,8 +449,7 @@ def subscribe(
     """Connect and subscribe to the event exchange; return the live stream.
 
     `attempt` picks the address where there are several.  With a connection of a caller's go to
-    where that leads (`like`), at first with a `queue` of that name.  Raise whatever kombu and
-    its drivers raise.
+    where that leads (`like`), at first with a `queue` of that name.  Raise what the drivers raise.
     """
     connection = connect(settings, attempt=attempt, like=like)
     is_redis = connection.transport.driver_type == "redis"

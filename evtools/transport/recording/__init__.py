@@ -19,8 +19,7 @@ from evtools.text import encoding_of
 #: How much to read at once; little of what may be packed: a few bytes can unpack to very many.
 _PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
-#: Longer than any line evdump writes: an event of the greatest size that is accepted, with
-#: every character escaped.
+#: Longer than any line evdump writes: the largest event, with every character escaped.
 LINE_BYTES_MAX: Final = 128 * 1024 * 1024
 _STDIN: Final = 0
 _CLOSED: Final = -1
@@ -54,8 +53,8 @@ class Compression(Enum):
 class FileReader:
     """Read the lines of a file, compressed or not, in UTF-8 or UTF-16, as UTF-8; `-` is stdin.
 
-    `damage` says what is wrong with the content, once that was met; everything before it is
-    given out.  Raise UsageError when the file cannot be opened.
+    `damage` says what is wrong with the content, after all before it was given out.  Raise
+    UsageError when the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -71,17 +70,14 @@ class FileReader:
         self._compression = Compression.NONE
         self._unpacker: Any = None
         self._recoder: codecs.IncrementalDecoder | None = None
-        self._has_content = False
         #: What is no whole line yet.
         self._line = bytearray()
-        self._skipping = False
+        self._has_content = self._skipping = False
         #: Bytes of the file that were read so far.
         self.done_bytes = 0
         self.damage = ""
-        #: Whether `read_lines` has given out all there is, and has left out a line of more than
-        #: LINE_BYTES_MAX.
-        self.ended = False
-        self.too_long = False
+        #: Whether `read_lines` has given out all, and has left out a line over LINE_BYTES_MAX.
+        self.ended = self.too_long = False
         #: For who reads them: how many lines were good, how many bad, and what was wrong first.
         self.good = self.bad = 0
         self.defect = ""

@@ -10,7 +10,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -98,8 +98,7 @@ class RecordingReader(Source):
         self._position = -math.inf
         self._looked_at = clock.monotonic()
         self._target: float | None = None
-        # A plain flag: setting a threading.Event from a signal handler can
-        # deadlock with the wait that the signal interrupted.
+        # No threading.Event: a signal handler that sets it may deadlock with the wait it breaks.
         self._stopped = False
         self._order = self._ordered()
         self._begin()
@@ -138,7 +137,6 @@ class RecordingReader(Source):
         self._files: list[FileReader] = []
         self._statistics = Statistics()
         self._defects: dict[str, Defect] = {}
-        self._seen = 0
         self._first, self._last = math.inf, -math.inf
         self._is_exhausted = self._end_reported = False
         self._merged = self._merge()
@@ -146,10 +144,7 @@ class RecordingReader(Source):
         self._event = next(self._merged, None)
 
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        """Yield the events, `known` as it was recorded; [] when none is due within `timeout`.
-
-        `known` is UNSET in the bare events of other programs.
-        """
+        # Their `known` is as it was recorded, UNSET in the bare events of other programs.
         while (batch := self._next(timeout)) is not None:
             counts = self._statistics
             for event in batch:
@@ -178,7 +173,7 @@ class RecordingReader(Source):
         """Return that no event is shown, of how many, and from when to when they go, local."""
         limits = (("from", self._since), ("to", self._until))
         asked = "".join(f" {word} {_stamp(at)}" for word, at in limits if math.isfinite(at))
-        events = f"0 of {self._seen} events{asked}"
+        events = f"0 of {sum(file.good for file in self._files)} events{asked}"
         if self._first > self._last:
             return events
         return f"{events}; the recording goes from {_stamp(self._first)} to {_stamp(self._last)}"
@@ -248,10 +243,10 @@ class RecordingReader(Source):
                     self._begin()
                     self.on_notice(Notice("rewound", ", ".join(self._sizes)))
             if self._event is None:
-                self._is_exhausted = True
-                with suppress(StopIteration):
+                try:
                     self._event = next(self._merged)
-                    self._is_exhausted = False
+                except StopIteration:
+                    self._is_exhausted = True
             event, wait = self._event, math.inf
             if event is not None and (wait := self._wait_for(event.local_received)) <= 0:
                 due.append(event)
@@ -340,7 +335,6 @@ class RecordingReader(Source):
                     events.append(event)
         file.good += len(times)
         self._statistics.messages += len(times)
-        self._seen += len(times)
         known = list(filter(None, times))
         self._first = min(self._first, *known, math.inf)
         self._last = max(self._last, *known, -math.inf)
@@ -448,9 +442,8 @@ _RESERVED: Final = frozenset({"v", "ts", "own", "type", "local_received"})
 
 
 def _typed(line: bytes, schema: Schema) -> Event | None:
-    # The event of a line that is as evdump writes it and has nothing odd, else None.  The keys of
-    # such a line are in a fixed order, so its middle is the event as it was sent, which is decoded
-    # without a dictionary.
+    # The event of a line that is as evdump writes it and has nothing odd, else None.  Its keys are
+    # in a fixed order, so its middle is the event as it was sent, decoded without a dictionary.
     begin = _BEGINNING.match(line)
     if begin is None or line.count(b"[") + line.count(b"{") > DEPTH_MAX:
         return None

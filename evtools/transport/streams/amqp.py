@@ -4,6 +4,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from amqp import spec
@@ -41,11 +42,9 @@ class AMQPStream(SocketStream):
     """Read deliveries straight from the socket of a py-amqp connection.
 
     py-amqp connects, logs in and declares; from then on the frames are split here, because it
-    makes nine system calls for a message where one for a hundred messages will do.  Frames
-    that are no deliveries go back to it.
-
-    `channel` is the one that `queue` is declared on.  `bind` binds the queue once more,
-    without waiting for an answer.
+    makes nine system calls for a message where one for a hundred messages will do.  Frames that are
+    no deliveries go back to it.  `channel` is the one that `queue` is declared on; `bind` binds the
+    queue once more, without waiting for an answer.
     """
 
     def __init__(
@@ -90,9 +89,8 @@ class AMQPStream(SocketStream):
         if messages:
             self._fetched = self._bound = now
         elif now - self._bound >= SILENCE:
-            # The broker does not report that an exchange is deleted, and our binding with it.
-            # If a worker has made it again, this binds us to it; if not, the broker says so
-            # and closes the channel.
+            # The broker does not report that an exchange is deleted, and our binding with it.  If a
+            # worker has made it again, this binds us to it; if not, the broker closes the channel.
             self._bound = now
             self._bind()
         return messages
@@ -138,12 +136,10 @@ class AMQPStream(SocketStream):
         raw = payload[_PROPERTIES_AT:]
         properties = self._known.get(raw)
         if properties is None:
-            content = Properties()
-            try:
+            properties, content = (None, None, None), Properties()
+            with suppress(Exception):  # py-amqp raises anything on broken tables
                 content.inbound_header(payload)
                 properties = to_message(content)[1:]
-            except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
-                properties = (None, None, None)
             if len(self._known) < _KNOWN_PROPERTIES_MAX:
                 self._known[raw] = properties
         self._properties = properties
@@ -156,8 +152,7 @@ class AMQPStream(SocketStream):
             raise UnexpectedFrame("more body than was announced")
         self._missing -= len(payload)
         if self._missing or self._parts:
-            # Past the cap the codec refuses the message anyway; keep no more of
-            # it than it takes to see that.
+            # Past the cap the codec refuses the message; keep no more than it takes to see that.
             if self._kept <= MESSAGE_MAX_BYTES:
                 self._parts.append(payload)
                 self._kept += len(payload)

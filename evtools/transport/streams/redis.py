@@ -26,8 +26,7 @@ _LENGTH_BYTES: Final = 12
 _LINE_MAX_BYTES: Final = 64 * 1024
 #: Replies to subscribers have four at the most.
 _ITEMS_MAX: Final = 16
-#: Past the cap the codec refuses the message anyway; of a larger one no more is kept than it
-#: takes to see that.
+#: Past the cap the codec refuses a message; no more is kept than it takes to see that.
 _KEPT_BYTES: Final = MESSAGE_MAX_BYTES + 1
 
 
@@ -35,10 +34,8 @@ class RedisStream(SocketStream):
     """Read messages straight from the socket of a redis-py connection.
 
     redis-py connects (TLS, Sentinel, credentials); from then on the replies are read in chunks as
-    large as the kernel has, and parsed here: a pub/sub round through redis-py costs more than
-    everything else that is done with an event, and both redis-py and hiredis keep a reply of any
-    size in memory.
-
+    large as the kernel has, and parsed here: a pub/sub round through redis-py costs more than all
+    else that is done with an event, and redis-py and hiredis keep replies of any size in memory.
     `connection` is connected and ours alone, `pool` the pool to end with it.  `timeout` bounds, in
     seconds, the wait for the server's confirmation.
     """
@@ -52,8 +49,7 @@ class RedisStream(SocketStream):
     def __init__(
         self, connection: Any, pool: Any, topics: RedisTopics, *, heartbeat: float, timeout: float
     ) -> None:
-        self._connection = connection
-        self._pool = pool
+        self._connection, self._pool = connection, pool
         super().__init__(connection._sock, heartbeat)  # noqa: SLF001  (under its parser)
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
@@ -167,11 +163,8 @@ class _Replies:
         self._count = 0
 
     def feed(self, data: bytes, messages: list[Message]) -> Iterator[Any]:
-        """Add to `messages` what comes for the one topic; yield all other replies.
-
-        Arrays are lists, errors ResponseErrors and all else is bytes.  Raise InvalidResponse
-        for what no server says to a subscriber.
-        """
+        # Add to `messages` what comes for the one topic; yield all other replies: arrays as lists,
+        # errors as ResponseErrors and all else as bytes.
         skipped = min(self._skipped, len(data))
         self._skipped -= skipped
         self._parts.append(data[skipped:])
