@@ -209,4 +209,4 @@ evcam: Final = command.ToolCommand(
     variables="EVTOOLS_BROKER_URL=..., EVCAM_PIDFILE=...",
 )
 #: `celery -A proj evcam`.
-celery_command = command.plugin(evcam)
+celery_command = command.Plugin(evcam)

@@ -48,13 +48,12 @@ class ToolCommand(click.Command):
         epilog: str = "",
         variables: str = "",
     ) -> None:
-        arguments = [each for each in own if isinstance(each, click.Argument)]
         options = [each for each in own if isinstance(each, Option)]
-        params = [*arguments, *SHARED, *options]
+        arguments = [each for each in own if not isinstance(each, Option)]
         epilog = epilog or _EPILOG.format(name=name, variables=variables)
+        params = [*arguments, *SHARED, *options]
         super().__init__(name, dict(CONTEXT), params=params, help=help, epilog=epilog)
-        self.run = run
-        self.groups = groups
+        self.run, self.groups = run, groups
         for option in options:
             option.name_variable(name.upper())
 
@@ -68,11 +67,10 @@ class ToolCommand(click.Command):
         from evtools.cli import config, version
 
         tool = family(ctx.info_name or "evtools")
-        if "version_line" in given:
-            click.echo(f"{tool} {__version__}")
-            ctx.exit()
-        if "version" in given:
-            click.echo(version.report(tool, "json_output" in given))
+        if "version_line" in given or "version" in given:
+            line = f"{tool} {__version__}"
+            is_short = "version_line" in given
+            click.echo(line if is_short else version.report(tool, "json_output" in given))
             ctx.exit()
         config.read_sources(ctx, given)
         try:
@@ -98,6 +96,9 @@ class ToolCommand(click.Command):
 class Plugin(click.Command):
     """A tool as a subcommand of celery, `celery -A proj evtop`; it ends in its own way there."""
 
+    def __init__(self, tool: ToolCommand) -> None:
+        super().__init__(tool.name, params=tool.params, help=tool.help)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = args
         return super().parse_args(ctx, args) if ctx.resilient_parsing else args
@@ -105,11 +106,6 @@ class Plugin(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         name = str(self.name)
         ctx.exit(main.start(name.removeprefix("ev"), ctx.args, parent=ctx.parent))
-
-
-def plugin(tool: ToolCommand) -> Plugin:
-    """Return a tool as celery takes it."""
-    return Plugin(tool.name, params=tool.params, help=tool.help)
 
 
 # --- what all tools do first --------------------------------------------------------
@@ -163,20 +159,19 @@ def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()
 
 
 def wants_colour(when: str, stream: TextIO) -> bool:
-    """Return whether to write colours to a stream.
+    """Return whether to write colours to a stream; `when` is the option --color.
 
-    `when` is the option --color.  On auto, NO_COLOR wins over FORCE_COLOR, that over a
-    dumb terminal, and that over whether the stream is a terminal.
+    On auto, NO_COLOR wins over FORCE_COLOR, that over a dumb terminal, and that over whether
+    the stream is a terminal.
     """
+    variable = os.environ.get
     if when != "auto":
         return when == "always"
-    if os.environ.get("EVTOOLS_NO_COLOR") or os.environ.get("NO_COLOR"):
+    if variable("EVTOOLS_NO_COLOR") or variable("NO_COLOR"):
         return False
-    if any(
-        os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")
-    ):
+    if any(variable(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and variable("TERM") != "dumb"
 
 
 # --- options of a tool --------------------------------------------------------------
@@ -233,17 +228,15 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
     if any("://" in word.partition(" ")[0] for word in words[:1]):
         # Not quoted: it may hold a password.
         raise UsageError("a filter looks like a broker URL", "give the URL with -b URL")
+    into_file = False  # the shell takes > for a redirection
+    with contextlib.suppress(OSError, ValueError):  # stdout may have no descriptor
+        into_file = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
     for word in words:
         if reading and ("." in word or "/" in word) and os.path.isfile(word):  # noqa: PTH113
             raise UsageError(
                 f"{word} is a file, not a filter",
                 "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",
             )
-    with contextlib.suppress(OSError, ValueError):  # stdout may have no descriptor
-        # The shell takes > for a redirection.
-        into_file = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-        for word in words:
-            warning = shell_trap(word)
-            if into_file and warning:
-                raise UsageError(f"the filter is just {word!r}", warning)
+        if into_file and (warning := shell_trap(word)):
+            raise UsageError(f"the filter is just {word!r}", warning)
     return " ".join(words)

@@ -74,24 +74,31 @@ def read_sources(ctx: click.Context, given: Mapping[str, Any]) -> None:
     app = app or ("app" in settings and settings["app"].value)
     app_options: frozenset[str] = frozenset()
     if app:
-        theirs = _of_application(app, ctx, given)
-        ours = settings.get("broker_option", Setting({}, ""))
-        if "broker_option" in theirs:
-            below = theirs["broker_option"].value
+        from evtools.cli import logs
+        from evtools.transport.celery_app import celery_settings
+
+        # An application may log when it is imported.
+        wanted = {"quiet": given.get("quiet"), "debug": given.get("debug")}
+        logs.set_up(ctx.info_name or "evtools", wanted)
+        place = f"-A {app}" if isinstance(app, str) else "-A"
+        try:
+            options = options_from(celery_settings(app))
+        except BadSetting as error:
+            raise UsageError(f"{place}: {error}") from None
+        if below := options.get("broker_option"):
+            ours = settings.get("broker_option", Setting({}, place))
             app_options = frozenset(below.keys() - ours.value.keys())
-            if ours.value:
-                settings["broker_option"] = ours._replace(value=below | ours.value)
-        settings = theirs | settings
+            settings["broker_option"] = ours._replace(value=below | ours.value)
+        settings = {name: Setting(value, place) for name, value in options.items()} | settings
     if "broker" in given or any(map(os.environ.get, BROKER_VARIABLES)):
         # Otherwise the program of the file would overrule them, or its password would be
         # sent to another broker.
         settings.pop("broker_command", None)
     ctx.meta[_META] = replace(sources, settings=settings, app_options=app_options)
-    values = {name: setting.value for name, setting in settings.items()}
     # Pairs are taken as if they had been typed one by one.
     ctx.default_map = {
         name: list(value.items()) if isinstance(value, dict) else value
-        for name, value in values.items()
+        for name, (value, _) in settings.items()
     }
 
 
@@ -127,41 +134,25 @@ def explain_bad_value(error: click.BadParameter, ctx: click.Context) -> Exceptio
     return ConfigError(f"{place}: {name}: {error.message}", _MANUAL)
 
 
-def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Setting]:
-    from evtools.cli import logs
-    from evtools.transport.celery_app import celery_settings
-
-    # An application may log when it is imported.
-    wanted = {"quiet": given.get("quiet"), "debug": given.get("debug")}
-    logs.set_up(ctx.info_name or "evtools", wanted)
-    place = f"-A {app}" if isinstance(app, str) else "-A"
-    try:
-        options = options_from(celery_settings(app))
-    except BadSetting as error:
-        raise UsageError(f"{place}: {error}") from None
-    return {name: Setting(value, place) for name, value in options.items()}
-
-
 # --- Celery's names for settings, old and new ----------------------------------------
 
-#: Celery's new name: the option.  If two are of the same option, the later wins.
 # fmt: off
+#: Celery's new name: the option.  If two are of the same option, the later wins.
 OPTIONS: Final[Mapping[str, str]] = {
     "broker_url": "broker", "broker_read_url": "broker", "broker_use_ssl": "tls",
     "broker_transport_options": "broker_option", "broker_connection_timeout": "connect_timeout",
     "broker_heartbeat": "heartbeat", "broker_login_method": "login_method",
-    "event_exchange": "event_exchange", "event_queue_prefix": "event_queue_prefix",
-    "event_queue_ttl": "event_queue_ttl", "event_queue_expires": "event_queue_expires",
-    "event_queue_exclusive": "event_queue_exclusive",
-    "event_queue_durable": "event_queue_durable", "control_exchange": "control_exchange",
-    "events_logfile": "logfile", "events_pidfile": "pidfile", "events_uid": "uid",
-    "events_gid": "gid", "events_umask": "umask", "events_executable": "executable",
+    **{name: name for name in (
+        "event_exchange", "event_queue_prefix", "event_queue_ttl", "event_queue_expires",
+        "event_queue_exclusive", "event_queue_durable", "control_exchange",
+    )},
+    **{f"events_{name}": name for name in (
+        "logfile", "pidfile", "uid", "gid", "umask", "executable",
+    )},
 }
-# fmt: on
 #: TLS settings without an option are one setting of this name: keys, and fields of TLS.
 TLS_MORE: Final = "tls_more"
 
-# fmt: off
 #: Keys of broker_use_ssl, as py-amqp and as redis-py call them, and their options.
 _TLS_OPTIONS: Final = {
     "ca_certs": "tls_ca", "certfile": "tls_cert", "keyfile": "tls_key", "cert_reqs": "tls_verify",
@@ -225,7 +216,11 @@ def _tls(value: Any) -> dict[str, Any]:
     for key, setting in keys.items():
         name = key if key in _VERSIONS else key.removeprefix("ssl_")
         if name == "cert_reqs":
-            options[_TLS_OPTIONS[name]] = _verify(setting)
+            if isinstance(setting, str):
+                setting = setting.lower().removeprefix("cert_")  # noqa: PLW2901
+            elif not isinstance(setting, int | None) or setting not in _MODES:
+                raise BadSetting(f"broker_use_ssl: cert_reqs is {setting!r}")
+            options["tls_verify"] = _MODES.get(setting, setting)
         elif setting is None or name in _IGNORED:
             continue
         elif name in _TLS_OPTIONS:
@@ -233,15 +228,6 @@ def _tls(value: Any) -> dict[str, Any]:
         else:
             more |= _tls_fields(name, key, setting)
     return options | ({TLS_MORE: more} if more else {})
-
-
-def _verify(setting: Any) -> str:
-    if isinstance(setting, str):
-        return setting.lower().removeprefix("cert_")
-    try:
-        return _MODES[setting]
-    except (KeyError, TypeError):
-        raise BadSetting(f"broker_use_ssl: cert_reqs is {setting!r}") from None
 
 
 def _tls_fields(name: str, key: str, setting: Any) -> dict[str, Any]:
@@ -261,10 +247,8 @@ def _tls_fields(name: str, key: str, setting: Any) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
     if "ocsp" not in name:
-        known = ", ".join((*_TLS_OPTIONS, *_TEXTS, *_VERSIONS))
-        raise BadSetting(
-            f"broker_use_ssl: unknown key {key} (known: {known}, with or without ssl_)"
-        )
+        known = f"known: {', '.join((*_TLS_OPTIONS, *_TEXTS, *_VERSIONS))}, with or without ssl_"
+        raise BadSetting(f"broker_use_ssl: unknown key {key} ({known})")
     if setting:
         raise BadSetting(f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for")
     return {}
@@ -289,14 +273,13 @@ def load(command: click.Command, path: str | None, profile: str | None) -> Sourc
     over.  Raise ConfigError, with file and key, for any mistake in it.
     """
     warnings: list[str] = []
-    found: list[Path] = []
-    for place in () if path else places():
+    for file in [Path(path).expanduser()] if path else places():
         try:
-            if place.is_file():
-                found.append(place)
+            if not path and not file.is_file():
+                continue
         except OSError as error:  # as where HOME is still that of another user
-            warnings.append(f"settings in {place} are not used: {error.strerror}")
-    for file in [Path(path).expanduser()] if path else found:
+            warnings.append(f"settings in {file} are not used: {error.strerror}")
+            continue
         culprit = distrusted(file)
         if culprit is None:
             return _Reader(file, command).read(profile, warnings)
@@ -322,57 +305,48 @@ class _Reader:
         self._options = {option.name or "": option for option in file_options(command)}
 
     def read(self, profile: str | None, warnings: list[str]) -> Sources:
-        table = self._parse()
-        layers = self._layers(table, "")
-        keys = dict(self._table(table, "keys", ""))
-        profiles = self._table(table, "profile", "")
-        # A mistake in a profile is reported even if the profile is not used.
-        for name in profiles:
-            of_profile = self._table(profiles, name, "profile.")
-            its_layers = self._layers(of_profile, f"profile.{name}.")
-            if name == profile:
-                layers += its_layers
-                keys |= self._table(of_profile, "keys", f"profile.{name}.")
-        if profile and profile not in profiles:
-            hint = _did_you_mean(profile, profiles)
-            raise ConfigError(f"{self._path}: there is no [profile.{profile}]", hint)
-        for command, value in keys.items():
-            several = value if isinstance(value, list) else [value]
-            if not all(isinstance(key, str) for key in several):
-                self._fail(f"keys.{command}", "must be a text or a list of texts")
-        settings: dict[str, Setting] = {}
-        for layer in layers:
-            if "broker" in layer:
-                settings.pop("broker_command", None)  # it is for another broker
-            settings |= layer
-        path = self._path
-        if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(table):
-            warnings.append(
-                f"{path} holds a password and is readable by everyone: chmod 600 {path}"
-            )
-        return Sources(settings, path, tuple(warnings), keys)
-
-    def _parse(self) -> dict[str, Any]:
         path = self._path
         try:
-            return tomllib.loads(decode_text(path.read_bytes()))
+            whole = tomllib.loads(decode_text(path.read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", _MANUAL) from None
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}", _MANUAL) from None
-
-    def _layers(self, table: Mapping[str, Any], prefix: str) -> list[dict[str, Setting]]:
-        # `prefix` stands before the keys of the table, as in profile.NAME.heartbeat.
-        nested = _TABLES if prefix else (*_TABLES, "profile")
-        shared = {key: value for key, value in table.items() if key not in nested}
-        celery = self._table(table, "celery", prefix)
-        own = self._table(table, self._tool, prefix)
-        return [
-            self._layer(shared, celery, prefix, own=False),
-            self._layer(own, {}, f"{prefix}{self._tool}.", own=True),
-        ]
+        settings: dict[str, Setting] = {}
+        keys: dict[str, Any] = {}
+        profiles = self._table(whole, "profile", "")
+        for name in ("", *profiles):
+            # `prefix` stands before the keys of a table, as in profile.NAME.heartbeat.
+            prefix = f"profile.{name}." if name else ""
+            table = self._table(profiles, name, "profile.") if name else whole
+            own = self._table(table, self._tool, prefix)
+            nested = _TABLES if name else (*_TABLES, "profile")
+            shared = {key: value for key, value in table.items() if key not in nested}
+            # A mistake in a profile is reported even if the profile is not used.
+            layers = [
+                self._layer(shared, self._table(table, "celery", prefix), prefix, own=False),
+                self._layer(own, {}, f"{prefix}{self._tool}.", own=True),
+            ]
+            for layer in layers if name in ("", profile) else ():
+                if "broker" in layer:
+                    settings.pop("broker_command", None)  # it is for another broker
+                settings |= layer
+            if name in ("", profile):
+                keys |= self._table(table, "keys", prefix)
+        if profile and profile not in profiles:
+            hint = _did_you_mean(profile, profiles)
+            raise ConfigError(f"{path}: there is no [profile.{profile}]", hint)
+        for command, value in keys.items():
+            several = value if isinstance(value, list) else [value]
+            if not all(isinstance(key, str) for key in several):
+                self._fail(f"keys.{command}", "must be a text or a list of texts")
+        if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(whole):
+            warnings.append(
+                f"{path} holds a password and is readable by everyone: chmod 600 {path}"
+            )
+        return Sources(settings, path, tuple(warnings), keys)
 
     def _table(self, table: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:
         value = table.get(key, {})
@@ -430,17 +404,15 @@ class _Reader:
     def _convert(self, option: Option, value: Any, key: str) -> Any:
         # Checks the TOML type of a value and returns it as click takes it.
         kinds: tuple[type[Any], ...] = (str, *getattr(option.type, "kinds", ()))
-        if option.multiple and option.type not in PAIRS:
+        if option.type in PAIRS:
+            kinds = (dict,)
+        elif option.multiple:
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list):
                 self._fail(key, "must be a text or a list of texts")
             return value
-        if option.type in PAIRS:
-            kinds = (dict,)
-        elif option.is_flag:
-            kinds = (bool,)
-        elif option.count:
-            kinds = (int,)
+        elif option.is_flag or option.count:
+            kinds = (bool if option.is_flag else int,)
         elif isinstance(option.type, click.IntRange):
             kinds = (str, int)
         if type(value) not in kinds:
@@ -495,10 +467,9 @@ def reloader(
         changed = {
             name: after.get(name)
             for name in before.keys() | after.keys()
-            if name in ctx.params
-            and before.get(name) != after.get(name)
+            if name in ctx.params and before.get(name) != after.get(name)
             and not is_given(ctx, name)
-        }
+        }  # fmt: skip
         if "loglevel" in changed:
             try:
                 changed["loglevel"] = level(ctx.params | {"loglevel": changed["loglevel"]})

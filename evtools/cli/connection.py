@@ -14,7 +14,6 @@ import click
 from click.core import ParameterSource
 
 from evtools.cli import config
-from evtools.cli.config import TLS_MORE, merged_pairs, sources_of
 from evtools.cli.options import build, is_given, is_typed
 from evtools.cli.types import BROKER, Broker, read_url
 from evtools.errors import BrokerUnavailable, UsageError
@@ -40,13 +39,13 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
     Raise UsageError or ImproperlyConfigured.
     """
     values = ctx.params
-    sources = sources_of(ctx)
+    sources = config.sources_of(ctx)
     # An application's transport options may be for another transport unless they are given
     # here as well, and so may those that have an option for Redis.
     foreign = sources.app_options
     if is_given(ctx, "broker_option"):
         foreign -= dict(values["broker_option"]).keys()
-    more = sources.settings.get(TLS_MORE)
+    more = sources.settings.get(config.TLS_MORE)
     tls = {name: values[f"tls_{name}"] for name in _TLS_FIELDS}
     fields = {
         "tls": TLS(enabled=values["tls"], **tls, **(more.value if more else {})),
@@ -76,14 +75,12 @@ def _address(ctx: click.Context) -> dict[str, Any]:
     read: Callable[[], str] | None = None
     if broker is not None:
         fields = {"urls": broker.url, "source_of_url": broker_origin(ctx)}
-        path = sources_of(ctx).path
+        path = config.sources_of(ctx).path
+        from_settings = ctx.get_parameter_source("broker") is ParameterSource.DEFAULT_MAP
         if broker.path:
             read = partial(_url_in_file, broker.path)
-        elif (
-            path is not None
-            and ctx.get_parameter_source("broker") is ParameterSource.DEFAULT_MAP
-            and broker_origin(ctx).startswith(str(path))  # or it is the application's
-        ):
+        elif path and from_settings and broker_origin(ctx).startswith(str(path)):
+            # Otherwise it is the application's.
             read = partial(_url_in_settings, ctx, str(path.absolute()))
     urls = fields.get("urls", DEFAULT_URL)
     if command:
@@ -125,7 +122,7 @@ def broker_origin(ctx: click.Context) -> str:
 def transport_options(ctx: click.Context) -> dict[str, Any]:
     """Return the transport options; flags win over the settings file."""
     given = {name: ctx.params[name] for name in _TRANSPORT_OPTIONS}
-    options = merged_pairs(ctx, "broker_option")
+    options = config.merged_pairs(ctx, "broker_option")
     return options | {name: value for name, value in given.items() if value is not None}
 
 
@@ -138,15 +135,12 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     No shell is involved, and the output is not shown anywhere.  Raise BrokerUnavailable
     if it fails, and UsageError if it cannot be run at all.
     """
+    # In a session of its own it cannot prompt on our terminal, and can be killed with
+    # everything it has started.
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
-        # In a session of its own it cannot prompt on our terminal, and can be killed with
-        # everything it has started.
         process = subprocess.Popen(  # noqa: S603  (what the user typed)
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
+            command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
         )
     except OSError as error:
         raise UsageError(

@@ -171,4 +171,4 @@ evdump: Final = command.ToolCommand(
     variables="EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json",
 )
 #: `celery -A proj evdump`.
-celery_command = command.plugin(evdump)
+celery_command = command.Plugin(evdump)

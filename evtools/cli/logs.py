@@ -23,18 +23,15 @@ _LIBRARIES: Final = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
 class _Formatter(logging.Formatter):
-    # Lines without control characters: like other messages of a tool, or in a file, each
-    # record one line with its time in UTC.
-
-    def __init__(self, tool: str = "") -> None:
-        super().__init__()
-        self._tool = tool
+    # Without control characters: like other messages of a tool, or, in a file, each record one
+    # line with its time in UTC.
+    tool = ""
 
     def format(self, record: logging.LogRecord) -> str:
         text = sanitize_lines(hide_credentials(super().format(record).rstrip()))
         level = record.levelname.lower()
-        if self._tool:
-            return f"{self._tool}: {level}: {text}"
+        if self.tool:
+            return f"{self.tool}: {level}: {text}"
         seconds, millis = divmod(int(record.created * 1000), 1000)
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         return f"{at}.{millis:03}Z {level} {text.replace(chr(10), ' | ')}"
@@ -86,11 +83,10 @@ def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None
     That is warnings, or of the options in `values` with `quiet` errors only, with `verbose`
     more, and with `debug` everything.
     """
+    formatter = _Formatter()
     if handler is None:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter(tool))
-    else:
-        handler.setFormatter(_Formatter())
+        handler, formatter.tool = logging.StreamHandler(sys.stderr), tool
+    handler.setFormatter(formatter)
     debug, quiet, verbose = map(values.get, ("debug", "quiet", "verbose"))
     level = logging.INFO if verbose else logging.WARNING
     root = logging.getLogger()
@@ -103,7 +99,9 @@ def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_of_thread
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _log_unraisable
+        sys.unraisablehook = lambda failure: _log.error(
+            "%s", failure.err_msg or "an exception was ignored", exc_info=failure.exc_value
+        )
     logging.captureWarnings(capture=True)
 
 
@@ -112,8 +110,3 @@ def _log_of_thread(failure: threading.ExceptHookArgs) -> None:
     if error is not None and not isinstance(error, SystemExit):
         name = failure.thread.name if failure.thread else "without a name"
         _log.error("thread %s has failed", name, exc_info=error)
-
-
-def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
-    text = failure.err_msg or "an exception was ignored"
-    _log.error("%s", text, exc_info=failure.exc_value)

@@ -39,9 +39,6 @@ Topics:
 {}
 See evtools help TOOL or TOPIC, and evtools(1); evtools --version lists all
 components. evtop, evdump and evcam are also programs of their own."""
-_USAGE: Final = 2
-_INTERRUPTED: Final = 130
-_BROKEN_PIPE: Final = 141
 _OFF: Final = ("", "0", "false", "no", "off")
 #: A disk is full: not a bug.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -76,7 +73,6 @@ def start(
     arguments = sys.argv[1:] if arguments is None else arguments
     program = TOOLS[name].program if name else "evtools"
     variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
-    debug = "--debug" in arguments or variable not in _OFF
 
     def body() -> int:
         if "_EVTOOLS_COMPLETE" in os.environ:
@@ -94,7 +90,7 @@ def start(
             return _run(name, program, arguments, parent) if name else _answer(arguments)
         return 0
 
-    return run(program, body, debug=debug)
+    return run(program, body, debug="--debug" in arguments or variable not in _OFF)
 
 
 #: The programs that are tools.
@@ -122,12 +118,12 @@ def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
         _discard_output()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
-        return _BROKEN_PIPE
+        return 141
     except KeyboardInterrupt:
         from evtools.signals import end_echo
 
         end_echo()
-        return _INTERRUPTED
+        return 130
     except Exception as error:  # noqa: BLE001  (reported, with a status)
         return fail(tool, error, debug=debug)
     return status
@@ -138,24 +134,24 @@ def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
 
 def _answer(arguments: Sequence[str]) -> int:
     word = arguments[0] if arguments else ""
+    purposes = {name: tool.purpose for name, tool in TOOLS.items()}
     if word == "help" and arguments[1:]:
         print(topic(arguments[1]))
         return 0
     if word in ("", "-h", "--help", "help"):
-        purposes = {name: tool.purpose for name, tool in TOOLS.items()}
-        width = max(map(len, (*TOOLS, *TOPICS)))
+        width = max(map(len, purposes | TOPICS))
         pages = [
             "".join(f"  {name:<{width}}  {what}\n" for name, what in each.items())
             for each in (purposes, TOPICS)
         ]
         print(_HELP.format(*pages))
-        return 0 if word else _USAGE
+        return 0 if word else 2
     import difflib
 
-    near = difflib.get_close_matches(word.removeprefix("ev"), (*TOOLS, *TOPICS), n=1)
+    near = difflib.get_close_matches(word.removeprefix("ev"), purposes | TOPICS, n=1)
     meant = f" Did you mean {'help ' * (near[0] in TOPICS)}{near[0]}?" if near else ""
     _print_error(f"evtools: there is no tool {word}.{meant}", f"tools: {', '.join(TOOLS)}")
-    return _USAGE
+    return 2
 
 
 def topic(name: str) -> str:
@@ -179,7 +175,7 @@ def topic(name: str) -> str:
     return "\n".join(lines)
 
 
-# --- a tool -------------------------------------------------------------------------
+# --- a tool and its errors ----------------------------------------------------------
 
 
 def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Context | None") -> int:
@@ -192,7 +188,7 @@ def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Conte
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
-        return _INTERRUPTED
+        return 130
     except click.ClickException as error:
         hint = f"{program} --help lists all options"
         if isinstance(error, click.BadParameter) and error.ctx and error.param:
@@ -203,9 +199,6 @@ def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Conte
                 hint = f"given with the variable {origin(error.ctx, name)}"
         _print_error(f"{program}: {error.format_message()}", hint)
         return error.exit_code
-
-
-# --- errors -------------------------------------------------------------------------
 
 
 def fail(tool: str, error: Exception, *, debug: bool = False) -> int:
@@ -238,7 +231,7 @@ def fail(tool: str, error: Exception, *, debug: bool = False) -> int:
     if isinstance(error, BrokerUnavailable):
         from evtools.transport.source import DOCTOR
 
-        hint = f"{hint}\n{DOCTOR}" if hint else DOCTOR
+        hint = f"{hint}\n{DOCTOR}".lstrip("\n")
     _print_error(f"{tool}: {error.message}", hint, below=below)
     return error.exit_code
 
@@ -246,8 +239,7 @@ def fail(tool: str, error: Exception, *, debug: bool = False) -> int:
 def _print_error(message: str, hint: str, *, below: str = "") -> None:
     from evtools.text import hide_credentials, sanitize
 
-    lines = [sanitize(hide_credentials(message))]
-    lines += [below] if below else []
+    lines = [sanitize(hide_credentials(message)), *filter(None, (below,))]
     lines += [f"  {sanitize(line)}" for line in hint.splitlines()]
     print(*lines, sep="\n", file=sys.stderr)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from itertools import chain
 from typing import Final
 
 import click
@@ -80,19 +79,20 @@ def selftest(output: str) -> int:
 
 def modules() -> list[str]:
     """Return the modules of the standard library on this machine, with those in packages."""
-    names = sys.stdlib_module_names - LEFT_OUT - {"__main__"}
-    specs = [spec for spec in map(find_spec, names) if spec is not None]
-    parts = (_below(spec.name, spec.submodule_search_locations or ()) for spec in specs)
-    return sorted([*(spec.name for spec in specs), *chain(*parts)])
 
+    def below(package: str, folders: Iterable[str]) -> Iterator[str]:
+        yield package
+        for found in pkgutil.iter_modules(folders):
+            if found.name not in _PARTS_LEFT_OUT:
+                inside = [f"{where}/{found.name}" for where in folders] if found.ispkg else []
+                yield from below(f"{package}.{found.name}", inside)
 
-def _below(package: str, folders: Iterable[str]) -> Iterator[str]:
-    for found in pkgutil.iter_modules(folders):
-        if found.name not in _PARTS_LEFT_OUT:
-            name = f"{package}.{found.name}"
-            yield name
-            if found.ispkg:
-                yield from _below(name, [f"{where}/{found.name}" for where in folders])
+    specs = filter(None, map(find_spec, sys.stdlib_module_names - LEFT_OUT - {"__main__"}))
+    return sorted(
+        name
+        for spec in specs
+        for name in below(spec.name, list(spec.submodule_search_locations or ()))
+    )
 
 
 def broken(names: Iterable[str]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def broken(names: Iterable[str]) -> dict[str, str]:
 def usable() -> list[str]:
     """Return the modules that can be imported on this machine."""
     names = modules()
-    return sorted(set(names) - set(broken(names)))
+    return sorted(set(names) - broken(names).keys())
 
 
 # --- the checks ----------------------------------------------------------------------
@@ -168,12 +168,11 @@ def _transports() -> str:
     from evtools.transport import ConnectionSettings, connect
 
     inside = version.transports()
-    missing = _PROMISED.difference(inside)
-    _require(not missing, f"not inside: {', '.join(sorted(missing))}")
+    missing = ", ".join(sorted(_PROMISED.difference(inside)))
+    _require(not missing, f"not inside: {missing}")
     for scheme in inside:
         options = {"master_name": "check"} if scheme == "sentinel" else {}
-        settings = ConnectionSettings(urls=f"{scheme}://localhost/", options=options)
-        connect(settings).release()
+        connect(ConnectionSettings(urls=f"{scheme}://localhost/", options=options)).release()
     for module in ("hiredis", "amqp", "redis.sentinel"):
         import_module(module)
     return " ".join(inside)
@@ -218,8 +217,8 @@ def _rich() -> str:
 def _metadata() -> str:
     parts = version.parts()
     wanted = ("kombu", "redis", "hiredis", "click", "urwid", "msgspec")
-    missing = [name for name in wanted if name not in parts]
-    _require(not missing, f"no metadata of {', '.join(missing)}")
+    missing = ", ".join(name for name in wanted if name not in parts)
+    _require(not missing, f"no metadata of {missing}")
     return f"{len(parts)} distributions"
 
 
@@ -227,9 +226,8 @@ def _processes() -> str:
     import multiprocessing
 
     path = os.environ.get("LD_LIBRARY_PATH", "")
-    _require(
-        (frozen.folder() or "nowhere") not in path, f"children would inherit LD_LIBRARY_PATH={path}"
-    )
+    inherits = (frozen.folder() or "nowhere") in path
+    _require(not inherits, f"children would inherit LD_LIBRARY_PATH={path}")
     methods = ("fork", "spawn", "forkserver")
     for method in methods:
         with multiprocessing.get_context(method).Pool(1) as pool:
@@ -239,8 +237,7 @@ def _processes() -> str:
 
 
 def _demo(words: str) -> str:
-    # Runs one of the tools on the simulated cluster; the settings of the user are not what is
-    # checked.
+    # Runs a tool on the simulated cluster; the settings of the user are not what is checked.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
     done = subprocess.run(  # noqa: S603  (this program)
         frozen.command(*words.split()),

@@ -203,4 +203,4 @@ evtop: Final = command.ToolCommand(
     variables="EVTOOLS_READ_ONLY=1, EVTOP_THEME=light",
 )
 #: `celery -A proj evtop`.
-celery_command = command.plugin(evtop)
+celery_command = command.Plugin(evtop)

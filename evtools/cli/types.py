@@ -5,19 +5,31 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from evtools.clock import Clock
+
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
 
 _ROUTING_KEY_MAX_BYTES: Final = 255
 _BROKER_MAX_BYTES: Final = 64 * 1024
 _SPEED: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
 #: Values as they are written in the settings of an application.
 _PYTHON_VALUES: Final = {"True": True, "False": False, "None": None}
-_ON: Final = ("on", "true", "yes")
-_OFF: Final = ("off", "false", "no")
+_SWITCHES: Final = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "off": False,
+    "false": False,
+    "no": False,
+}
 _TIMESTAMP_FORMS: Final = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 _TIME_OF_DAY: Final = re.compile(
     r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
@@ -30,8 +42,7 @@ _EPOCH_MIN: Final = 1e8
 class Broker(NamedTuple):
     """A broker URL; `via` is where it was read from, if not the command line.
 
-    `path` is the absolute name of the file it was read from: a daemon changes its
-    working directory later.
+    `path` is the absolute name of a file: a daemon changes its working directory later.
     """
 
     url: str
@@ -46,14 +57,6 @@ class TextFile(NamedTuple):
     text: str
 
 
-if TYPE_CHECKING:
-    from evtools.clock import Clock
-
-    ParamType = click.ParamType[Any]
-else:
-    ParamType = click.ParamType
-
-
 class Parsed(ParamType):
     """A value that a function makes of the text.
 
@@ -65,8 +68,8 @@ class Parsed(ParamType):
         self, name: str, parse: Callable[[str], Any], *kinds: type[Any], hint: str = ""
     ) -> None:
         self.name = name
-        self._parse = parse
         self.kinds = kinds
+        self._parse = parse
         self._hint = hint and f" ({hint})"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -89,17 +92,17 @@ class Recordings(Parsed):
 # --- numbers and times --------------------------------------------------------------
 
 
-def _duration(text: str, *, positive: bool = False) -> float:
+def _duration(text: str) -> float:
     from evtools.text import parse_duration
 
-    seconds = parse_duration(text)
-    if positive and seconds <= 0:
+    return parse_duration(text)
+
+
+def _positive(text: str) -> float:
+    seconds = _duration(text)
+    if seconds <= 0:
         raise ValueError("it must be longer than zero")
     return seconds
-
-
-def _duration_or_none(text: str) -> float | None:
-    return None if text.strip().lower() == "none" else _duration(text)
 
 
 def _size(text: str) -> int:
@@ -206,8 +209,8 @@ def _routing_key(text: str) -> str:
 
 
 def _fanout_prefix(text: str) -> bool | str:
-    if text.lower() in (*_ON, *_OFF):
-        return text.lower() in _ON
+    if text.lower() in _SWITCHES:
+        return _SWITCHES[text.lower()]
     try:
         text.format(db=0)
     except (KeyError, IndexError, ValueError):
@@ -230,23 +233,19 @@ def _broker(text: str) -> Broker:
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
         return Broker(read_url(whole), f"-b @{path}", whole)
-    return Broker(_one_url(text))
+    return Broker(_one_line(text))
 
 
-def read_url(path: str) -> str:
-    """Return the broker URL in a file, or on the first line of stdin; raise ValueError."""
-    return _one_url(_content(path, _BROKER_MAX_BYTES))
-
-
-def _one_url(text: str) -> str:
+def _one_line(text: str) -> str:
     text = text.strip()
     if not text or "\n" in text:
         raise ValueError("there must be one line with the URL")
     return text
 
 
-def _text_file(path: str) -> TextFile:
-    return TextFile(path, _content(path))
+def read_url(path: str) -> str:
+    """Return the broker URL in a file, or on the first line of stdin; raise ValueError."""
+    return _one_line(_content(path, _BROKER_MAX_BYTES))
 
 
 def _content(path: str, limit: int = -1) -> str:
@@ -264,9 +263,8 @@ def _content(path: str, limit: int = -1) -> str:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(
-            f"{path if stdin is None else 'stdin'}: not text in UTF-8 or UTF-16"
-        ) from None
+        name = path if stdin is None else "stdin"
+        raise ValueError(f"{name}: not text in UTF-8 or UTF-16") from None
 
 
 # fmt: off
@@ -275,17 +273,18 @@ COMMAND           = Parsed("CMD", lambda text: tuple(shlex.split(text)),
                            hint="quote it as for a shell")
 COUNT             = click.IntRange(min=1)
 DURATION          = Parsed("DUR", _duration, float, int)
-DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
+DURATION_OR_NONE  = Parsed("DUR", lambda text: None if text.strip().lower() == "none"
+                           else _duration(text), float, int)
 FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
 FILTER            = Parsed("FILTER", str)
-FILTER_FILE       = Parsed("FILE", _text_file,
+FILTER_FILE       = Parsed("FILE", lambda path: TextFile(path, _content(path)),
                            hint="-F takes a file; the filter itself needs no option")
-FREQUENCY         = Parsed("DUR", partial(_duration, positive=True), float, int,
+FREQUENCY         = Parsed("DUR", _positive, float, int,
                            hint="-F is the frequency, as in celery events; a filter: --filter")
 GROUP             = Parsed("GROUP", str, int)
 KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
-POSITIVE_DURATION = Parsed("DUR", partial(_duration, positive=True), float, int)
+POSITIVE_DURATION = Parsed("DUR", _positive, float, int)
 RATE              = Parsed("RATE", str, int, float)
 RECORDING         = Recordings("FILE", str)
 REDACTION         = Parsed("PATTERN", str)
@@ -293,7 +292,7 @@ REGEX             = Parsed("RE", _regex)
 ROUTING_KEY       = Parsed("KEY", _routing_key)
 SIZE              = Parsed("SIZE", _size, int)
 SPEED             = Parsed("SPEED", _speed, float, int)
-TEXT_FILE         = Parsed("FILE", _text_file)
+TEXT_FILE         = Parsed("FILE", lambda path: TextFile(path, _content(path)))
 TIMESTAMP         = Parsed("TIME", parse_timestamp)
 UMASK             = Parsed("MASK", _umask, int)
 USER              = Parsed("USER", str, int)
