@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from types import FrameType
 from typing import Final, NamedTuple
 
@@ -50,19 +50,19 @@ _GONE: Final = "A moment ago it let us in: is it busy or frozen, or has it ended
 
 def run(options: DoctorOptions, settings: ConnectionSettings) -> int:
     """Examine, print the findings and return the exit status of the worst one."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        # As an exception, so that a --broker-command that hangs ends, too.
+        raise SystemExit(128 + number)
+
     context = Context(settings, options, SystemClock())
-    before = signals.install({signal.SIGTERM: _end, signal.SIGHUP: _end})
+    before = signals.install({signal.SIGTERM: end, signal.SIGHUP: end})
     try:
         return STATUSES[report(examine(context), options)]
     finally:
         signals.put_back(before)
         if context.opened is not None:
             context.opened.close()
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    # As an exception, so that a --broker-command that hangs ends, too.
-    raise SystemExit(128 + number)
 
 
 def examine(context: Context) -> Iterator[Finding]:
@@ -110,23 +110,22 @@ _NARROW_COLS: Final = 2
 
 def report(findings: Iterable[Finding], options: DoctorOptions) -> Severity:
     """Print the findings, text as they are made; return the worst severity."""
-    found, ranks = [], list(STATUSES)
+    found: list[Finding] = []
     for finding in findings:
         found.append(finding)
         if options.output == "text" and not (options.quiet and finding.severity == "ok"):
             for line in lines(finding, colour=options.colour, cols=options.cols):
                 print(line, flush=True)  # noqa: T201  (its output)
-    severities = [finding.severity for finding in found]
+    severities, ranks = [finding.severity for finding in found], list(STATUSES)
     worst: Severity = max(severities, key=ranks.index, default="ok")
     if options.output == "json":
-        fields = ("check", "severity", "text", "advice")
-        rows = [{name: getattr(finding, name) for name in fields} for finding in found]
-        for row in rows:
-            row["text"] = hide_credentials(row["text"])
+        rows = [
+            {"check": check, "severity": severity, "text": hide_credentials(text), "advice": advice}
+            for severity, text, advice, check in map(astuple, found)
+        ]
         last = json.dumps({"worst": worst, "findings": rows})  # which escapes
     else:
-        bad: tuple[Severity, ...] = ("problem", "warning", "note")
-        numbers = {severity: severities.count(severity) for severity in bad}
+        numbers = {severity: severities.count(severity) for severity in reversed(ranks[1:])}
         counts = [counted(number, severity) for severity, number in numbers.items() if number]
         last = ", ".join(counts) or "all is well"
     print(last, flush=True)  # noqa: T201
@@ -139,8 +138,7 @@ def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
     With `cols`, prose is wrapped to fit; commands stay whole, to be copied.  The text may
     quote others, passwords included; advice is ours, with words in place of passwords.
     """
-    severity = pad(finding.severity, _SEVERITY_COLS)
-    check = pad(finding.check, _CHECK_COLS)
+    severity, check = pad(finding.severity, _SEVERITY_COLS), pad(finding.check, _CHECK_COLS)
     room = cols - _HEAD_COLS
     indent = " " * (_HEAD_COLS if not cols or room >= _PROSE_COLS else _NARROW_COLS)
     below = cols - len(indent)
@@ -161,9 +159,9 @@ def _wrapped(text: str, first_cols: int, cols: int) -> list[str]:
     broken: list[str] = []
     line, *words = text.split(" ")
     for word in words:
-        longer = f"{line} {word}"
-        if width(longer) > (cols if broken else first_cols):
+        if width(f"{line} {word}") > (cols if broken else first_cols):
             broken.append(line)
-            longer = word
-        line = longer
+            line = word
+        else:
+            line += f" {word}"
     return [*broken, line]

@@ -27,9 +27,10 @@ _NAME_MAX_CHARS: Final = 255
 class DoctorOptions:
     """How to examine, and how to report.
 
-    `wait` is how long to listen, in seconds.  `queues` are names of queues to look at
-    besides those that the broker lists.  With `fix`, orphans are removed once `confirm`
-    has said yes to the question.  `cols` is the width of the terminal, 0 without one.
+    `wait` is how long to listen, in seconds.  `queues` are names of queues to look at besides
+    those that the broker lists.  With `fix`, orphans are removed once `confirm` has said yes to
+    the question.  `cols` is the width of the terminal, 0 without one.  `verbose` names all
+    workers and queues, where otherwise a few stand for the rest.
     """
 
     wait: float = 6.0
@@ -40,17 +41,14 @@ class DoctorOptions:
     colour: bool = False
     cols: int = 0
     quiet: bool = False
-    #: Name all workers and queues, where otherwise a few stand for the rest.
     verbose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has found.
+    """What a check has found: `text` is one line, `advice` any number, with what to type.
 
-    `text` is one line; `advice` may have several: what it means and what to type.  Both
-    may hold what came over the wire: they are sanitised when they are printed.  `check` is
-    its name where it is not the one that is run.
+    Both are sanitised when they are printed.  `check` is its name where it is not the one run.
     """
 
     severity: Severity
@@ -164,9 +162,9 @@ class Observation:
 class Context:
     """What earlier checks have found out for later ones.
 
-    `endpoints` are those of the broker's addresses that have passed so far, by their
-    position in the URL; `opened` is the inspector after the login, `observation` is there
-    after listening.  The connection may be `lost` after the login.
+    `endpoints` are those of the broker's addresses that have passed so far, by their position
+    in the URL; `opened` is the inspector after the login, `observation` is there after
+    listening.  The connection may be `lost` after the login.
     """
 
     settings: ConnectionSettings

@@ -46,9 +46,8 @@ def check_kind(context: Context) -> Iterator[Finding]:
             protocol, port, tls_port = _FAMILIES[family]
             tls = tls_for(settings.tls, address) if tls_port else None
             port = address.port or (tls_port if tls and tls_port else port)
-            host = address.hostname or "localhost"
             context.endpoints[attempt] = Endpoint(
-                host, port, tls, settings.connect_timeout, protocol
+                address.hostname or "localhost", port, tls, settings.connect_timeout, protocol
             )
     yield Finding("ok", f"{settings.masked()} ({settings.source_of_url})")
 
@@ -60,9 +59,9 @@ def _of_each(
     def check(context: Context) -> Iterator[Finding]:
         found = {number: probe(end, context) for number, end in context.endpoints.items()}
         passed = [number for number, finding in found.items() if finding.severity != "problem"]
-        for finding in found.values():
+        for number, finding in found.items():
             # The tools take the next address then.
-            tolerable = finding.severity == "problem" and passed
+            tolerable = passed and number not in passed
             yield replace(finding, severity="warning") if tolerable else finding
         context.endpoints = {number: context.endpoints[number] for number in passed}
 
@@ -84,9 +83,10 @@ def _look_up(endpoint: Endpoint, _: Context) -> Finding:
         text = f"the name {host} has no address: {error.strerror or error}"
         advice = f"Check the spelling and this host's DNS:\n  getent hosts {host}"
         return Finding("problem", text, advice)
-    if found == host:
-        return Finding("ok", f"{found} is an address, not a name")
-    return Finding("ok", f"{host} is {found}")
+    is_address = found == host
+    return Finding(
+        "ok", f"{found} is an address, not a name" if is_address else f"{host} is {found}"
+    )
 
 
 def _resolved(endpoint: Endpoint) -> _Found:
@@ -106,7 +106,7 @@ def _resolved(endpoint: Endpoint) -> _Found:
         answer = answers.get(timeout=endpoint.connect_timeout)
     except queue.Empty:
         text = f"no answer in {endpoint.connect_timeout:g}s"
-        raise socket.gaierror(socket.EAI_AGAIN, text) from None
+        answer = socket.gaierror(socket.EAI_AGAIN, text)
     if isinstance(answer, OSError):
         raise answer
     return answer[:_ADDRESSES_MAX]
@@ -235,10 +235,10 @@ def _untrusted(error: ssl.SSLCertVerificationError, endpoint: Endpoint, now: flo
 def _certificate_of(endpoint: Endpoint) -> _Certificate:
     # Whatever the broker shows, trusted or not.  Python parses only what it trusts: so let it
     # trust just this one.
-    with _wrapped(endpoint, _credulous()) as sock:
+    context = _credulous()
+    with _wrapped(endpoint, context) as sock:
         der = sock.getpeercert(binary_form=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _ANY_TIME
     context.load_verify_locations(cadata=der or b"")
     with _wrapped(endpoint, context) as sock:
@@ -288,11 +288,9 @@ _ANSWERS: Final[Mapping[bytes, str]] = {
 _SPOKEN: Final[Mapping[str, tuple[str, str]]] = {
     "amqp": ("AMQP", "Use amqp:// in the URL"),
     "redis": ("the protocol of Redis", "Use redis:// in the URL"),
-    "http": (
-        "HTTP",
-        "RabbitMQ has its pages at port 15672; events come from port 5672, or 5671 with TLS.",
-    ),
-}
+    "http": ("HTTP", ("RabbitMQ has its pages at port 15672; events come from port 5672,"
+             " or 5671 with TLS.")),
+}  # fmt: skip
 
 
 def check_login(context: Context) -> Iterator[Finding]:
@@ -345,27 +343,20 @@ def advise(diagnosis: Diagnosis, context: Context) -> str:
 
 def _not_ours(endpoint: Endpoint) -> Finding | None:
     # What is spoken there, if it is not what we speak.
-    text = f"port {endpoint.port} of {endpoint.host} speaks"
-    try:
-        with _connected(endpoint) as sock:
-            sock.sendall(_GREETING)
-            answer = sock.recv(64)
-    except OSError:
-        answer = b""
-    names = (name for begin, name in _ANSWERS.items() if answer.startswith(begin))
-    protocol = next(names, "")
-    if not protocol:
-        if endpoint.tls is not None:
-            return None
-        try:
-            _wrapped(endpoint, _credulous()).close()
-        except OSError:
-            return None
+    text, answer = f"port {endpoint.port} of {endpoint.host} speaks", b""
+    with suppress(OSError), _connected(endpoint) as sock:
+        sock.sendall(_GREETING)
+        answer = sock.recv(64)
+    protocol = next((name for begin, name in _ANSWERS.items() if answer.startswith(begin)), "")
+    name, advice = _SPOKEN.get(protocol, ("", ""))
+    if endpoint.tls is not None:
+        without = Finding("problem", f"{text} {name} without TLS", advice, "tls")
+        return without if protocol else None
+    if protocol:
+        other = Finding("problem", f"{text} {name}", advice, "answer")
+        return other if protocol != endpoint.protocol else None
+    with suppress(OSError):
+        _wrapped(endpoint, _credulous()).close()
         advice = "Use amqps:// or rediss:// in the URL, or --tls"
         return Finding("problem", f"{text} TLS, and we do not", advice, "tls")
-    name, advice = _SPOKEN[protocol]
-    if endpoint.tls is not None:
-        return Finding("problem", f"{text} {name} without TLS", advice, "tls")
-    if protocol != endpoint.protocol:
-        return Finding("problem", f"{text} {name}", advice, "answer")
     return None

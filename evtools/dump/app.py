@@ -51,12 +51,9 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
         _check_overwriting(options, clock)
         if options.read:
             source: Source = RecordingReader(
-                *options.read,
-                clock=clock,
-                speed=options.speed,
-                since=options.since,
-                until=options.until,
-            )
+                *options.read, clock=clock,
+                speed=options.speed, since=options.since, until=options.until,
+            )  # fmt: skip
             stack.callback(source.close)
         else:
             source = open_live(settings, dump.report.notice, demo=options.demo, stack=stack)
@@ -120,15 +117,12 @@ class Dump:
         def compiled(text: str) -> Filter:
             return compile_filter(text, zone=options.zone, now=clock.wall)
 
-        self._options = options
-        self._clock = clock
+        self._options, self._clock = options, clock
         self._counts = Counts()
         self.report = Report(options, clock)
-        wanted = [compiled(text) for text in options.filters]
-        unwanted = [compiled(text) for text in options.excludes]
-        if not options.heartbeats:
-            unwanted.append(compiled("type=worker-heartbeat"))
-        every = [*wanted, exclude(unwanted)] if unwanted else wanted
+        unwanted = [*options.excludes, *(() if options.heartbeats else ("type=worker-heartbeat",))]
+        every = [compiled(text) for text in options.filters]
+        every += [exclude(map(compiled, unwanted))] if unwanted else []
         self._filter = all_of(*every)
         self._matches = self._filter.matches if every else None
         self._expected = compiled(options.expect) if options.expect else None
@@ -229,8 +223,7 @@ class Dump:
     def _take(self, batch: list[Event]) -> bool:
         # Return whether `--count` is reached.
         self._last_event = self._clock.monotonic()
-        counts, count = self._counts, self._options.count
-        gaps = 0
+        counts, gaps = self._counts, 0
         # No other event is a gap or nameless.
         for event in [event for event in batch if event.original is not UNSET]:
             counts.nameless += event.is_nameless
@@ -243,7 +236,7 @@ class Dump:
             counts.captured += len(batch) - gaps
             counts.matched += len(batch) - gaps
         self._write(batch)
-        return count is not None and counts.matched >= count
+        return self._options.count is not None and counts.matched >= self._options.count
 
     def _selected(self, batch: list[Event]) -> Iterator[Event]:
         # Count each event; yield those to be shown, up to `--count`.
@@ -254,14 +247,13 @@ class Dump:
                 yield event
                 continue
             counts.captured += 1
-            if matches is not None and not matches(event):
-                continue
-            counts.matched += 1
-            if expected is not None and expected.matches(event):
-                counts.expected += 1
-            yield event
-            if counts.matched == count:
-                return
+            if matches is None or matches(event):
+                counts.matched += 1
+                if expected is not None and expected.matches(event):
+                    counts.expected += 1
+                yield event
+                if counts.matched == count:
+                    return
 
     def _write(self, events: list[Event]) -> None:
         if not events:

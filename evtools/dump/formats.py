@@ -175,12 +175,11 @@ def _gap_sentence(event: Event) -> str:
         return f"{shown('dropped')} events dropped: the buffer was full"
     duration = _number_of(event.get("duration"))
     length = "some time" if duration is None else human_duration(duration)
-    why = f": {_as_text(reason)}" if reason is not None else ""
-    error = f" ({shown('error')})" if event.get("error") else ""
-    return f"{length} without events{why}{error}"
+    why = "" if reason is None else f": {_as_text(reason)}"
+    return f"{length} without events{why}" + (f" ({shown('error')})" if event.get("error") else "")
 
 
-# --- json, raw --------------------------------------------------------------------
+# --- json, raw, logfmt ------------------------------------------------------------
 
 
 class JsonFormatter(Formatter):
@@ -188,13 +187,10 @@ class JsonFormatter(Formatter):
 
     def __init__(self, options: DumpOptions) -> None:
         super().__init__(options)
-        self._writer = EnvelopeWriter()
+        self.format_all = EnvelopeWriter().lines  # type: ignore[method-assign]
 
     def format(self, event: Event) -> bytes:
-        return self._writer.lines([event])
-
-    def format_all(self, events: Iterable[Event]) -> bytes:
-        return self._writer.lines(events)
+        return self.format_all([event])
 
 
 class RawFormatter(Formatter):
@@ -203,8 +199,6 @@ class RawFormatter(Formatter):
     def format(self, event: Event) -> bytes:
         return encode_line(event.as_dict()) + b"\n"
 
-
-# --- logfmt -----------------------------------------------------------------------
 
 #: What needs no quotes: nothing that reads as a separator or an escape.
 _BARE: Final = re.compile(r'[^\s"=\\]+')
@@ -256,13 +250,12 @@ class CsvFormatter(Formatter):
     header = ",".join(CSV_COLUMNS).encode() + b"\n"
 
     def format(self, event: Event) -> bytes:
-        moment = _moment_of(event)
-        exception = _real_exception(event)
+        moment, exception = _moment_of(event), _real_exception(event)
         placed = {*_OWN_COLUMNS, "runtime", "result"}
         if event.get("exception") == exception:
             placed.add("exception")
         fields = (*event.as_dict().items(), *event.joined.items())
-        cells = (
+        values = (
             None if moment is None else iso_utc(moment),
             *map(event.get, _OWN_COLUMNS),
             event.get("runtime", _runtime_of(event)),
@@ -270,13 +263,11 @@ class CsvFormatter(Formatter):
             exception,
             encode_line({name: value for name, value in fields if name not in placed}).decode(),
         )
-        return ",".join(map(_cell, cells)).encode() + b"\n"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return csv_cell(_as_text(value), is_number=not isinstance(value, str))
+        cells = [
+            "" if value is None else csv_cell(_as_text(value), is_number=not isinstance(value, str))
+            for value in values
+        ]
+        return ",".join(cells).encode() + b"\n"
 
 
 # --- pretty -----------------------------------------------------------------------
@@ -326,12 +317,11 @@ class PrettyFormatter(Formatter):
 
 
 class _Kind(NamedTuple):
-    # How a known type of event is shown.
+    # How a known type of event is shown: its word and style, the fields that say what
+    # happened, and those that are shown with their name.
     word: str
     style: str
-    #: The fields that say what happened, without their names.
     detail: tuple[str, ...] = ()
-    #: Those that are shown with their name.
     named: tuple[str, ...] = ()
 
 
@@ -351,7 +341,6 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     GAP: _Kind("GAP", "bold yellow"),
 }  # fmt: skip
 
-_LABELS: Final = {"loadavg": "load"}
 _WORD_COLS: Final = 6
 _HOST_COLS_MAX: Final = 30
 _TYPE_COLS_MAX: Final = 40
@@ -442,15 +431,12 @@ class TextFormatter(Formatter):
         is_task = event.get("uuid", UNSET) is not UNSET or group_from(event.type) == "task"
         if is_task:
             yield from self._task(event)
-        details = "" if kind is None else self._details(event, kind)
-        if details:
+        if kind is not None and (details := self._details(event, kind)):
             is_beat = event.type == "worker-heartbeat"
             yield f"  {details}", self.style("dim") if is_beat else _PLAIN
         if self._verbosity or kind is None:
             placed = _TASK_PLACED if is_task else _PLACED
-            if kind is not None:
-                placed = placed.union(kind.detail, kind.named)
-            yield from self._rest(event, placed)
+            yield from self._rest(event, placed.union(kind.detail, kind.named) if kind else placed)
 
     def _task(self, event: Event) -> Iterator[_Piece]:
         name, uuid = event.get("name"), event.get("uuid")
@@ -470,17 +456,17 @@ class TextFormatter(Formatter):
 
     def _details(self, event: Event, kind: _Kind) -> str:
         # What happened; what is null says nothing.
-        if "exception" in kind.detail:
-            values = [_real_exception(event)]
-        else:
-            values = [event.get(name) for name in kind.detail]
-        shown = [self._value(value) for value in values if value is not None]
+        shown = []
+        for name in kind.detail:
+            value = _real_exception(event) if name == "exception" else event.get(name)
+            if value is not None:
+                shown.append(self._value(value))
         for name in kind.named:
-            value = event.get(name)
-            if name == "loadavg" and isinstance(value, list) and value:
-                value = value[0]
+            value, label = event.get(name), name
+            if name == "loadavg":
+                value, label = value[0] if isinstance(value, list) and value else value, "load"
             if value is not None and value is not False:
-                shown.append(f"{_LABELS.get(name, name)}={self._value(value)}")
+                shown.append(f"{label}={self._value(value)}")
         return " ".join(shown)
 
     def _rest(self, event: Event, placed: frozenset[str]) -> Iterator[_Piece]:
@@ -488,15 +474,12 @@ class TextFormatter(Formatter):
         if self._verbosity < _VERY_VERBOSE:
             placed |= _PROTOCOL
         uuid = event.get("uuid")
-        shown = [
-            (name, value)
-            for name, value in (*event.as_dict().items(), *event.joined.items())
-            if name not in placed and not (name == "root_id" and value == uuid)
-        ]
+        fields = [*event.as_dict().items(), *event.joined.items()]
+        shown = [(name, value) for name, value in fields if name not in placed]
         if self._traceback_in_line:
             shown.append(("traceback", event.get("traceback")))
         for name, value in shown:
-            if value is not None:
+            if value is not None and not (name == "root_id" and value == uuid):
                 yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self.style("dim")
                 yield self._value(value), _PLAIN
 
@@ -537,14 +520,12 @@ _SPEC: Final = re.compile(
     r"(?:(?P<fill>[^{}])?(?P<align>[<>^]))?(?P<width>\d{1,4})?"
     r"(?:\.(?P<precision>\d{1,3}))?(?P<kind>[sdf])?"
 )
-_ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
-
+#: What stands for itself in a template.
+_LITERALS: Final = {"{{": "{", "}}": "}", "\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 _GRAMMAR: Final = (
     "a field is {name}, {name:8} cut at 8 columns, {name:<30} filled up to 30,\n"
     "{runtime:.3f} with 3 decimals or {args!j} as JSON; write {{ for a brace"
 )
-
-_Part: TypeAlias = Callable[[Event], str]
 
 
 class TemplateError(UsageError):
@@ -552,8 +533,7 @@ class TemplateError(UsageError):
 
     def __init__(self, message: str, *, text: str, position: int) -> None:
         super().__init__(f"bad template at column {position + 1}: {message}", _GRAMMAR)
-        self.text = text
-        self.position = position
+        self.text, self.position = text, position
 
 
 class TemplateFormatter(Formatter):
@@ -567,32 +547,28 @@ class TemplateFormatter(Formatter):
 
     def __init__(self, options: DumpOptions) -> None:
         super().__init__(options)
-        self._parts = list(self._parse(options.template))
+        #: Texts, and what makes a text of an event.
+        self._parts: list[str | Callable[[Event], str]] = []
+        text, end = options.template, 0
+        for match in _PART.finditer(text):
+            self._parts.append(text[end : match.start()])
+            end = match.end()
+            if match["stray"]:
+                problem = f'"{match["stray"]}" without its other half'
+                raise TemplateError(problem, text=text, position=match.start())
+            literal = _LITERALS.get(match[0])
+            self._parts.append(self._field(match, text) if literal is None else literal)
+        self._parts.append(text[end:])
 
     def format(self, event: Event) -> bytes:
         if event.is_gap:
             line = f"{self.timestamp(event)} {GAP} {sanitize(_gap_sentence(event))}".lstrip()
         else:
-            line = "".join([part(event) for part in self._parts])
+            line = "".join([part if isinstance(part, str) else part(event) for part in self._parts])
         return line.encode() + b"\n"
 
-    def _parse(self, text: str) -> Iterator[_Part]:
-        end = 0
-        for match in _PART.finditer(text):
-            yield _literal(text[end : match.start()])
-            end = match.end()
-            if match["stray"]:
-                problem = f'"{match["stray"]}" without its other half'
-                raise TemplateError(problem, text=text, position=match.start())
-            if match["brace"]:
-                yield _literal(match["brace"][0])
-            elif match["escape"]:
-                yield _literal(_ESCAPES[match["escape"]])
-            else:
-                yield self._field(match["field"], text, match.start() + 1)
-        yield _literal(text[end:])
-
-    def _field(self, inside: str, text: str, position: int) -> _Part:
+    def _field(self, match: re.Match[str], text: str) -> Callable[[Event], str]:
+        inside, position = match["field"], match.start("field")
         field = _FIELD.fullmatch(inside)
         if field is None:
             problem = f'"{sanitize(inside)}" is no field' if inside else "empty field"
@@ -600,7 +576,7 @@ class TemplateFormatter(Formatter):
         spec = _SPEC.fullmatch(field["spec"] or "")
         if spec is None:
             problem = f'"{sanitize(field["spec"])}" is no format'
-            raise TemplateError(problem, text=text, position=position + field.start(3))
+            raise TemplateError(problem, text=text, position=position + field.start("spec"))
         name, as_json = field["name"], bool(field["json"])
         special: dict[str, Callable[[Event], Any]] = {
             "ts": self.timestamp,
@@ -609,10 +585,6 @@ class TemplateFormatter(Formatter):
         }
         read: Callable[[Event], Any] = special.get(name, lambda event: event.get(name))
         return lambda event: _filled(read(event), spec, as_json=as_json)
-
-
-def _literal(text: str) -> _Part:
-    return lambda _: text
 
 
 def _filled(value: Any, spec: re.Match[str], *, as_json: bool) -> str:

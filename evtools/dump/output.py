@@ -57,15 +57,13 @@ class Report:
     """
 
     def __init__(self, options: DumpOptions, clock: Clock) -> None:
-        self._options = options
-        self._clock = clock
+        self._options, self._clock = options, clock
         self._stream = sys.stderr
         self._began = clock.monotonic()
         self._reported: set[str] = set()
         #: The error that causes retries, and how many there were.
         self._retry, self._retries = "", 0
         self._bar: Any = None
-        self._task: Any = None
 
     def say(self, text: str) -> None:
         """Write a line, unless quiet."""
@@ -102,22 +100,18 @@ class Report:
 
     def summary(self, counts: Counts, statistics: Statistics, seconds: float) -> None:
         """Write the counters as they are now, as text or JSON."""
+        waiting = statistics.buffered_bytes
         if self._options.stats == "json":
             line = asdict(counts)
             malformed = {defect.kind: defect.count for defect in statistics.defects}
             if nameless := line.pop("nameless"):
                 malformed["without uuid or hostname"] = nameless
-            line |= {
-                "malformed": malformed,
-                "reconnects": statistics.reconnects,
-                "buffered_bytes": statistics.buffered_bytes,
-                "seconds": round(seconds, 3),
-            }
+            line |= {"malformed": malformed, "reconnects": statistics.reconnects}
+            line |= {"buffered_bytes": waiting, "seconds": round(seconds, 3)}
             self._write(msgspec.json.encode(line).decode() + "\n")
             return
         rate = counts.captured / seconds if seconds > 0 else 0.0
         gaps = f" ({human_duration(counts.gap_seconds)})" if counts.gaps else ""
-        waiting = statistics.buffered_bytes
         parts = [
             f"{counts.captured} captured",
             f"{counts.matched} matched",
@@ -153,9 +147,10 @@ class Report:
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._task = self._bar.add_task("reading", total=total_bytes)
+            self._bar.add_task("reading", total=total_bytes)
         self._bar.start()
-        self._bar.update(self._task, completed=done_bytes, total=total_bytes)
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done_bytes, total=total_bytes)
 
     def hide_progress(self) -> None:
         """Take the bar off the screen, until it is shown again."""

@@ -18,11 +18,10 @@ _EVENT_FIELDS: Final = frozenset({"type", "hostname", "timestamp"})
 
 
 class ExchangeStatus(NamedTuple):
-    """The event exchange, or what stands for it.
+    """The event exchange, or what stands for it, and `where`, in the broker's own words.
 
-    `where` names it in the broker's own words.  Where it does not exist, no worker or
-    client can ever have sent events to it, and `command` lists what there is; `clash` says
-    how it differs from what Celery declares.  Where it exists, we need not declare it.
+    If it does not exist, no worker or client can ever have sent events to it, and `command` lists
+    what there is.  `clash` is how it differs from Celery's; if it exists, we need not declare it.
     """
 
     where: str
@@ -41,10 +40,9 @@ class Permission(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Another place on the same broker where Celery is, or was, at work.
+    """Another place on the same broker where Celery was at work, or is, if it is `alive`.
 
-    `words` of a command line lead there; passwords in them are masked.  It is `alive` if
-    somebody is there right now.
+    `words` of a command line lead there; passwords in them are masked.
     """
 
     where: str
@@ -54,9 +52,8 @@ class Elsewhere(NamedTuple):
 
 
 class OrphanedQueue(NamedTuple):
-    """A queue of events, or a part of one, that may have lost its reader.
+    """A queue of events, or a part of one, that has lost its reader unless it is `kept`.
 
-    `kept` says why it may not be removed; without that, it certainly has no reader.
     `messages` and `size_bytes` are None where the broker does not say.  `key` is what the
     broker calls it, where that is not its name, and `mark` stands for its oldest message.
     """
@@ -71,10 +68,7 @@ class OrphanedQueue(NamedTuple):
 
 
 class OrphanSearch(NamedTuple):
-    """What was found; `gap` says what could not be looked at.
-
-    `command` lists the names that are missing, where there is one.
-    """
+    """What was found; `gap` is what could not be looked at, `command` lists the names missing."""
 
     found: Sequence[OrphanedQueue] = ()
     gap: str = ""
@@ -93,18 +87,13 @@ class BrokerInspector:
 
     def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
         connection.connect()
-        self._connection = connection
-        self._settings = settings
+        self._connection, self._settings = connection, settings
         #: Product and version, as far as they are known.
         self.server = str(connection.transport.driver_type)
 
     @staticmethod
-    def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, attempt: int = 0) -> str:
-        """Return the command that an administrator needs against a refusal, if any.
-
-        `attempt` is the position of the address that has refused.
-        """
-        del diagnosis, settings, attempt
+    def remedy(_diagnosis: Diagnosis, _settings: ConnectionSettings, _attempt: int = 0) -> str:
+        """Return the command that an administrator needs against the refusal of an address."""
         return ""
 
     def exchange(self) -> ExchangeStatus:
@@ -126,9 +115,8 @@ class BrokerInspector:
         """Return where else Celery is at work, overheard since `begin`."""
         return []
 
-    def orphans(self, names: Sequence[str]) -> OrphanSearch:
-        """Look for what readers have left behind, with `names` for these only."""
-        del names
+    def orphans(self, _names: Sequence[str]) -> OrphanSearch:
+        """Look for what readers have left behind, with names for these only."""
         return OrphanSearch(gap="this broker cannot be asked for them")
 
     def remove(self, orphan: OrphanedQueue) -> str:
