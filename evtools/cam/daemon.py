@@ -237,7 +237,9 @@ class Pidfile:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a plain file")
             try:
-                fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
+                fcntl.fcntl(
+                    self._file, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                )
             except (BlockingIOError, PermissionError):
                 if _is_locked(self._file):
                     number = _number(self._file)
@@ -364,12 +366,9 @@ def _holds(number: int, status: os.stat_result) -> bool:
 
 def _is_locked(file: int) -> bool:
     # By a process that may write it: locks of others allow this one to read, too.
-    answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _flock(fcntl.F_RDLCK))
+    question = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+    answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, question)
     return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
-
-
-def _flock(kind: int) -> bytes:
-    return _LOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _number(file: int) -> int:

@@ -56,12 +56,10 @@ class Log(logging.Handler):
         if path and path not in _STREAMS:
             self.path = Path(path).expanduser().absolute()
             try:
-                self._descriptor = self._open(self.path)
+                self._descriptor = open_owned(self.path, _FLAGS, owner, mode=_MODE, give=True)
             except OSError as error:
-                raise OutputError(
-                    f"cannot write {self.path}: {error.strerror}",
-                    "give another file with --logfile",
-                ) from None
+                text = f"cannot write {self.path}: {error.strerror}"
+                raise OutputError(text, "give another file with --logfile") from None
         else:
             self._descriptor = _STREAMS.get(path, _STDERR)
             with contextlib.suppress(OSError):
@@ -135,18 +133,15 @@ class Log(logging.Handler):
                     self._descriptor = -1
         super().close()
 
-    def _open(self, path: Path) -> int:
-        return open_owned(path, _FLAGS, self._owner, mode=_MODE, give=True)
-
     def _follow(self) -> bool:
-        """Begin a new file where ours is no longer in its place; return whether it is now."""
+        # Begin a new file where ours is no longer in its place; return whether it is now.
         if self.path is None:
             return True
         with contextlib.suppress(OSError):
             if os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
                 return True
         with contextlib.suppress(OSError, OutputError):
-            file = self._open(self.path)
+            file = open_owned(self.path, _FLAGS, self._owner, mode=_MODE, give=True)
             # Under the same number: no other thread can write in between.
             os.dup2(file, self._descriptor, inheritable=False)
             os.close(file)

@@ -322,6 +322,7 @@ class Prometheus(Camera):
         self._path = Path(path) if path else None
         self._address = Address.of(listen) if listen else None
         self._server: HTTPServer | None = None
+        self._routes = {"/metrics": scrape(self.families)}
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
         self._by_host = hostname
@@ -443,7 +444,7 @@ class Prometheus(Camera):
     def install(self) -> None:
         self._check_place()
         if self._address is not None and self._server is None:
-            self._server = self._serve(self._address)
+            self._server = HTTPServer(self._address, self._routes)
             self._server.start()
         super().install()
 
@@ -482,7 +483,7 @@ class Prometheus(Camera):
         """Raise UsageError if there is no place for the metrics, OutputError for a bad one."""
         self._check_place()
         if self._address is not None:
-            self._serve(self._address).close()
+            HTTPServer(self._address, self._routes).close()
         if self._path is not None:
             check_place(self._path.absolute(), replaces=True)
 
@@ -498,9 +499,6 @@ class Prometheus(Camera):
                 "camera prometheus has nowhere to put its metrics",
                 "give evcam --listen 127.0.0.1:9808, or a file: -c prometheus:x.prom",
             )
-
-    def _serve(self, address: Address) -> HTTPServer:
-        return HTTPServer(address, {"/metrics": scrape(self.families)})
 
 
 def _labelled(tally: Tally[Any], labels: int = 3) -> Tally[Key]:

@@ -217,14 +217,12 @@ class Postgres(DatabaseCamera):
             yield
         except self.error as error:
             self.close()  # and connect again the next time
-            raise OutputError(f"cannot write to {self.describe()}: {_line(error)}") from error
+            # What follows the first line may have values of a row.
+            failure: Any = error
+            line = (failure.diag.message_primary or str(error)).strip().partition("\n")[0]
+            text = f"cannot write to {self.describe()}: {line or type(error).__name__}"
+            raise OutputError(text) from error
 
 
 def _one(connection: Any, question: str, *values: Any) -> Any:
     return connection.execute(question, values).fetchone()
-
-
-def _line(error: Any) -> str:
-    # What follows the first line may have values of a row.
-    text = error.diag.message_primary or str(error)
-    return text.strip().partition("\n")[0] or type(error).__name__

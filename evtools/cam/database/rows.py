@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from evtools.cam.database import schema
-from evtools.cam.database.schema import ATTEMPTS, FIELDS, NEEDED, TASKS, WORKERS, Row, Stored
+from evtools.cam.database.schema import FIELDS, NEEDED, TASKS, WORKERS, Row, Stored, clean_key
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
@@ -155,7 +155,7 @@ def _attributes(columns: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 #: Without the key, and what is not of the state.
 _of_task: Final = _attributes(tuple(TASKS.columns)[1:-5])
-_of_attempt: Final = _attributes(tuple(ATTEMPTS.columns)[2:])
+_of_attempt: Final = _attributes(tuple(schema.ATTEMPTS.columns)[2:])
 #: A task in which these are None, and not missing, if no event has them.
 _Task: Final[Any] = type(
     "Task", (Task,), dict.fromkeys(("terminated", "signum", "expired", "requeue"))
@@ -257,7 +257,7 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
         row = [uuid, *_of_task(task), note, extra, self.first, self.last]
         row.append(self.pack(row))
         attempts = [
-            _finished(ATTEMPTS, [uuid, place, *_of_attempt(each)])
+            _finished(schema.ATTEMPTS, [uuid, place, *_of_attempt(each)])
             for place, each in enumerate(task.attempts)
         ]
         return _finished(TASKS, row), attempts
@@ -372,7 +372,7 @@ class Snapshot:
                 self._add_to_task(event)
             elif isinstance(change.subject, Worker):
                 kind = event.type
-                log = self._worker(schema.clean_key(event.hostname), float(event.local_received))
+                log = self._worker(clean_key(event.hostname), float(event.local_received))
                 # The answer to a wake-up says less than a heartbeat.
                 is_short = kind == "worker-heartbeat" and event.processed is None
                 if isinstance(event, WorkerEvent) and not is_short:
@@ -398,7 +398,7 @@ class Snapshot:
 
     def _add_to_task(self, event: Event) -> None:
         own, received = event.extra, float(event.local_received)
-        uuid = schema.clean_key(event.uuid)
+        uuid = clean_key(event.uuid)
         log = self.tasks.get(uuid)
         if log is None:
             log = self.tasks[uuid] = TaskLog(received, received, weight=_LOG_BYTES)
@@ -409,7 +409,7 @@ class Snapshot:
         self.bytes += weight
         self.events += 1
         if not isinstance(event, TaskEvent):
-            name = schema.clean_key(event.type)
+            name = clean_key(event.type)
             log.note = latest(log.note, Report(name, _time_of(event), _clean_own(own)))
             return
         step = step_of(event)
