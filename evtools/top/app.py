@@ -112,7 +112,6 @@ class Console:
             model=model,
             keymap=keymap,
             feed=feed,
-            connection=connection,
             display=Display(
                 self.events,
                 ASCII if options.ascii else UNICODE,
@@ -324,13 +323,13 @@ class Console:
     def _take_news(self, item: Notice | Ended) -> None:
         session = self.session
         if isinstance(item, Notice):
-            session.connection.apply(item)
+            session.model.connection.apply(item)
             gc.collect(0)  # a connection broke, or came back
             if item.kind == "rewound":
-                options, connection = session.model.options, session.connection
+                options, connection = session.model.options, session.model.connection
                 session.replace(Model(clock=self.clock, options=options, connection=connection))
             return
-        session.connection.end(item.error)
+        session.model.connection.end(item.error)
         if item.error is not None:
             self._error = item.error
             self.end()
@@ -423,8 +422,6 @@ def _traceback_hint() -> str:
             return f"the traceback is in {sanitize(short)}"
     return "--log-file FILE keeps the traceback"
 
-
-# --- the garbage collector --------------------------------------------------------------
 
 #: How long no key must have been pressed before everything is looked through, and the
 #: shortest time between two such looks, in seconds.

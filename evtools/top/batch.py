@@ -32,11 +32,7 @@ EXIT_FAILED: Final = 1
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print what the options ask for; return the exit status.
-
-    Raise EvtoolsError for what the user must mend, and BrokerUnavailable if there never was a
-    connection.
-    """
+    """Print what the options ask for; return the exit status; raise EvtoolsError."""
     clock = SystemClock()
     with ExitStack() as stack:
         batch = Batch(options, clock, origin=settings.source_of_url)
@@ -65,10 +61,7 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
 
 
 class Batch:
-    """The options, the model, and when to print it.
-
-    `origin` says where the broker's URL comes from.
-    """
+    """The model, and when to print it; `origin` says where the broker's URL comes from."""
 
     def __init__(self, options: TopOptions, clock: Clock, *, origin: str) -> None:
         #: The source of the depths of queues, if the broker is asked.

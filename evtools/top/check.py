@@ -75,13 +75,13 @@ class Observation:
         """Return all that is wrong, or that all is well; a heartbeat may be `patience` old."""
         found = list(self._problems(check, patience))
         if not found:
-            parts = [f"is alive, heartbeat {human_duration(self.age or 0.0)} ago"]
+            text = f"is alive, heartbeat {human_duration(self.age or 0.0)} ago"
             if check.queues:
-                parts.append("consumes " + " ".join(map(sanitize, check.queues)))
+                text += ", consumes " + " ".join(map(sanitize, check.queues))
             if check.max_idle is not None:
                 noun = "task" if self.done == 1 else "tasks"
-                parts.append(f"{self.done} {noun} in {human_duration(self.looked)}")
-            found = [("OK", ", ".join(parts))]
+                text += f", {self.done} {noun} in {human_duration(self.looked)}"
+            found = [("OK", text)]
         return [(level, f"{sanitize(self.name)} {text}") for level, text in found]
 
     def _problems(self, check: Check, patience: float) -> Iterator[Result]:
@@ -122,10 +122,7 @@ class Observation:
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print the result for the workers; return a status as Nagios has it.
-
-    What keeps it from finding out is UNKNOWN.
-    """
+    """Print the result for the workers, UNKNOWN on an error; return a status of Nagios."""
     check, patience = options.check, options.refresh
     assert check is not None
     try:
@@ -141,10 +138,7 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
 def observe(
     options: TopOptions, check: Check, settings: ConnectionSettings, clock: Clock
 ) -> list[Observation]:
-    """Listen until all workers have shown what they must, or time is up; then ask them.
-
-    Raise EvtoolsError when the broker cannot be reached.
-    """
+    """Listen until all have shown what they must, or time is up; ask them; raise EvtoolsError."""
     # Heartbeats are enough, and a busy cluster has few of them.
     settings = replace(watched(options, settings), routing_keys=("worker.#",))
     seen = {name: Observation(name) for name in check.workers}

@@ -30,7 +30,7 @@ from evtools.top.files import History, Recording, render_table, save
 from evtools.top.keys import BINDINGS, Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS, View
-from evtools.top.status import ConnectionStatus, OwnCost
+from evtools.top.status import OwnCost
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
@@ -107,19 +107,6 @@ def _word(value: Any) -> str:
     return f"{value:g}s" if isinstance(value, float) else str(value)
 
 
-class Place(NamedTuple):
-    """Where the user was before a drill-down into `target`, and how that was.
-
-    `target_key` is the row that its cursor had been moved to.
-    """
-
-    view: str
-    key: str | None
-    target: str
-    target_filter: str
-    target_key: str | None
-
-
 class Message(NamedTuple):
     """The line above the keys, and when it came (monotonic seconds)."""
 
@@ -141,7 +128,6 @@ class Session:
     model: Model
     keymap: Keymap
     feed: Feed
-    connection: ConnectionStatus
     display: Display
     end: Callable[[], None]
     later: Callable[[float, Callable[[], None]], Callable[[], object]]
@@ -155,7 +141,8 @@ class Session:
     view: View = field(default=VIEWS[0], init=False)
     detail: DetailPane | None = field(default=None, init=False)
     layers: list[Layer] = field(default_factory=list, init=False)
-    trail: list[Place] = field(default_factory=list, init=False)
+    #: For each drill-down, what goes back to where it began.
+    trail: list[Callable[[], None]] = field(default_factory=list, init=False)
     message: Message | None = field(default=None, init=False)
     #: Whether the table was on the screen when it was last drawn.
     table_shown: bool = field(default=True, init=False)
@@ -236,18 +223,6 @@ class Session:
         self.layers.clear()
         self.detail = None
 
-    def menu(
-        self,
-        title: str,
-        choices: Sequence[Choice] | Callable[[], Sequence[Choice]],
-        *,
-        at: int = 0,
-        stays: bool = False,
-    ) -> None:
-        """Open a menu, unless it has no choices; the cursor is on the one with number `at`."""
-        if choices:
-            self.layers.append(Menu(title, choices, at=at, stays=stays))
-
     # --- messages -----------------------------------------------------------------------
 
     def say(self, text: str, style: str = "note") -> None:
@@ -304,7 +279,7 @@ class Session:
         key = self.table.focus_key
         if key is None:
             raise UsageError("there is no row to look at")
-        self.detail = DetailPane(self.view, key, section=section)
+        self.detail = DetailPane(key, section=section)
         self.look()
 
     def open_row(self) -> None:
@@ -315,33 +290,32 @@ class Session:
             self.open_detail()
             return
         view, filter_text = drilled
-        target = self.model.views[view]
-        pinned = target.focus_key if target.pinned else None
-        place = Place(self.view, key, view, target.filter_text, pinned)
+        before, target = self.view, self.model.views[view]
+        old_filter, old_key = target.filter_text, target.focus_key if target.pinned else None
+
+        def go_back() -> None:
+            target = self.model.views[view]
+            target.set_filter(old_filter)
+            target.go(0)
+            if old_key is not None:
+                target.expect(old_key)
+            self.show(before)
+            if key is not None:
+                self.table.go_to(key)
+
         target.set_filter(filter_text)
         target.go(0)
-        self.trail.append(place)
+        self.trail.append(go_back)
         self.show(view)
 
     def back(self) -> None:
-        """Close the detail, or go back to where the last drill-down began, or leave."""
+        """Close the detail, or go back to where a drill-down began, or leave, perhaps asking."""
         if self.detail is not None:
             self.detail = None
-        elif not self.trail:
-            self.leave()
-        else:
-            place = self.trail.pop()
-            target = self.model.views[place.target]
-            target.set_filter(place.target_filter)
-            target.go(0)
-            if place.target_key is not None:
-                target.expect(place.target_key)
-            self.show(place.view)
-            if place.key is not None:
-                self.table.go_to(place.key)
-
-    def leave(self) -> None:
-        """Leave, or ask first if that would lose the data of a long time."""
+            return
+        if self.trail:
+            self.trail.pop()()
+            return
         watched = self.clock.monotonic() - self._began
         if watched < self.asks_after or not self.model.intake.events:
             self.end()
@@ -386,6 +360,7 @@ class Session:
     # --- commands -----------------------------------------------------------------------
 
     def execute(self, line: str) -> None:
+        """Carry out a line as it could be typed after `:`; raise EvtoolsError."""
         line = line.strip()
         name, _, text = _ALIASES.get(line, line).partition(" ")
         if name in self.with_text:
@@ -511,10 +486,7 @@ class Session:
         self.layers.append(prompt)
 
     def apply_filter(self, text: str) -> None:
-        """Filter the table; `save NAME` names the filter that is there instead.
-
-        Raise FilterError for an invalid filter, and keep the old one.
-        """
+        """Filter the table, or `save NAME` names its filter; raise FilterError, and keep it."""
         table, saved = self.table, _SAVE.fullmatch(text.strip())
         if saved is None:
             table.set_filter(self.expanded(text))
@@ -529,10 +501,7 @@ class Session:
             raise UsageError("there is no filter to save")
 
     def expanded(self, text: str) -> str:
-        """Return a filter with the saved ones, written @NAME, put in.
-
-        Raise FilterError for a name without a filter.
-        """
+        """Return a filter with the saved ones, written @NAME, put in; raise FilterError."""
         saved = self.history.saved
         for found in _SAVED.finditer(text):
             if found[1] not in saved:
@@ -561,7 +530,7 @@ class Session:
             Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
             for field, value in values.items()
         ]
-        self.menu("exclude" if exclude else "keep only", choices)
+        self.layers.append(Menu("exclude" if exclude else "keep only", choices))
 
     # --- order, columns and rows ------------------------------------------------------------
 
@@ -589,7 +558,8 @@ class Session:
             Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
             for column in table.columns
         ]
-        self.menu("sort by", choices, at=self._columns_of().index(table.sort_key))
+        at = self._columns_of().index(table.sort_key)
+        self.layers.append(Menu("sort by", choices, at=at))
 
     def _columns(self, text: str) -> None:
         # Their names with commas between, or `auto`.
@@ -676,7 +646,7 @@ class Session:
             ]
             return [*lines, Choice("columns  ...", self._choose_columns, "c")]
 
-        self.menu("options", choices, stays=True)
+        self.layers.append(Menu("options", choices, stays=True))
 
     def _choose_columns(self) -> None:
         table = self.table
@@ -695,7 +665,7 @@ class Session:
                 for one in table.columns
             ]
 
-        self.menu(f"columns of {table.title}", choices, stays=True)
+        self.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
 
     # --- pause and replay -------------------------------------------------------------------
 
@@ -801,7 +771,9 @@ class Session:
         else:
             texts = _EXPORTS | ({"recording": "stop recording"} if self.feed.recording else {})
             do = self._export
-            self.menu("export", [Choice(text, partial(do, n), n[0]) for n, text in texts.items()])
+            self.layers.append(
+                Menu("export", [Choice(text, partial(do, n), n[0]) for n, text in texts.items()])
+            )
 
     def _record(self, path: str) -> None:
         # Into a file, or into a new one; `off` stops, as no path does while recording.
@@ -852,7 +824,7 @@ class Session:
                 choices.append(Choice(f"{action.title}  ({about})", do, action.key))
         if not choices:
             raise UsageError("there are no actions on this row")
-        self.menu("actions", choices)
+        self.layers.append(Menu("actions", choices))
 
     def _answer(self, request: Request, answers: dict[str, str]) -> None:
         # Ask the next question of a request, or for its confirmation if there is none left.
@@ -875,7 +847,7 @@ class Session:
 
         if argument.choices:
             choices = [Choice(choice, answered(choice)) for choice in argument.choices]
-            self.menu(f"{action.title}: {argument.title}", choices)
+            self.layers.append(Menu(f"{action.title}: {argument.title}", choices))
         else:
             editor = Editor(argument.default)
             prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")

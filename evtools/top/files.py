@@ -26,8 +26,6 @@ from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line
 
 _log = logging.getLogger(__name__)
 
-# --- a table as text --------------------------------------------------------------------
-
 #: No cell of a table for people is wider.
 _CELL_COLS: Final = 80
 
@@ -66,8 +64,6 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
     for cells in (head, *body):
         yield "  ".join(map(pad, cells, sizes, aligns)).rstrip()
 
-
-# --- new files --------------------------------------------------------------------------
 
 #: How many files of one second are distinguished by a number.
 _NUMBERS: Final = 1000
@@ -111,10 +107,7 @@ class Recording:
         self._envelopes = EnvelopeWriter()
 
     def write(self, events: Iterable[Event]) -> None:
-        """Write a batch of events as evdump does, and flush what is due; never raises.
-
-        Call it while nothing comes, too, with an empty batch.
-        """
+        """Write a batch, also an empty one, as evdump does; flush what is due; never raises."""
         if self.error:
             return
         # What the screen shows gets nothing joined; a recording that is played has it already.
@@ -135,8 +128,6 @@ class Recording:
         except OutputError as error:
             self.error = self.error or error.message
 
-
-# --- the history ------------------------------------------------------------------------
 
 #: The prompts whose lines are worth keeping, and the filters with a name.
 KINDS: Final = ("filter", "search", "command", "seek")

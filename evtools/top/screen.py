@@ -243,14 +243,11 @@ _BARS: Final = {
 
 def is_stale(session: Session) -> bool:
     """Return whether the rows show a state of the past: the connection is lost."""
-    return session.connection.lost_at is not None and not session.model.options.read
+    return session.model.connection.lost_at is not None and not session.model.options.read
 
 
 def status_bar(session: Session, cols: int, count: int) -> list[Line]:
-    """Return one, two or three lines of `cols` columns: source, losses, rates, workers.
-
-    Pieces for which there is no room are left out.
-    """
+    """Return one, two or three lines of `cols` columns; pieces without room are left out."""
     facts = session.model.header()
     wide = count == len(_BARS)
     pieces = _stream(session, facts, wide=wide) | _cluster(session, facts, wide=wide)
@@ -275,7 +272,7 @@ def status_bar(session: Session, cols: int, count: int) -> list[Line]:
 
 def _banner(session: Session, cols: int) -> Line:
     # The state of the lost connection; the age of the data is cut last.
-    connection = session.connection
+    connection = session.model.connection
     assert connection.lost_at is not None
     reason = sanitize(connection.reason[:_REASON_CHARS])
     if connection.status == "ended":
@@ -333,7 +330,7 @@ def _status(session: Session) -> str:
         return "REPLAY" if tape.speed in (1, math.inf) else f"REPLAY {tape.speed:g}x"
     if model.paused:
         return "PAUSED"
-    status, latest = session.connection.status, model.intake.latest
+    status, latest = session.model.connection.status, model.intake.latest
     silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
     return "STALE" if status == "live" and silent else status.upper()
 

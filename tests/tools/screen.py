@@ -140,7 +140,6 @@ class FakeTerminal:
             ),
             keymap=Keymap(),
             feed=feed,
-            connection=self.connection,
             display=host,
             end=host.end,
             later=host.later,

@@ -27,10 +27,9 @@ COPY_BYTES_MAX: Final = 74_994
 
 
 def copy_sequence(text: str) -> str:
-    """Return the sequence that puts `text` into the terminal's clipboard: OSC 52.
+    """Return what puts `text` into the terminal's clipboard (OSC 52), "" if it is too long.
 
-    That works through ssh; whether a terminal obeys is not known.  Return "" where the text
-    is longer than terminals take.
+    That works through ssh; whether a terminal obeys is not known.
     """
     encoded = base64.b64encode(text.encode(errors="replace")).decode("ascii")
     return f"\x1b]52;c;{encoded}\x07" if len(encoded) <= COPY_BYTES_MAX else ""
@@ -52,8 +51,6 @@ def paint(
     # a column askew is better than no screen.
     return urwid.TextCanvas(texts, styles, cursor=cursor, maxcol=cols, check_width=False)
 
-
-# --- the display ------------------------------------------------------------------------
 
 #: How long a lone Esc may be the start of what another key sends, in seconds.  A shorter
 #: wait tears arrow keys up on slow lines.
@@ -113,8 +110,6 @@ class Display:
         self._screen.set_mouse_tracking(on)
         self._screen.flush()
 
-    # --- start and end ------------------------------------------------------------------
-
     def start(self) -> None:
         self._screen.start()
         self._take_ctrl_z()
@@ -158,8 +153,6 @@ class Display:
                 self.start()
             self.redraw()
 
-    # --- out ----------------------------------------------------------------------------
-
     def size(self) -> tuple[int, int]:
         cols, rows = self._screen.get_cols_rows()
         return max(1, cols), max(1, rows)
@@ -179,8 +172,6 @@ class Display:
     def send(self, sequence: str) -> None:
         self._screen.write(sequence)
         self._screen.flush()
-
-    # --- in -----------------------------------------------------------------------------
 
     def _take(self, keys: list[Any], _raw: list[int]) -> None:
         for key in keys:
@@ -203,8 +194,6 @@ class Display:
         self._on_input()
 
 
-# --- signals ----------------------------------------------------------------------------
-
 #: A second SIGINT this soon is the first one seen twice (see evtools.signals).
 _SAME_KEY_PRESS: Final = 0.3
 _INTERRUPTED: Final = 130
@@ -221,7 +210,6 @@ class Signals(EndingSignals):
 
     def __init__(self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock) -> None:
         super().__init__(wake, clock)
-        self._wake = wake
         self._give_up = give_up
         self._continued = False
         self.handlers |= {signal.SIGHUP: self.end, signal.SIGCONT: self._continue}
@@ -247,11 +235,11 @@ class Signals(EndingSignals):
         now = self._clock.monotonic()
         if self._interrupted_at is None:
             self._interrupted_at = now
-            self._wake()
+            self._end()
         elif now - self._interrupted_at > _SAME_KEY_PRESS:
             self._give_up()
             os._exit(_INTERRUPTED)
 
     def _continue(self, _number: int, _frame: FrameType | None) -> None:
         self._continued = True
-        self._wake()
+        self._end()

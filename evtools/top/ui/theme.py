@@ -78,8 +78,6 @@ def palette(theme: str) -> list[PaletteEntry]:
     return entries
 
 
-# --- characters -------------------------------------------------------------------------
-
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
 
 

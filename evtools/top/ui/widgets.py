@@ -1,9 +1,6 @@
 """Parts of the screen: lines of styled text, boxes, an editor, a pager, menus, prompts.
 
-Every part returns lines, not widgets of urwid: a screen is then a value that tests read,
-and there is no tree of widgets to keep in step with the cluster.  Only the line editor is
-urwid's.  Measured with urwid 5.1 on 120x40: a menu over the screen 2.1 ms against 0.8;
-one page of a text of 1 MB 58 ms in a Scrollable, which lays all of it out, against 0.03.
+They are lines, not widgets of urwid, but for the line editor; ARCHITECTURE.md has the figures.
 """
 
 import os
@@ -21,8 +18,6 @@ from evtools.text import clip, pad, sanitize, width
 from evtools.top.keys import CONTEXTS, Keymap, keys_text
 from evtools.top.table import Detail, TableModel
 from evtools.top.ui.theme import Glyphs
-
-# --- lines ------------------------------------------------------------------------------
 
 #: A style of the theme, and text that is already sanitised.
 Span: TypeAlias = tuple[str, str]
@@ -54,10 +49,7 @@ def fitted(line: Line, cols: int, fill: str = "text") -> Line:
 
 
 def spread(left: Line, right: Line, cols: int) -> Line:
-    """Return `left` and `right` at the two ends of `cols` columns.
-
-    Where there is no room for both, the right one is left out.
-    """
+    """Return `left` and, if there is room for it, `right` at the two ends of `cols` columns."""
     room = cols - columns(left) - columns(right)
     if room < 1:
         return fitted(left, cols)
@@ -79,10 +71,7 @@ def spliced(below: Line, above: Line, start: int) -> Line:
 
 
 def wrapped(text: str, cols: int, *, words: bool = False) -> Iterator[str]:
-    """Yield `text` in pieces of at most `cols` columns.
-
-    With `words` it is broken between words, and a word that is longer than that is cut.
-    """
+    """Yield `text` in pieces of at most `cols` columns, with `words` broken between words."""
     cols = max(1, cols)
     # Looking at a part at a time keeps a line of a million characters linear.
     rest, window = 0, 4 * cols
@@ -105,9 +94,6 @@ def paragraph(text: str, cols: int, *, style: str = "text", indent: str = "") ->
     return [[(style, indent + piece)] for piece in pieces]
 
 
-# --- boxes ------------------------------------------------------------------------------
-
-
 class Box(NamedTuple):
     """A popup: lines in a frame; `cursor` is (column, row) in its lines."""
 
@@ -119,11 +105,7 @@ class Box(NamedTuple):
 def centred(
     below: Sequence[Line], box: Box, size: tuple[int, int], glyphs: Glyphs
 ) -> tuple[list[Line], tuple[int, int] | None]:
-    """Return the screen with a box in its middle, and the place of the cursor.
-
-    The box is as wide as its widest line, and cut at the right and at the bottom where it
-    does not fit.
-    """
+    """Return the screen with a box in its middle, cut where it does not fit, and the cursor."""
     cols, rows = size
     inner = max([width(box.title) + 2, *map(columns, box.lines)])
     left_top, right_top, left_end, right_end = glyphs.corners
@@ -146,8 +128,6 @@ def centred(
     column, row = box.cursor
     return lines, (min(cols - 1, start + 2 + column), min(rows - 1, top + 1 + row))
 
-
-# --- the line editor --------------------------------------------------------------------
 
 #: The longest text that can be typed; longer than any filter that is accepted.
 _CHARS_MAX: Final = 4096
@@ -175,10 +155,7 @@ _EDITS: Final = {
 
 
 class Editor(urwid.Edit):
-    """A line being typed: commands of the context "prompts" change it.
-
-    `history` are earlier texts, oldest first.
-    """
+    """A line being typed, changed by the context "prompts"; `history` is oldest first."""
 
     # Commands take the place of keys.
     _command_map = urwid.CommandMap()
@@ -241,8 +218,6 @@ def typed(key: str) -> str:
     return key if len(key) == 1 and key.isprintable() else ""
 
 
-# --- the pager --------------------------------------------------------------------------
-
 #: How far `left` and `right` go.
 _SHIFT_COLS: Final = 8
 
@@ -256,10 +231,7 @@ def step_of(command: str, rows: int) -> int:
 
 
 class Pager:
-    """Sanitised text of which a part is on the screen, scrolled by the "moving" commands.
-
-    A search finds text literally, whatever its case.
-    """
+    """Sanitised text of which a part is on the screen; it scrolls, and is searched."""
 
     def __init__(self, *, wrap: bool = True) -> None:
         self.wrap = wrap
@@ -349,11 +321,7 @@ def closed() -> None:
 
 
 class Choice(NamedTuple):
-    """One line of a menu.
-
-    `chosen` is called when it is chosen; None makes it a line to read.  `key` is "" for
-    the next free digit.
-    """
+    """A line of a menu: `chosen` None is one to read, `key` "" stands for the next free digit."""
 
     text: str
     chosen: Callable[[], object] | None
@@ -582,8 +550,6 @@ class Prompt:
 #: prompts are a `box` for the middle of a screen, with so much room inside.
 Layer: TypeAlias = Menu | Dialog | Help | Prompt
 
-# --- the detail -------------------------------------------------------------------------
-
 _GONE: Final = " this has been forgotten: there was no more room for it"
 
 
@@ -594,8 +560,7 @@ class DetailPane:
     is the one to begin with, "" for the one that suits.
     """
 
-    def __init__(self, view: str, key: str, *, section: str = "") -> None:
-        self.view = view
+    def __init__(self, key: str, *, section: str = "") -> None:
         self.key = key
         self.focused = False
         self.full = False
@@ -656,14 +621,8 @@ class DetailPane:
         return [title, *above, *text][:rows]
 
 
-# --- the table --------------------------------------------------------------------------
-
-
 def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> list[Line]:
-    """Return the heads and the rows of a table in `size` (columns, rows).
-
-    Where `stale`, rows are dimmed: they show a state of the past.
-    """
+    """Return heads and rows in `size` (columns, rows), dimmed where `stale`: of the past."""
     cols, rows = size
     names = [slot.column.name for slot in table.slots]
     # The cell that is coloured: the one that says the state of the row, or else the first.

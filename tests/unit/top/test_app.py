@@ -285,7 +285,7 @@ def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
 
 def test_notices_and_the_end_of_the_source_are_shown(evtop):
     played = evtop()
-    connection, feed = played.session.connection, played.session.feed
+    connection, feed = played.session.model.connection, played.session.feed
     assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
         lambda: feed.put(Notice("lost", "reset by peer")),

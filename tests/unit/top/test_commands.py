@@ -15,7 +15,7 @@ from evtools.top.model import Model
 from evtools.top.options import VIEWS
 from evtools.top.status import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
-from evtools.top.ui.widgets import Choice, Editor, Prompt, closed, plain
+from evtools.top.ui.widgets import Choice, Editor, Menu, Prompt, closed, plain
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import encode_line
 from tools.clock import FakeClock
@@ -185,7 +185,7 @@ def test_the_layer_on_top_takes_the_keys_and_its_error_is_a_message(terminal, se
     def fail():
         raise UsageError("refused")
 
-    session.menu("m", [Choice("x", fail)])
+    session.layers.append(Menu("m", [Choice("x", fail)]))
     session.layers.append(Prompt("> ", lambda _: closed, Editor()))
     terminal.press("q")
     assert session.layer.text == "q"

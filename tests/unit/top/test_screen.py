@@ -299,7 +299,7 @@ def test_a_pause_a_long_silence_and_a_first_attempt_are_not_called_live(terminal
     terminal.press("p")
     assert ("paused", "PAUSED") in terminal.frame().lines[0]
     terminal.press("p")
-    terminal.session.connection = ConnectionStatus(terminal.clock)
+    terminal.session.model.connection = ConnectionStatus(terminal.clock)
     assert "  CONNECTING  " in first(terminal)
 
 

@@ -393,7 +393,7 @@ DETAIL = Detail(
 
 @pytest.fixture
 def pane():
-    made = DetailPane("tasks", "7a8b8d37")
+    made = DetailPane("7a8b8d37")
     made.show(DETAIL)
     return made
 
@@ -436,7 +436,7 @@ def test_a_forgotten_row_stays_readable_and_says_so(pane):
     pane.turn(1)
     assert "info" in drawn(pane)
     assert any("this has been forgotten" in line for line in drawn(pane))
-    gone = DetailPane("tasks", "k")
+    gone = DetailPane("k")
     assert not any("forgotten" in line for line in drawn(gone))
     gone.turn(1)
     gone.show(None)
