@@ -23,7 +23,6 @@ from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.status import ConnectionStatus, OwnCost
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
-from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
 from evtools.wire import Event
@@ -48,6 +47,10 @@ REDRAWS_MAX: Final = 10
 _BURST: Final = 3
 _REDRAW_GAP: Final = 1 / (REDRAWS_MAX - _BURST)
 _PIPE_BYTES: Final = 4096
+#: The shortest time between two collections of garbage, and how long no key must have been
+#: pressed before one, in seconds.
+_COLLECT_EVERY: Final = 900.0
+_QUIET: Final = 30.0
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
@@ -88,8 +91,18 @@ class Console:
         stack.callback(self._close)
         self.events.watch_file(self._read, self._woken)
         self.events.alarm(0, self._tick)
-        self._garbage = Garbage(clock)
-        stack.callback(self._garbage.close)
+        # The collector of cycles runs in `_tick`, when no key waits for the screen.  By itself
+        # it counts new objects less freed ones.  With as many tasks forgotten as come in, that
+        # is zero for a long time, and then all of them are looked through at once: a tenth of a
+        # second for 100 000 tasks, and two for the older generations.  evtools itself leaves no
+        # garbage at a rate that matters; libraries do when a connection breaks.  A collection
+        # of the youngest generation each second took a twentieth of the CPU of a busy evtop,
+        # and a third of an idle one.
+        self._pressed = self._collected = clock.monotonic()
+        gc.freeze()
+        gc.disable()
+        stack.callback(gc.enable)
+        stack.callback(gc.unfreeze)
         self._frame = screen.Frame([])
         self._error: Exception | None = None
         self._leaving = False
@@ -114,8 +127,6 @@ class Console:
             feed=feed,
             display=Display(
                 self.events,
-                ASCII if options.ascii else UNICODE,
-                theme=options.theme,
                 colour=options.colour,
                 on_key=self._press,
                 on_paste=self._paste,
@@ -155,7 +166,7 @@ class Console:
         with Signals(self.wake, display.stop, self.clock) as self._signals:
             try:
                 display.start()
-                display.set_mouse(on=self.session.model.options.mouse)
+                display.configure(self.session.model.options)
                 self.session.feed.start()
                 self.events.run()
             except EvtoolsError:
@@ -247,7 +258,7 @@ class Console:
                 self._frame.hits[row](column, row)
 
     def _answer_soon(self) -> None:
-        self._garbage.pressed()
+        self._pressed = self.clock.monotonic()
         self.draw_soon(answer=True)
 
     # --- events -------------------------------------------------------------------------
@@ -342,7 +353,10 @@ class Console:
         if session.own_cost is not None:
             session.own_cost.look()
         session.model.intake.malformed = session.feed.source.statistics().malformed
-        self._garbage.collect()
+        now = self.clock.monotonic()
+        if now - self._collected >= _COLLECT_EVERY and now - self._pressed >= _QUIET:
+            self._collected = now
+            gc.collect()
         was_lagging = session.model.is_lagging()
         self._refresh()
         if was_lagging or not session.model.is_lagging():
@@ -421,44 +435,3 @@ def _traceback_hint() -> str:
             short = f"~{name[len(home) :]}" if name.startswith(f"{home}/") else name
             return f"the traceback is in {sanitize(short)}"
     return "--log-file FILE keeps the traceback"
-
-
-#: How long no key must have been pressed before everything is looked through, and the
-#: shortest time between two such looks, in seconds.
-_QUIET: Final = 30.0
-_ALL_EVERY: Final = 900.0
-
-
-class Garbage:
-    """The collector of cycles, run when no key waits for the screen.
-
-    By itself it counts new objects less freed ones.  With as many tasks forgotten as come
-    in, that is zero for a long time, and then all of them are looked through at once: a
-    tenth of a second for 100 000 tasks, and two for the older generations.
-
-    evtools itself leaves no garbage at a rate that matters; libraries do when a connection
-    breaks.  A collection of the youngest generation each second took a twentieth of the CPU
-    of a busy evtop, and a third of an idle one.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._pressed = self._all_at = clock.monotonic()
-        gc.freeze()
-        gc.disable()
-
-    def pressed(self) -> None:
-        """Put off the next collection: a user is at the keyboard."""
-        self._pressed = self._clock.monotonic()
-
-    def collect(self) -> None:
-        """Collect everything, if it is time and no key was pressed for a while."""
-        now = self._clock.monotonic()
-        if now - self._all_at >= _ALL_EVERY and now - self._pressed >= _QUIET:
-            self._all_at = now
-            gc.collect()
-
-    def close(self) -> None:
-        """Leave it to the collector again."""
-        gc.unfreeze()
-        gc.enable()

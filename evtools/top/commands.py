@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -607,9 +608,9 @@ class Session:
         by_word = {_word(value): value for value in values}
         if not text:
             old = getattr(options, field)
-            later = (value for value in values if value > old)  # a refresh may be any number
-            at = values.index(old) + 1 if old in values else 0
-            value = next(later, values[0]) if name == "refresh" else values[at % len(values)]
+            # A refresh may be any number.
+            at = values.index(old) + 1 if old in values else bisect(values, old)
+            value = values[at % len(values)]
         elif name == "refresh":
             try:
                 value = max(REFRESH_MIN, parse_duration(text))
@@ -620,15 +621,12 @@ class Session:
         else:
             raise UsageError(f'invalid {name} "{text}"', f"there are {', '.join(by_word)}")
         setattr(options, field, value)
-        if name == "theme":
-            self.display.set_theme(options.theme)
-        elif name == "ascii":
-            self.display.set_glyphs(self.glyphs)
-        elif name == "mouse":
-            self.display.set_mouse(on=options.mouse)
-            message += "; hold Shift to select text" if value else ""
+        if name in ("theme", "ascii", "mouse"):
+            self.display.configure(options)
         self.show(self.view)
         self.say("all figures" if value == "all" else message.format(_word(value)))
+        if options.mouse and name == "mouse":
+            self.say("mouse on; hold Shift to select text")
 
     def _set(self, text: str) -> None:
         # `set NAME VALUE`, as `NAME VALUE` alone would do.

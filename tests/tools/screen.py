@@ -43,9 +43,8 @@ class FakeHost:
     def __init__(self, size: tuple[int, int]) -> None:
         self.cols_rows = size
         self.sent: list[str] = []
-        self.themes: list[str] = []
-        self.mouse: list[bool] = []
-        self.ascii: list[bool] = []
+        #: Theme, whether in ASCII, and whether with the mouse.
+        self.configured: list[tuple[str, bool, bool]] = []
         self.calls: list[str] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
 
@@ -68,14 +67,8 @@ class FakeHost:
     def send(self, sequence: str) -> None:
         self.sent.append(sequence)
 
-    def set_theme(self, theme: str) -> None:
-        self.themes.append(theme)
-
-    def set_glyphs(self, glyphs: Any) -> None:
-        self.ascii.append(glyphs.ascii)
-
-    def set_mouse(self, *, on: bool) -> None:
-        self.mouse.append(on)
+    def configure(self, options: TopOptions) -> None:
+        self.configured.append((options.theme, options.ascii, options.mouse))
 
     def size(self) -> tuple[int, int]:
         return self.cols_rows

@@ -13,7 +13,8 @@ import urwid
 from evtools.clock import Clock
 from evtools.signals import EndingSignals
 from evtools.top.keys import canonical
-from evtools.top.ui.theme import Glyphs, palette
+from evtools.top.options import TopOptions
+from evtools.top.ui.theme import ASCII, UNICODE, Glyphs, palette
 from evtools.top.ui.widgets import Line, fitted
 
 #: The loop that has the keys of a display, and what ends it when it is raised there.
@@ -60,7 +61,7 @@ _LOCAL_MODES: Final = 3
 
 
 class Display:
-    """A terminal on which pictures are drawn and from which keys come.
+    """A terminal on which pictures are drawn, after `configure`, and from which keys come.
 
     `on_key` gets keys by their names in the table, `on_click` the button, column and row of
     a press.  `on_paste` gets pasted text as a whole: as keys it could do anything.
@@ -70,9 +71,7 @@ class Display:
     def __init__(
         self,
         loop: urwid.SelectEventLoop,
-        glyphs: Glyphs,
         *,
-        theme: str,
         colour: bool,
         on_key: Callable[[str], None],
         on_paste: Callable[[str], None],
@@ -80,7 +79,6 @@ class Display:
         on_input: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._colour = colour
         self._on_key, self._on_paste = on_key, on_paste
         self._on_click, self._on_input = on_click, on_input
         self._screen = urwid.display.raw.Screen(bracketed_paste_mode=True, focus_reporting=False)
@@ -90,25 +88,18 @@ class Display:
         elif self._screen.colors == 1:
             # The user wants colours where the environment says there are none.
             self._screen.set_terminal_properties(colors=16)
-        self._screen.register_palette(palette(theme if colour else "mono"))
+        self._glyphs = UNICODE
         self._drawn: Any = None
         self._pasting: list[str] | None = None
-        self.set_glyphs(glyphs)
 
-    def set_theme(self, theme: str) -> None:
-        """Draw in other colours from now on, unless there are to be none at all."""
-        if self._colour:
-            self._screen.register_palette(palette(theme))
-
-    def set_glyphs(self, glyphs: Glyphs) -> None:
-        self._glyphs = glyphs
-        urwid.set_encoding("ascii" if glyphs.ascii else "utf-8")
-        self.redraw()
-
-    def set_mouse(self, *, on: bool) -> None:
-        """Report presses of mouse buttons, or leave the mouse to the terminal."""
-        self._screen.set_mouse_tracking(on)
+    def configure(self, options: TopOptions) -> None:
+        """Take colours and characters, and whether the mouse is reported, from the options."""
+        self._glyphs = ASCII if options.ascii else UNICODE
+        urwid.set_encoding("ascii" if options.ascii else "utf-8")
+        self._screen.register_palette(palette(options.theme if options.colour else "mono"))
+        self._screen.set_mouse_tracking(options.mouse)
         self._screen.flush()
+        self.redraw()
 
     def start(self) -> None:
         self._screen.start()

@@ -16,7 +16,7 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
-from evtools.top.app import REDRAWS_MAX, Console, Garbage, run
+from evtools.top.app import REDRAWS_MAX, Console, run
 from evtools.top.feed import Ended
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
@@ -561,17 +561,16 @@ class Knot:
         (900.0, None, True),
     ],
 )
-def test_all_is_collected_seldom_and_when_nobody_is_at_the_keyboard(later, pressed, collected):
+def test_all_is_collected_seldom_and_when_nobody_is_at_the_keyboard(
+    make, later, pressed, collected
+):
     clock = FakeClock(1000.0)
-    garbage = Garbage(clock)
-    try:
-        assert not gc.isenabled()
-        knot = weakref.ref(Knot())
-        if pressed is not None:
-            clock.now = 1000.0 + pressed
-            garbage.pressed()
-        clock.now = 1000.0 + later
-        garbage.collect()
-        assert (knot() is None) is collected
-    finally:
-        garbage.close()
+    loop = make(clock)
+    assert not gc.isenabled()
+    knot = weakref.ref(Knot())
+    if pressed is not None:
+        clock.now = 1000.0 + pressed
+        loop._answer_soon()
+    clock.now = 1000.0 + later
+    loop._tick()
+    assert (knot() is None) is collected

@@ -228,7 +228,7 @@ def seen(terminal):
         "filter": table.filter_text,
         "sort": ("-" if table.reverse else "") + table.sort_key,
         "columns": table.chosen,
-        "themes": terminal.host.themes,
+        "themes": [theme for theme, _, _ in terminal.host.configured],
         **{name: getattr(options, name) for name in ("theme", "window", "time_style", "refresh")},
     }
 
@@ -679,11 +679,11 @@ def test_options_change_the_screen_at_once(terminal):
     terminal.command("ascii on")
     assert "▁" not in terminal.text
     terminal.command("ascii")
-    assert terminal.host.ascii == [True, False]
     for message in ("mouse on; hold Shift to select text", "mouse off"):
         terminal.press("M")
         assert terminal.message == message
-    assert terminal.host.mouse == [True, False]
+    shown = [(ascii_only, mouse) for _, ascii_only, mouse in terminal.host.configured]
+    assert shown == [(True, False), (False, False), (False, True), (False, False)]
 
 
 def test_the_menu_of_options_shows_them_and_stays_open(terminal, session):

@@ -9,6 +9,7 @@ import time
 import pytest
 import urwid
 
+from evtools.top.options import TopOptions
 from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence, paint
 from evtools.top.ui.theme import ASCII, UNICODE
 from tools.clock import FakeClock
@@ -35,8 +36,6 @@ class Watched:
         self.calls = []
         self.display = Display(
             self.loop,
-            UNICODE,
-            theme="dark",
             colour=colour,
             on_key=self.calls.append,
             on_paste=lambda text: self.calls.append(("paste", text)),
@@ -66,6 +65,7 @@ class Watched:
 def watched(terminal):
     made = Watched()
     made.display.start()
+    made.display.configure(TopOptions())
     yield made
     made.display.stop()
 
@@ -96,17 +96,17 @@ def test_a_picture_is_shown_and_only_its_changes_are_written(terminal, watched):
 
 def test_characters_sequences_and_the_mouse_are_switched_at_once(terminal, watched):
     watched.draw("Größe")
-    watched.display.set_glyphs(ASCII)
+    watched.display.configure(TopOptions(ascii=True))
     watched.draw("Größe")
     terminal.read()
     assert terminal.screen.display[0].rstrip() == "Gr??e"
-    watched.display.set_glyphs(UNICODE)
+    watched.display.configure(TopOptions())
     terminal.forget()
     watched.display.send("\x1b]52;c;eA==\x07")
     assert terminal.read() == b"\x1b]52;c;eA==\x07"
-    watched.display.set_mouse(on=True)
+    watched.display.configure(TopOptions(mouse=True))
     assert b"\x1b[?1000h" in terminal.read()
-    watched.display.set_mouse(on=False)
+    watched.display.configure(TopOptions())
     assert b"\x1b[?1000l" in terminal.read()
 
 
@@ -127,7 +127,7 @@ def test_colours_are_those_of_the_theme(terminal, monkeypatch, colour, environ, 
     watched.draw("", "not shown before the start")
     assert terminal.read() == b""
     watched.display.start()
-    watched.display.set_theme(theme)
+    watched.display.configure(TopOptions(theme=theme, colour=colour))
     watched.draw("", "FAIL")
     assert written in terminal.read()
     watched.display.stop()
@@ -170,7 +170,7 @@ def test_a_copy_is_what_osc_52_says():
 )
 def test_input_is_handed_on(terminal, watched, monkeypatch, typed, calls):
     monkeypatch.setattr(os, "kill", lambda *_: watched.calls.append("stopped"))
-    watched.display.set_mouse(on=True)
+    watched.display.configure(TopOptions(mouse=True))
     terminal.type(typed)
     watched.wait(*calls)
     assert watched.calls[-1] == "input"
@@ -198,7 +198,7 @@ def test_the_terminal_is_given_back_as_it_was(terminal):
     watched.display.resume()  # nothing to take again
     assert termios.tcgetattr(terminal.theirs) == before
     watched.display.start()
-    watched.display.set_mouse(on=True)
+    watched.display.configure(TopOptions(mouse=True))
     assert termios.tcgetattr(terminal.theirs) != before
     watched.draw("x")
     terminal.forget()
