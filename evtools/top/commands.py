@@ -33,22 +33,9 @@ from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS, View
 from evtools.top.status import OwnCost
 from evtools.top.table import TableModel
+from evtools.top.ui import widgets as ui
 from evtools.top.ui.terminal import Display, copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
-from evtools.top.ui.widgets import (
-    Choice,
-    DetailPane,
-    Dialog,
-    Editor,
-    Help,
-    Layer,
-    Menu,
-    OnClose,
-    Prompt,
-    closed,
-    plain,
-    step_of,
-)
 from evtools.top.views.events import EventsView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.recording.reader import RecordingReader
@@ -140,8 +127,8 @@ class Session:
     history: History = field(default_factory=History)
 
     view: View = field(default=VIEWS[0], init=False)
-    detail: DetailPane | None = field(default=None, init=False)
-    layers: list[Layer] = field(default_factory=list, init=False)
+    detail: ui.DetailPane | None = field(default=None, init=False)
+    layers: list[ui.Layer] = field(default_factory=list, init=False)
     #: For each drill-down, what goes back to where it began.
     trail: list[Callable[[], None]] = field(default_factory=list, init=False)
     message: Message | None = field(default=None, init=False)
@@ -167,7 +154,7 @@ class Session:
         return self.detail is not None and (self.detail.focused or not self.table_shown)
 
     @property
-    def layer(self) -> Layer | None:
+    def layer(self) -> ui.Layer | None:
         """The layer on top, which takes the keys."""
         return self.layers[-1] if self.layers else None
 
@@ -280,7 +267,7 @@ class Session:
         key = self.table.focus_key
         if key is None:
             raise UsageError("there is no row to look at")
-        self.detail = DetailPane(key, section=section)
+        self.detail = ui.DetailPane(key, section=section)
         self.look()
 
     def open_row(self) -> None:
@@ -325,7 +312,7 @@ class Session:
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
         text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
         sure = ("q", "Q", "ctrl-c")
-        self.layers.append(Dialog("quit evtop?", [text], self.end, yes="Quit", sure=sure))
+        self.layers.append(ui.Dialog("quit evtop?", [text], self.end, yes="Quit", sure=sure))
 
     def escape(self) -> None:
         """Undo one thing: the detail, the marks, the filter, or the message."""
@@ -352,7 +339,7 @@ class Session:
         if self.reading and self.detail is not None:
             self.detail.pager.press(name)
         elif name not in ("left", "right"):
-            table.move(step_of(name, table.room - 1))
+            table.move(ui.step_of(name, table.room - 1))
         elif isinstance(table, TasksView) and table.tree:
             table.expand(shut=name == "left")
         else:
@@ -385,13 +372,13 @@ class Session:
 
     def _ask(self, kind: str, then: Callable[[str], object], hint: str = "") -> None:
         # For a line of the history's `kind`, and do something with it unless it is blank.
-        def accepted(text: str) -> OnClose:
+        def accepted(text: str) -> ui.OnClose:
             self.history.remember(kind, text)
-            return partial(then, text.strip()) if text.strip() else closed
+            return partial(then, text.strip()) if text.strip() else ui.closed
 
         complete, label = (self.complete, ":") if kind == "command" else (None, f"{kind}> ")
-        editor = Editor(history=self.history.lines(kind), complete=complete)
-        self.layers.append(Prompt(label, accepted, editor, hint=hint))
+        editor = ui.Editor(history=self.history.lines(kind), complete=complete)
+        self.layers.append(ui.Prompt(label, accepted, editor, hint=hint))
 
     def _view(self, text: str) -> None:
         # And perhaps filter it: `view workers web-1`.
@@ -403,7 +390,7 @@ class Session:
 
     # --- the text of the detail -------------------------------------------------------------
 
-    def _detail(self) -> DetailPane:
+    def _detail(self) -> ui.DetailPane:
         if self.detail is None:
             raise UsageError("there is no detail to read", "Enter opens it")
         return self.detail
@@ -443,7 +430,7 @@ class Session:
             self.apply_filter(text)
             return
         before = self.table.filter_text
-        call_off: Callable[[], object] = closed
+        call_off: Callable[[], object] = ui.closed
 
         def preview() -> None:
             # An error keeps the last good filter.
@@ -468,7 +455,7 @@ class Session:
             call_off()
             self.table.set_filter(before)
 
-        def accepted(text: str) -> OnClose:
+        def accepted(text: str) -> ui.OnClose:
             call_off()
             preview()
             return None if prompt.notes else partial(self.apply_filter, text)
@@ -482,8 +469,8 @@ class Session:
                 names = [f"@{name}" for name in self.history.saved]
             return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
 
-        editor = Editor(before, history=self.history.lines("filter"), complete=complete)
-        prompt = Prompt(_FILTER_LABEL, accepted, editor, changed=changed, cancelled=cancelled)
+        editor = ui.Editor(before, history=self.history.lines("filter"), complete=complete)
+        prompt = ui.Prompt(_FILTER_LABEL, accepted, editor, changed=changed, cancelled=cancelled)
         self.layers.append(prompt)
 
     def apply_filter(self, text: str) -> None:
@@ -528,10 +515,10 @@ class Session:
             self.history.remember("filter", table.filter_text)
 
         choices = [
-            Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
+            ui.Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
             for field, value in values.items()
         ]
-        self.layers.append(Menu("exclude" if exclude else "keep only", choices))
+        self.layers.append(ui.Menu("exclude" if exclude else "keep only", choices))
 
     # --- order, columns and rows ------------------------------------------------------------
 
@@ -556,11 +543,11 @@ class Session:
                 table.invert()
             return
         choices = [
-            Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
+            ui.Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
             for column in table.columns
         ]
         at = self._columns_of().index(table.sort_key)
-        self.layers.append(Menu("sort by", choices, at=at))
+        self.layers.append(ui.Menu("sort by", choices, at=at))
 
     def _columns(self, text: str) -> None:
         # Their names with commas between, or `auto`.
@@ -636,15 +623,14 @@ class Session:
         self.run(f"{name} {value.strip()}")
 
     def _options(self) -> None:
-        def choices() -> list[Choice]:
-            options = self.model.options
-            lines = [
-                Choice(f"{title:<9}{_word(getattr(options, field))}", partial(self.run, name), key)
-                for name, (key, title, field, _, _) in _OPTIONS.items()
-            ]
-            return [*lines, Choice("columns  ...", self._choose_columns, "c")]
+        def choices() -> list[ui.Choice]:
+            lines = []
+            for name, (key, title, option, _, _) in _OPTIONS.items():
+                text = f"{title:<9}{_word(getattr(self.model.options, option))}"
+                lines.append(ui.Choice(text, partial(self.run, name), key))
+            return [*lines, ui.Choice("columns  ...", self._choose_columns, "c")]
 
-        self.layers.append(Menu("options", choices, stays=True))
+        self.layers.append(ui.Menu("options", choices, stays=True))
 
     def _choose_columns(self) -> None:
         table = self.table
@@ -653,17 +639,17 @@ class Session:
             wanted = {slot.column.name for slot in table.slots} ^ {name}
             table.choose_columns([one for one in self._columns_of() if one in wanted] or None)
 
-        def choices() -> list[Choice]:
+        def choices() -> list[ui.Choice]:
             marks = {slot.column.name: "x" for slot in table.slots}
             return [
-                Choice(
+                ui.Choice(
                     f"[{marks.get(one.name, ' ')}] {one.title:<20} {one.about}",
                     partial(toggle, one.name),
                 )
                 for one in table.columns
             ]
 
-        self.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
+        self.layers.append(ui.Menu(f"columns of {table.title}", choices, stays=True))
 
     # --- pause and replay -------------------------------------------------------------------
 
@@ -760,7 +746,7 @@ class Session:
         elif kind == "screenshot":
             # The picture on the terminal still has the menu in which it was asked for.
             picture = screen.draw(self, self.display.size())
-            lines = (plain(line).rstrip() for line in picture.lines)
+            lines = (ui.plain(line).rstrip() for line in picture.lines)
             self.say(f"screenshot in {save(self.clock, self.view, 'txt', lines)}")
         elif kind == "recording":
             self._record("")
@@ -768,10 +754,10 @@ class Session:
             raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
         else:
             texts = _EXPORTS | ({"recording": "stop recording"} if self.feed.recording else {})
-            do = self._export
-            self.layers.append(
-                Menu("export", [Choice(text, partial(do, n), n[0]) for n, text in texts.items()])
-            )
+            choices = [
+                ui.Choice(text, partial(self._export, one), one[0]) for one, text in texts.items()
+            ]
+            self.layers.append(ui.Menu("export", choices))
 
     def _record(self, path: str) -> None:
         # Into a file, or into a new one; `off` stops, as no path does while recording.
@@ -787,7 +773,7 @@ class Session:
                 self.say(f"{recording.events} events in {recording.path}")
         elif path and Path(path).is_file() and (size := Path(path).stat().st_size):
             text = f"{sanitize(path)} has {human_size(size)}."
-            self.layers.append(Dialog("overwrite?", [text], begin, yes="Overwrite"))
+            self.layers.append(ui.Dialog("overwrite?", [text], begin, yes="Overwrite"))
         else:
             begin()
 
@@ -819,10 +805,10 @@ class Session:
                 many = f"{len(targets)} {action.kind}s"
                 about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
                 do = partial(self._act, action.name)
-                choices.append(Choice(f"{action.title}  ({about})", do, action.key))
+                choices.append(ui.Choice(f"{action.title}  ({about})", do, action.key))
         if not choices:
             raise UsageError("there are no actions on this row")
-        self.layers.append(Menu("actions", choices))
+        self.layers.append(ui.Menu("actions", choices))
 
     def _answer(self, request: Request, answers: dict[str, str]) -> None:
         # Ask the next question of a request, or for its confirmation if there is none left.
@@ -835,7 +821,7 @@ class Session:
         def answered(text: str) -> Callable[[], None]:
             return partial(self._answer, request, {**answers, argument.name: text})
 
-        def accepted(text: str) -> OnClose:
+        def accepted(text: str) -> ui.OnClose:
             try:
                 argument.parse(text.strip())
             except ValueError as error:
@@ -844,11 +830,11 @@ class Session:
             return answered(text)
 
         if argument.choices:
-            choices = [Choice(choice, answered(choice)) for choice in argument.choices]
-            self.layers.append(Menu(f"{action.title}: {argument.title}", choices))
+            choices = [ui.Choice(choice, answered(choice)) for choice in argument.choices]
+            self.layers.append(ui.Menu(f"{action.title}: {argument.title}", choices))
         else:
-            editor = Editor(argument.default)
-            prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
+            label, hint = f"{argument.title}> ", f"{argument.question}:"
+            prompt = ui.Prompt(label, accepted, ui.Editor(argument.default), hint=hint)
             self.layers.append(prompt)
 
     def _confirm(self, request: Request) -> None:
@@ -870,7 +856,7 @@ class Session:
             text.append(f"{argument.title}: {'none' if value is None else value}")
         text.append(action.consequence)
         word = "" if word == "y" else word
-        self.layers.append(Dialog(action.title, text, send, word=word, yes=action.title))
+        self.layers.append(ui.Dialog(action.title, text, send, word=word, yes=action.title))
 
     # --- the table ----------------------------------------------------------------------
 
@@ -893,7 +879,7 @@ class Session:
     commands: ClassVar[dict[str, _Do]] = {
         "command":          lambda self: self._ask("command", self.run),
         "help":             lambda self: self.layers.append(
-                                Help(self.keymap, (*self.contexts(), "prompts", "menus"))),
+                                ui.Help(self.keymap, (*self.contexts(), "prompts", "menus"))),
         "open":             open_row,
         "back":             back,
         "escape":           escape,

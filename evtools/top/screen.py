@@ -21,18 +21,7 @@ from evtools.text import (
 )
 from evtools.top.columns import RenderContext
 from evtools.top.options import VIEWS
-from evtools.top.ui.widgets import (
-    Line,
-    Prompt,
-    centred,
-    columns,
-    fitted,
-    head_at,
-    paragraph,
-    plain,
-    spread,
-    table_lines,
-)
+from evtools.top.ui import widgets as ui
 from evtools.transport.recording.reader import RecordingReader
 
 if TYPE_CHECKING:
@@ -61,7 +50,7 @@ Hit: TypeAlias = Callable[[int, int], None]
 class Frame:
     """A picture of the screen; `hits` are called for a press of the mouse, by row."""
 
-    lines: list[Line]
+    lines: list[ui.Line]
     cursor: tuple[int, int] | None = None
     hits: dict[int, Hit] = field(default_factory=dict)
 
@@ -84,31 +73,31 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     frame = Frame(status_bar(session, cols, bar))
     _add_tabs(frame, session, cols)
     if filter_row:
-        frame.lines.append(spread(_filter(session), [("hint", f"{table.counts()} ")], cols))
+        frame.lines.append(ui.spread(_filter(session), [("hint", f"{table.counts()} ")], cols))
     if table_rows:
         _add_table(frame, session, cols, table_rows)
     if detail is not None:
         frame.lines += detail.lines(cols, body - table_rows, session.glyphs)
     frame.lines += [[] for _ in range(rows - 2 - len(frame.lines))]
     layer, message = session.layer, session.message
-    if isinstance(layer, Prompt):
+    if isinstance(layer, ui.Prompt):
         bottom, column = layer.lines(cols)
         frame.cursor = (min(column, cols - 1), rows - 1)
     elif message is not None and width(message.text) > cols - 2:
-        bottom = paragraph(message.text, cols - 1, style=message.style, indent=" ")
+        bottom = ui.paragraph(message.text, cols - 1, style=message.style, indent=" ")
     else:
         bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
     # More than two lines lie over the end of the table.
-    frame.lines[rows - len(bottom) :] = [fitted(line, cols) for line in bottom]
+    frame.lines[rows - len(bottom) :] = [ui.fitted(line, cols) for line in bottom]
     for layer in session.layers:
-        if not isinstance(layer, Prompt):
+        if not isinstance(layer, ui.Prompt):
             box = layer.box(cols - 4, rows - 2)
-            frame.lines, frame.cursor = centred(frame.lines, box, size, session.glyphs)
+            frame.lines, frame.cursor = ui.centred(frame.lines, box, size, session.glyphs)
         frame.hits.clear()
     return frame
 
 
-def _filter(session: Session) -> Line:
+def _filter(session: Session) -> ui.Line:
     # A filter is typed here, or comes from a row: from the wire.
     text = session.table.filter_text
     return [("prompt", " filter> "), ("text", text if text.isprintable() else "?")]
@@ -116,7 +105,7 @@ def _filter(session: Session) -> Line:
 
 def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
     wide = cols >= _WIDE_COLS
-    line: Line = []
+    line: ui.Line = []
     ends: list[tuple[int, str]] = []
     for view in VIEWS:
         key = session.keymap.key_of(f"view {view}")
@@ -124,7 +113,7 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
         on = view == session.view
         text = f"[{text}]" if on else f" {text} " if wide else f"{text} "
         line.append(("tab-on" if on else "tab", text))
-        ends.append((columns(line), view))
+        ends.append((ui.columns(line), view))
     table, options = session.table, session.model.options
     if wide:
         order = f"sort {table.sort_key} {'v' if table.reverse else '^'}"
@@ -138,21 +127,21 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
             session.run(f"view {view}")
 
     frame.hits[len(frame.lines)] = press
-    frame.lines.append(spread(line, [("dim", summary)], cols))
+    frame.lines.append(ui.spread(line, [("dim", summary)], cols))
 
 
 def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
     table, top = session.table, len(frame.lines)
     if cols != table.screen_cols:
         table.resize(cols)
-    lines = table_lines(table, (cols, rows), stale=is_stale(session))
+    lines = ui.table_lines(table, (cols, rows), stale=is_stale(session))
     for text in session.model.diagnosis(session.view):
-        lines += paragraph(text, cols - 2, indent="  ")
+        lines += ui.paragraph(text, cols - 2, indent="  ")
     lines += [[] for _ in range(rows - len(lines))]
     frame.lines += lines[:rows]
 
     def sort(column: int, _: int) -> None:
-        name = head_at(table, column)
+        name = ui.head_at(table, column)
         if name:
             session.run("invert" if name == table.sort_key else f"sort {name}")
 
@@ -176,12 +165,12 @@ _HINTS: Final = {
 }  # fmt: skip
 
 
-def _message(session: Session, cols: int, *, filter_row: bool) -> Line:
+def _message(session: Session, cols: int, *, filter_row: bool) -> ui.Line:
     table = session.table
     news = table.news()
     if not filter_row:
         news = "  ".join(filter(None, (table.counts(), news)))
-    left: Line = []
+    left: ui.Line = []
     if session.message is not None:
         left = [(session.message.style, f" {session.message.text}")]
     elif table.filter_text and not filter_row:
@@ -189,10 +178,10 @@ def _message(session: Session, cols: int, *, filter_row: bool) -> Line:
     elif session.view == "tasks" and not session.reading:
         hints = ((session.keymap.key_of(name), words) for name, words in _HINTS.items())
         left = [("hint", " " + "   ".join(f"{key} {words}" for key, words in hints if key))]
-    return spread(left, [("hint", f"{news} ")] if news else [], cols)
+    return ui.spread(left, [("hint", f"{news} ")] if news else [], cols)
 
 
-def _footer(session: Session, cols: int) -> Line:
+def _footer(session: Session, cols: int) -> ui.Line:
     # Words that are others here, and when; "" leaves one out.
     others = (
         ("open", "Tasks", session.view in ("types", "workers", "queues", "errors")),
@@ -204,7 +193,7 @@ def _footer(session: Session, cols: int) -> Line:
     )
     words = {command: word for command, word, here in others if here}
     contexts = session.layer.contexts if session.layer is not None else session.contexts()
-    line: Line = []
+    line: ui.Line = []
     for key, word in session.keymap.footer(contexts, cols, words):
         line += [("text", " "), ("key", key), ("text", f" {word} ")]
     return line
@@ -246,31 +235,31 @@ def is_stale(session: Session) -> bool:
     return session.model.connection.lost_at is not None and not session.model.options.read
 
 
-def status_bar(session: Session, cols: int, count: int) -> list[Line]:
+def status_bar(session: Session, cols: int, count: int) -> list[ui.Line]:
     """Return one, two or three lines of `cols` columns; pieces without room are left out."""
     facts = session.model.header()
     wide = count == len(_BARS)
     pieces = _stream(session, facts, wide=wide) | _cluster(session, facts, wide=wide)
     lines = []
     for ends in _BARS[count]:
-        fitting: list[tuple[int, int, Line]] = []
+        fitting: list[tuple[int, int, ui.Line]] = []
         for end, names in enumerate(ends):
             for word in names.split():
                 name, _, rank = word.partition(":")
                 if name in pieces:
                     fitting.append((int(rank), end, pieces[name]))
-        while len(fitting) > 1 and sum(columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
+        while len(fitting) > 1 and sum(ui.columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
             fitting.remove(max(reversed(fitting), key=lambda each: each[0]))
-        sides: tuple[Line, Line] = ([], [])
+        sides: tuple[ui.Line, ui.Line] = ([], [])
         for _, end, piece in fitting:
             sides[end].extend([("text", "  "), *piece] if sides[end] else piece)
-        lines.append(spread([("text", " "), *sides[0]], [*sides[1], ("text", " ")], cols))
+        lines.append(ui.spread([("text", " "), *sides[0]], [*sides[1], ("text", " ")], cols))
     if is_stale(session):
         lines[min(1, count - 1)] = _banner(session, cols)
     return lines
 
 
-def _banner(session: Session, cols: int) -> Line:
+def _banner(session: Session, cols: int) -> ui.Line:
     # The state of the lost connection; the age of the data is cut last.
     connection = session.model.connection
     assert connection.lost_at is not None
@@ -283,11 +272,11 @@ def _banner(session: Session, cols: int) -> Line:
     age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
     right = f"data as of {session.model.context().time_of_day(connection.lost_at)}, {age} old"
     left = clip(left, max(0, cols - width(right) - 4))
-    line = spread([("", f" {left}")], [("", f"{right} ")], cols)
-    return [("banner", plain(line))]
+    line = ui.spread([("", f" {left}")], [("", f"{right} ")], cols)
+    return [("banner", ui.plain(line))]
 
 
-def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]:
+def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Line]:
     # The pieces about the source, the connection and evtop itself.
     counters, own, options = facts.counters, session.own_cost, session.model.options
     status, recording = _status(session), session.feed.recording
@@ -295,7 +284,7 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]:
         "reconnects": counters.reconnects, "gaps": counters.gaps, "dropped": counters.dropped,
         "malformed": facts.malformed, "missed": facts.missed,
     }  # fmt: skip
-    pieces: dict[str, Line] = {
+    pieces: dict[str, ui.Line] = {
         name: [("warning" if count else "dim", f"{name} {human_count(count)}")]
         for name, count in losses.items()
         if count or (wide and name in ("reconnects", "gaps"))
@@ -349,7 +338,7 @@ def _clock(session: Session) -> str:
     return f"{RenderContext(now, context.zone).time_of_day(now)} {zone}".rstrip()
 
 
-def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]:
+def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Line]:
     # The pieces about events, tasks and workers.
     totals, run, counts = facts.totals, facts.run, facts.workers
     rate = human_rate(facts.event_rate)
@@ -363,7 +352,7 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]
     # Workers without heartbeats do not report their active tasks.
     active = f"{facts.active}{'+' if counts['silent'] else ''}"
     style = "failure" if totals.fail_rate else "text"
-    failing: Line = [("dim", "fail "), (style, human_rate(totals.fail_rate))]
+    failing: ui.Line = [("dim", "fail "), (style, human_rate(totals.fail_rate))]
     if wide and totals.failure_share is not None:
         failing.append((style, f" {totals.failure_share:.1%}"))
     p50, p95, p99 = (
@@ -371,7 +360,7 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]
         for seconds in (run.p50, run.p95, run.p99)
     )
 
-    def spark(cols: int) -> Line:
+    def spark(cols: int) -> ui.Line:
         flow = facts.flow
         per = max(1, len(flow) // cols)
         levels = [sum(flow[start : start + per]) / per for start in range(0, len(flow), per)]
@@ -383,7 +372,7 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]
     if facts.weight_bytes / max(1, facts.max_bytes) > max(by_count, _NEARLY_FULL):
         room = f"{human_size(facts.weight_bytes)}/{human_size(facts.max_bytes)}"
         memory = f"{facts.tasks} ({room})"
-    forgot: Line = [("dim", f" forgot {human_count(facts.evicted)}")] if facts.evicted else []
+    forgot: ui.Line = [("dim", f" forgot {human_count(facts.evicted)}")] if facts.evicted else []
     return {
         "events": _labelled("events", rate),
         "rate": [("text", rate)],
@@ -404,5 +393,5 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, Line]
     }
 
 
-def _labelled(name: str, text: str) -> Line:
+def _labelled(name: str, text: str) -> ui.Line:
     return [("dim", f"{name} "), ("text", text)]
