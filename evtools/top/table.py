@@ -19,7 +19,6 @@ _DEFAULT_COLS: Final = 120
 HOLD: Final = 5
 #: No terminal shows more rows at once.
 _ROWS_MAX: Final = 400
-_LABEL_COLS: Final = 14
 _TITLE_COLS: Final = 100
 #: Longer texts are cut, with a note; no sender has to send one.
 _TEXT_MAX_CHARS: Final = 1_000_000
@@ -52,23 +51,18 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """The text of the pane of one row, all of it sanitised.
-
-    `lines` are always there; of the `sections` one at a time, at first the one
-    called `section`.
-    """
+    """The text of the pane of one row, sanitised: `lines`, and one section at a time."""
 
     title: str
     lines: tuple[str, ...] = ()
     sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: The one that is shown at first.
     section: str = "Info"
 
 
 def labelled(pairs: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
     """Return a line for each label whose text is known, in two columns."""
-    return tuple(
-        f"{label:<{_LABEL_COLS}}{sanitize(text)}" for label, text in pairs if text is not None
-    )
+    return tuple(f"{label:<14}{sanitize(text)}" for label, text in pairs if text is not None)
 
 
 def paragraph(text: str) -> tuple[str, ...]:
@@ -80,22 +74,18 @@ def paragraph(text: str) -> tuple[str, ...]:
 
 def raw(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Return fields as JSON, one line each."""
-    lines = [
-        f"  {encode_line(str(name)).decode()}: {encode_line(value).decode()}"
-        for name, value in fields.items()
-    ]
+    pairs = [(encode_line(str(name)), encode_line(value)) for name, value in fields.items()]
+    lines = [f"  {name.decode()}: {value.decode()}" for name, value in pairs]
     return ("{", *(f"{line}," for line in lines[:-1]), *lines[-1:], "}")
 
 
 class TableModel(ABC):
     """A table: its rows, their order, and where the user is.
 
-    `refresh` makes the picture; between refreshes it stands still, whatever
-    comes in.  While `frozen` it takes nothing in, but can be sorted, filtered
-    and scrolled.
-
-    Its rows are a few thousand immutable ones at most, which `load` makes anew for every
-    refresh; its filter knows its columns.
+    `refresh` makes the picture; between refreshes it stands still, whatever comes in.  While
+    `frozen` it takes nothing in, but can be sorted, filtered and scrolled.  Its rows are a few
+    thousand immutable ones at most, which `load` makes anew for every refresh; its filter
+    knows its columns.
 
     The cursor is on a key, not on a row number.  It starts loose, at the edge where new rows
     come in (the first row, or the last one if `newest_last`), and stays there as they do.
@@ -119,9 +109,8 @@ class TableModel(ABC):
         self.marks: set[str] = set()
         #: The row under the cursor: its number and its key, even while there is no such row.
         self.focus_index, self._key = 0, ""
-        self.pinned = False
-        #: Whether it follows its row also at the edge.
-        self._sticks = False
+        #: Whether the cursor has left the edge, or follows its row also there.
+        self.pinned = self._sticks = False
         #: For how many refreshes the order is still held.
         self.held = 0
         #: The columns that the user chose, in order; None for those that suit the width.
@@ -142,7 +131,7 @@ class TableModel(ABC):
         self._seen = 0
         self.resize(_DEFAULT_COLS)
 
-    # --- what differs from table to table ------------------------------------------
+    # --- for subclasses -------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -180,9 +169,8 @@ class TableModel(ABC):
         keys = sorted(
             key for key, row in self.rows.items() if self.filter is None or self.filter.matches(row)
         )
-        rows = [self.rows[key] for key in keys]
-        column, descending = self._column(self.sort_key), self.reverse
-        values = column.sort_values(rows, self.context.now, descending=descending)
+        rows, descending = [self.rows[key] for key in keys], self.reverse
+        values = self._column(self.sort_key).sort_values(rows, self.now(), descending=descending)
         ranks = dict(zip(keys, values, strict=True))
         return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
@@ -287,10 +275,10 @@ class TableModel(ABC):
         return Row(key, *self._drawn[index], key in self.marks)
 
     def in_sight(self, room: int) -> range:
-        """Return the numbers of the rows that are on a screen with room for so many.
+        """Return the numbers of the rows that are on a screen with `room` lines.
 
-        The row under the cursor stays on its line of the screen while rows come and go
-        above it; only moving the cursor scrolls.
+        The row under the cursor stays on its line while rows come and go above it; only moving
+        the cursor scrolls.
         """
         index, key = self.focus_index, self.focus_key
         self.room = max(1, room)
@@ -406,13 +394,11 @@ class TableModel(ABC):
         """
         known = [column.name for column in self.columns]
         name = sort.removeprefix("-")
-        for flag, names in (("--sort", [name] if name else []), ("--columns", columns)):
-            for one in names:
-                if one not in known:
-                    raise UsageError(
-                        f"{flag}: the view {self.name} has no column {one!r}",
-                        f"it has {', '.join(known)}",
-                    )
+        asked = [("--sort", name)] * bool(name) + [("--columns", one) for one in columns]
+        for flag, one in asked:
+            if one not in known:
+                problem = f"{flag}: the view {self.name} has no column {one!r}"
+                raise UsageError(problem, f"it has {', '.join(known)}")
         if filter_text:
             self.set_filter(filter_text)
         if sort:
@@ -435,8 +421,7 @@ class TableModel(ABC):
 
     def scroll_columns(self, by: int) -> None:
         """Move the columns after the second one out of sight, or back."""
-        most = max(0, len(self.columns) - 3)
-        self._scrolled = max(0, min(self._scrolled + by, most))
+        self._scrolled = max(0, min(self._scrolled + by, len(self.columns) - 3))
         self.resize(self.screen_cols)
 
     # --- cursor and marks ----------------------------------------------------------
@@ -454,8 +439,7 @@ class TableModel(ABC):
     def place(self, keys: Sequence[str]) -> None:
         """Show the rows of these keys, in this order.
 
-        If its key has gone, the cursor stays where it was; a key that was there
-        before the list was empty is found again.
+        If its key has gone, the cursor stays where it was; without any rows it keeps its key.
         """
         self.keys = keys
         if not keys:
@@ -525,8 +509,6 @@ class TableModel(ABC):
         if self.marks:
             return sorted(self.marks)
         return [self.focus_key] if self.focus_key is not None else []
-
-    # --- taking rows away ----------------------------------------------------------
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""

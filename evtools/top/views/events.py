@@ -23,10 +23,6 @@ _JSON_FACTOR: Final = 3
 #: An empty list or object is 2 characters of JSON, and takes this many bytes with its
 #: place.  A text that looks like one is counted, too.
 _CONTAINER_BYTES: Final = 64
-
-
-# --- words ----------------------------------------------------------------------
-
 # fmt: off
 #: Type of event: its word, its style, and the fields of its line; `=` shows the name, too.
 _EVENTS: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -185,26 +181,22 @@ class EventsView(LiveTable):
         containers = line.count(b"[") + line.count(b"{")
         weight_bytes = len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
         weight_bytes += len(events) * _EVENT_BYTES
-        self._ring.extend(events)
         self._taken.append((len(events), weight_bytes))
         self._end += len(events)
         self.weight_bytes += weight_bytes
-        while (surplus := len(self._ring) - self._max_events) > 0:
-            self._drop_oldest(surplus)
-        while self.weight_bytes > self._max_bytes:
-            self._drop_oldest(len(self._ring))
-
-    def _drop_oldest(self, most: int) -> None:
-        # The rest of those that were taken first, or `most` of them.
-        left, weight_bytes = self._taken.popleft()
-        count = min(left, most)
-        share = weight_bytes * count // left
-        if count < left:
-            self._taken.appendleft((left - count, weight_bytes - share))
-        for _ in range(count):
-            self._ring.popleft()
-        self._first += count
-        self.weight_bytes -= share
+        ring = self._ring
+        ring.extend(events)
+        while (many := len(ring) - self._max_events) > 0 or self.weight_bytes > self._max_bytes:
+            # The rest of those that were taken first, or as many of them as are too many.
+            left, weight_bytes = self._taken.popleft()
+            count = min(left, many) if many > 0 else left
+            share = weight_bytes * count // left
+            if count < left:
+                self._taken.appendleft((left - count, weight_bytes - share))
+            for _ in range(count):
+                ring.popleft()
+            self._first += count
+            self.weight_bytes -= share
 
     def note(self) -> None:
         first = max(self._next, self._first)

@@ -95,17 +95,15 @@ class TasksView(LiveTable):
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
-        #: Whether rows are shown as trees, and which nodes are closed.
+        #: Whether rows are shown as trees, the nodes that are closed, and what is drawn before
+        #: names.
         self.tree = False
         self.closed: set[str] = set()
-        #: What is drawn before the names of a tree.
         self._prefixes: Mapping[str, str] = {}
         #: The number of the last event that was noted.
         self._noted = 0
         super().__init__(clock, lambda key, task: task.stored_in.get(key) is task)
         state.on_forget = lambda task: self._index.forget([task.uuid])
-
-    # --- what happens ------------------------------------------------------------
 
     def note(self) -> None:
         """Note which tasks have changed, also while the table is frozen."""
@@ -125,8 +123,6 @@ class TasksView(LiveTable):
         self.note()
         self._index.settle()
         super().freeze(context)
-
-    # --- what is in it --------------------------------------------------------------
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -165,8 +161,6 @@ class TasksView(LiveTable):
                 cells[at] = slot.fitted(prefix + name, ascii_only=self.context.ascii)
         return tuple(cells)
 
-    # --- trees ----------------------------------------------------------------------
-
     def toggle_tree(self) -> None:
         """Show tasks as a call tree, or as a list again."""
         self.tree = not self.tree
@@ -183,8 +177,6 @@ class TasksView(LiveTable):
         if self.tree:
             self.closed = set() if self.closed else set(filter(self._state.children, self.keys))
             self._rearrange()
-
-    # --- ways from a row ------------------------------------------------------------
 
     def detail_of(self, subject: Task) -> Detail:
         return task_detail(subject, self.context, self._state)
@@ -216,7 +208,6 @@ MAX_DEPTH: Final = 40
 #: Before a node, and before those below it: where others follow at its depth, and where not.
 _UNICODE: Final = (("├─ ", "│  "), ("└─ ", "   "))
 _ASCII: Final = (("|- ", "|  "), ("`- ", "   "))
-_CLOSED: Final = "+ "
 
 
 def grow(
@@ -244,7 +235,7 @@ def grow(
         seen.add(key)
         below = [child for child in children(key) if child not in seen]
         hides = bool(below) and (key in closed or len(indent) >= 3 * MAX_DEPTH)
-        nodes.append((key, indent + branch + (_CLOSED if hides else "")))
+        nodes.append((key, indent + branch + ("+ " if hides else "")))
         if below and not hides:
             *others, last = below
             waiting.append((last, indent + line, *ends))
@@ -283,8 +274,8 @@ _FAMILY_MAX: Final = 500
 #: From this number of seconds on, the skew of a clock is shown beside its times.
 _SKEW_SHOWN: Final = 1.0
 _UNKNOWN: Final = "unknown: received before evtop connected"
-#: The moments of an attempt or a task, in order: attributes, and words.
 # fmt: off
+#: The moments of an attempt or a task, in order: attributes, and words.
 _MOMENTS: Final = (
     "sent", "received", "started", "succeeded", "failed", "retried", "revoked", "rejected",
     "cancelled",
@@ -326,8 +317,8 @@ def task_detail(task: Any, context: RenderContext, state: Any) -> Detail:
 
 
 def _moments(attempt: Any) -> dict[str, float]:
-    found = {name: getattr(attempt, name, None) for name in _MOMENTS}
-    return {name: moment for name, moment in found.items() if moment is not None}
+    found = ((name, getattr(attempt, name, None)) for name in _MOMENTS)
+    return {name: moment for name, moment in found if moment is not None}
 
 
 def _relative(seconds: float) -> str:
