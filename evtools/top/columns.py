@@ -22,9 +22,9 @@ from evtools.top.options import TimeStyle, Window
 from evtools.wire import encode_line
 
 #: From this width of the screen on, columns may take their wide form.
-WIDE_COLS: Final = 140
+_WIDE_COLS: Final = 140
 #: The cursor and the mark stand before the first column.
-MARKER_COLS: Final = 1
+_MARKER_COLS: Final = 1
 _GAP_COLS: Final = 1
 #: Stands for a value that is not known.
 UNKNOWN: Final = "-"
@@ -45,11 +45,7 @@ Value: TypeAlias = Callable[[Any, float], Any] | str
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """How and as of when values are shown.
-
-    `now` is the time of the picture, which stands still while paused or
-    disconnected; `zone` is that of local times.
-    """
+    """How values are shown, and as of when: `now` is the time of the picture."""
 
     now: float
     zone: tzinfo = UTC
@@ -103,10 +99,8 @@ class Column:
 
     Sorting, filters and exports take the `value`, None if it is not known.  `format` makes
     text of it, or `format_row` of the whole row; neither need be sanitised.  `order` is
-    what it sorts by if that is not the value.
-
-    A column is on screens of at least `from_cols`, takes `cols` (`wide_cols` on
-    wide screens) and, of what is left, its share `flex` up to `max_cols`.
+    what it sorts by if that is not the value.  It is on screens of at least `from_cols`, takes
+    `cols` (`wide_cols` on wide screens) and, of what is left, its share `flex` up to `max_cols`.
     """
 
     name: str
@@ -191,10 +185,10 @@ _SORTS: Final[Mapping[str, Mapping[str, Any]]] = {
 def column(sort: str, name: str, title: str, about: str, value: Value, **more: Any) -> Column:
     """Return a column as is usual for its `sort`, such as "name" or "rate"; `more` differs."""
     more = {"cols": max(6, len(title)), **_SORTS[sort], **more}
-    if isinstance(value, str):
-        get, more["attribute"] = attrgetter(value), value
-        return Column(name, title, about, value=lambda row, _: get(row), **more)
-    return Column(name, title, about, value=value, **more)
+    if callable(value):
+        return Column(name, title, about, value=value, **more)
+    get = attrgetter(value)
+    return Column(name, title, about, value=lambda row, _: get(row), attribute=value, **more)
 
 
 def finite(value: object) -> float | None:
@@ -244,12 +238,11 @@ class Slot(NamedTuple):
 
     def fitted(self, text: str, *, ascii_only: bool = False) -> str:
         """Return any text sanitised and in `cols` columns."""
-        # Escaping only lengthens, so what is far beyond the edge can go first.
-        most = 4 * self.cols
         if self.column.elide:
-            if len(text) > 2 * most:
-                text = text[:most] + text[-most:]
-            shown = elide_middle(sanitize(text), self.cols)
+            # Escaping only lengthens, so what is far beyond the edge can go first.
+            most = 4 * self.cols
+            near = text if len(text) <= 2 * most else text[:most] + text[-most:]
+            shown = elide_middle(sanitize(near), self.cols)
         else:
             shown = one_line(text, self.cols, _ASCII_CUT if ascii_only else _CUT)
         return pad(shown, self.cols, self.column.align)
@@ -270,9 +263,8 @@ def layout(
 ) -> tuple[Slot, ...]:
     """Choose the columns for a screen and share its width among them.
 
-    `chosen` names the columns that the user wants, in their order, instead of
-    those that suit the width; `scrolled` is how many of the columns after the
-    first two have been moved out of sight to the left.
+    `chosen` names those that the user wants, in their order, instead of those that suit the
+    width; `scrolled` of those after the first two are out of sight to the left.
     """
     if chosen is not None:
         by_name = {column.name: column for column in columns}
@@ -280,9 +272,9 @@ def layout(
     elif not scrolled:
         columns = [column for column in columns if column.from_cols <= screen_cols]
     columns = [*columns[:_PINNED], *columns[_PINNED:][scrolled:]]
-    is_wide = screen_cols >= WIDE_COLS
+    is_wide = screen_cols >= _WIDE_COLS
     sizes = [max(column.cols, column.wide_cols if is_wide else 0) for column in columns]
-    room = screen_cols - MARKER_COLS + _GAP_COLS
+    room = screen_cols - _MARKER_COLS + _GAP_COLS
     while len(sizes) > 1 and sum(sizes) + len(sizes) * _GAP_COLS > room:
         sizes.pop()
     left = room - sum(sizes) - len(sizes) * _GAP_COLS

@@ -262,7 +262,7 @@ class Request:
     def answered(self, texts: Mapping[str, str]) -> "Request":
         """Return the request with the answers to its questions.
 
-        Raise UsageError for an answer that is not good; its hint says how to answer.
+        Raise UsageError for a bad answer; its hint says how to answer.
         """
         values = {}
         for argument in self.action.arguments:
@@ -351,9 +351,9 @@ class Request:
 
 
 def prepare(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
-    """Make a request of an action on `targets` (ids or names), to be asked about and sent.
+    """Make a request of an action on `targets` (ids or names) as of `now` (UTC epoch seconds).
 
-    `now` is in UTC epoch seconds.  Raise UsageError where there are no targets.
+    Raise UsageError where there are no targets.
     """
     targets = tuple(dict.fromkeys(targets))
     if not targets:
@@ -432,28 +432,17 @@ class ControlClient(threading.Thread):
             replies: list[Reply] = []
             unread: Counter[str] = Counter()
             error = ""
+            send = partial(call, self._settings, deadline=self._deadline)
             command, to, expected = request.action.command, request.destination, request.expected
             try:
                 for arguments in request.commands():
-                    answered = call(
-                        self._settings,
-                        command,
-                        arguments,
-                        destination=to,
-                        deadline=self._deadline,
-                        expected=expected,
-                    )
+                    answered = send(command, arguments, destination=to, expected=expected)
                     unread.update(answered.unread)
                     replies += replies_of(answered.by_node)
             except Exception as exc:  # noqa: BLE001  (explained to the user)
                 error = explain(exc, self._settings).message
-            outcome = replace(
-                request,
-                replies=tuple(replies),
-                seconds=self._clock.monotonic() - began,
-                error=error,
-                unread=unread,
-            )
+            seconds, got = self._clock.monotonic() - began, tuple(replies)
+            outcome = replace(request, replies=got, seconds=seconds, error=error, unread=unread)
             _audit.info("audit %s", outcome.audit())
             self._outcomes.append(outcome)
             self._wake()

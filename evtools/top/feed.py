@@ -120,10 +120,8 @@ class Feed(threading.Thread):
         self._signalled = False
         self._stopped = False
 
-    # --- in the thread of the feed ------------------------------------------------------
-
     def run(self) -> None:
-        """Take from the source until it ends or fails."""
+        """In the feed's thread, take from the source until it ends or fails."""
         error: Exception | None = None
         recording = self.recording
         try:
@@ -178,10 +176,8 @@ class Feed(threading.Thread):
         if wake:
             self._wake()
 
-    # --- in the thread of the screen ----------------------------------------------------
-
     def take(self) -> Item | None:
-        """Return the next item; None when there is none, and `wake` will follow."""
+        """In the screen's thread, return the next item; None if there is none: `wake` follows."""
         with self._room:
             if not self._items:
                 self._signalled = False

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from operator import length_hint
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from evtools.clock import Clock
-
-S = TypeVar("S")
 
 #: Returns the values that subjects are sorted by, which can be compared with each other.
 Order: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
@@ -19,15 +17,14 @@ BUDGET: Final = 0.015
 _STRIDE: Final = 1024
 
 
-class LiveIndex(Generic[S]):
+class LiveIndex:
     """The subjects that match a filter, newest first or sorted; of equals, the newest first.
 
-    `take` and `forget` note what happens, and cost next to nothing; `refresh`
-    works off what was noted.  What cannot be done within the `BUDGET` is left for
-    `work`: `waiting` is how much that is.  A new filter is asked about the
-    newest first, and a new order takes them in first; the others are missing
-    until then.  The result never depends on the way that led to it, once
-    nothing is left.  No more is noted than there are subjects, if each that ends is forgotten.
+    `take` and `forget` note what happens, and cost next to nothing; `refresh` works off what
+    was noted.  What cannot be done within the `BUDGET` is left for `work`: `waiting` is how
+    much that is.  A new filter and a new order take in the newest first; the others are
+    missing until then.  The result never depends on the way that led to it, once nothing is
+    left.  No more is noted than there are subjects, if each that ends is forgotten.
 
     To sort, the value of each subject is kept, and the whole list is sorted by these
     whenever `keys` finds that something has changed.  That costs 8 to 20 ms for 80 000
@@ -37,16 +34,16 @@ class LiveIndex(Generic[S]):
     `is_alive(key, subject)` says whether a subject still exists.
     """
 
-    def __init__(self, clock: Clock, is_alive: Callable[[str, S], bool]) -> None:
+    def __init__(self, clock: Clock, is_alive: Callable[[str, Any], bool]) -> None:
         self._clock = clock
         self._is_alive = is_alive
         #: All subjects; the one that changed last comes last.  Always the same dictionary.
-        self.subjects: dict[str, S] = {}
+        self.subjects: dict[str, Any] = {}
         #: How many subjects have come into view so far.
         self.arrived = 0
         #: What was noted, None for what may be gone; and what of that is being applied.
-        self._changes: dict[str, S | None] = {}
-        self._coming: Iterator[tuple[str, S | None]] = iter({}.items())
+        self._changes: dict[str, Any | None] = {}
+        self._coming: Iterator[tuple[str, Any | None]] = iter({}.items())
         self._matches: Matches | None = None
         self._drifts = False
         self._shown: set[str] = set()
@@ -55,12 +52,12 @@ class LiveIndex(Generic[S]):
         self._again = False
         self._order: Order | None = None
         self._descending = False
-        self._moves: Callable[[S], bool] | None = None
+        self._moves: Callable[[Any], bool] | None = None
         #: What subjects sort by; keys of those that have changed since; and the keys and
         #: subjects for which it is being worked out, newest last.
         self._values: dict[str, Any] = {}
         self._unvalued: dict[str, None] = {}
-        self._valuing: tuple[list[str], list[S]] = [], []
+        self._valuing: tuple[list[str], list[Any]] = [], []
         #: Keys of subjects whose value changes with time, and those to be looked at now.
         self._moving: set[str] = set()
         self._movers: list[str] = []
@@ -80,9 +77,7 @@ class LiveIndex(Generic[S]):
         """Return whether a subject is there and matches."""
         return key in (self.subjects if self._matches is None else self._shown)
 
-    # --- what happens -------------------------------------------------------------
-
-    def take(self, pairs: Iterable[tuple[str, S]]) -> None:
+    def take(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Note subjects that are new or have changed, with their keys; the newest last."""
         changes = self._changes
         for key, subject in pairs:
@@ -96,7 +91,7 @@ class LiveIndex(Generic[S]):
             if key in self.subjects:
                 self._changes[key] = None
 
-    def substitute(self, key: str, subject: S) -> None:
+    def substitute(self, key: str, subject: Any) -> None:
         """Put another object in the place of a subject that is there."""
         self.subjects[key] = subject
         self._stale = True
@@ -108,8 +103,7 @@ class LiveIndex(Generic[S]):
     ) -> None:
         """Show only what matches; the key `first` is looked at first.
 
-        `drifts` says that the answer may change while a subject does not: with
-        time.  Such a filter is asked again and again.
+        A filter that `drifts` may answer otherwise while a subject stays: it is asked again.
         """
         self._matches, self._drifts, self._again = matches, drifts, False
         self._shown.clear()
@@ -123,13 +117,12 @@ class LiveIndex(Generic[S]):
         order: Order | None,
         *,
         descending: bool = False,
-        moves: Callable[[S], bool] | None = None,
+        moves: Callable[[Any], bool] | None = None,
         first: str | None = None,
     ) -> None:
-        """Sort by what `order` returns for subjects; newest first if it is None.
+        """Sort by what `order` returns for subjects, `first` first; newest first if it is None.
 
-        `moves` says for which subjects that changes while they do not.  The key `first` is
-        looked at first.
+        `moves` says for which subjects that changes while they do not.
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._listed = None
@@ -235,8 +228,6 @@ class LiveIndex(Generic[S]):
         self._stale = True
         if self._moves is not None:
             self._moving.update(compress(keys, map(self._moves, subjects)))
-
-    # --- what is shown ------------------------------------------------------------
 
     def keys(self) -> Sequence[str]:
         """Return the keys of what is shown, first row first; it is never changed later."""

@@ -66,8 +66,6 @@ class Model:
         views = (self._tasks, types, workers, self._queues, self._events, errors)
         self.views: Mapping[str, TableModel] = {view.name: view for view in views}
 
-    # --- what comes in -------------------------------------------------------------
-
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
 
@@ -85,8 +83,6 @@ class Model:
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         self._queues.depths = depths
-
-    # --- the picture ---------------------------------------------------------------
 
     def as_of(self, now: float) -> float:
         """Return the time of the picture when it is `now`."""
@@ -143,8 +139,6 @@ class Model:
             self._facts = Figures(*parts, as_of=self._now, window=window)
         return self._facts
 
-    # --- pause -----------------------------------------------------------------------
-
     def freeze(self, now: float) -> None:
         """Let the picture stand still; events are taken in as before."""
         if self.paused:
@@ -196,8 +190,6 @@ class Model:
     def _picture(self) -> Picture:
         return self.views[self._view].picture(self.header())
 
-    # --- why a table is empty --------------------------------------------------------
-
     def diagnosis(self, view: str) -> list[str]:
         """Return lines on why a view shows nothing; [] if it shows something."""
         table, connection = self.views[view], self.connection
@@ -206,8 +198,7 @@ class Model:
         if connection.emptiness:
             return [sanitize(f"{connection.emptiness}.")]
         lines = []
-        reason = sanitize(connection.reason[:_REASON_CHARS])
-        reason = f": {reason}" if reason else "."
+        reason = sanitize(f": {connection.reason[:_REASON_CHARS]}" if connection.reason else ".")
         if connection.status == "connecting":
             lines = [f"Not connected yet{reason}"]
             lines += [f"{DOCTOR}."] if connection.attempts else []
@@ -228,16 +219,14 @@ class Model:
         elif view in ("tasks", "types", "errors") and not self.intake.has_tasks:
             workers = self.state.workers
             if workers:
-                names = ", ".join(sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX])
-                more = ", ..." if len(workers) > _NAMES_MAX else ""
+                names = [sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX]]
+                more = ["..."] if len(workers) > _NAMES_MAX else []
                 sending = "1 worker is" if len(workers) == 1 else f"{len(workers)} workers are"
                 yield f"{sending} sending heartbeats but no task events:"
-                yield f"{names}{more}."
+                yield f"{', '.join(names + more)}."
             yield from _EVENTS_OFF
-            busy = sum(bool(worker.active) for worker in workers.values())
-            if busy:
-                report = "reports" if busy == 1 else "report"
-                yield f"{busy} of them {report} running tasks right now."
+            if busy := sum(bool(worker.active) for worker in workers.values()):
+                yield f"{busy} of them report{'s' * (busy == 1)} running tasks right now."
         elif view == "queues" and not self.intake.has_sent:
             yield from _SENT_OFF
         elif view == "workers":

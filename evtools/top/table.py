@@ -394,9 +394,8 @@ class TableModel(ABC):
         """
         known = [column.name for column in self.columns]
         name = sort.removeprefix("-")
-        asked = [("--sort", name)] * bool(name) + [("--columns", one) for one in columns]
-        for flag, one in asked:
-            if one not in known:
+        for flag, one in (("--sort", name), *(("--columns", one) for one in columns)):
+            if one and one not in known:
                 problem = f"{flag}: the view {self.name} has no column {one!r}"
                 raise UsageError(problem, f"it has {', '.join(known)}")
         if filter_text:
@@ -525,7 +524,7 @@ class LiveTable(TableModel):
     """
 
     def __init__(self, clock: Clock, is_alive: Callable[[str, Any], bool]) -> None:
-        self._index: LiveIndex[Any] = LiveIndex(clock, is_alive)
+        self._index = LiveIndex(clock, is_alive)
         self._filter_in_force: Filter | None = None
         self._order_in_force = self.default_sort, True
         super().__init__()

@@ -111,6 +111,8 @@ class TypesView(_Summary):
 
 # --- workers --------------------------------------------------------------------
 
+#: The fields of a worker that its row has, too.
+_OF_WORKER: Final = ("hostname", "processed", "skew", "missed", "pid", "freq")
 #: From this number of seconds on, the skew of a clock is marked.
 _SKEW_MARKED: Final = 5.0
 #: Status: its style; in the order in which they sort.
@@ -194,20 +196,15 @@ class WorkersView(_Summary):
             software = [columns.as_text(each) for each in (worker.sw_ident, worker.sw_ver) if each]
             load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
             rows[name] = Fields(
-                hostname=worker.hostname,
+                **{name: getattr(worker, name) for name in _OF_WORKER},
                 status=status,
                 seen=worker.local_received,
                 # What it reported last to be running no longer is.
                 active=worker.active if status not in ("offline", "gone") else None,
-                processed=worker.processed,
                 load=[each for each in map(columns.finite, load[:3]) if each is not None],
                 figures=figures.get(name),
-                skew=worker.skew,
-                missed=worker.missed,
                 version=" ".join(software) or None,
                 system=worker.sw_sys,
-                pid=worker.pid,
-                freq=worker.freq,
                 processes=worker.processes(now) or None,
             )
         self.rows = rows
@@ -233,7 +230,7 @@ def _with_reason(count: int | None, reason: str) -> str:
 
 def _backlog(row: Any, _: RenderContext) -> str:
     if row.figures is None:
-        return _with_reason(None, "no event names it")
+        return "? no event names it"
     return _with_reason(row.figures.backlog, row.figures.backlog_reason)
 
 
