@@ -118,6 +118,11 @@ def test_a_snapshot_is_taken_and_then_written(album, clock):
     assert (first.sequence, first.since, first.at) == (1, 990.0, 1000.0)
     assert (second.sequence, second.since, second.at) == (2, 1000.0, 1005.0)
     assert Album(album.state).clock.wall() > 1e9
+    limited = Album(album.state, maxrate="1/h", timer=album.timer)
+    for _ in range(2):
+        limited.capture()
+    assert len(limited.pictures) == 1
+    assert limited._sequence.next(1010.0).sequence == 2  # none is used by the other
 
 
 def start_to_apply(state):
