@@ -386,13 +386,13 @@ OPTION = "--camera-option "
 HAS = "it has: path, keep, size, number, share, loud, form, levels, text"
 # fmt: off
 BAD = [
-    (Full, "number", "x", f'{OPTION}number: "x" is not a whole number', ""),
-    (Full, "share", "\x1b[31m", f"{OPTION}share: ", ""),
-    (Full, "loud", "maybe", f'{OPTION}loud: "maybe" is not yes or no', ""),
-    (Full, "form", "round", f'{OPTION}form: "round" is not one of short, long', ""),
-    (Full, "keep", "soon", f'{OPTION}keep: invalid duration "soon"', ""),
-    (Full, "size", "big", f'{OPTION}size: invalid size "big"', ""),
-    (Full, "levels", "1,x", f'{OPTION}levels: "x" is not a number', ""),
+    (Full, "number", "x", f'{OPTION}number: "x" is not a whole number', None),
+    (Full, "share", "\x1b[31m", f"{OPTION}share: ", None),
+    (Full, "loud", "maybe", f'{OPTION}loud: "maybe" is not yes or no', None),
+    (Full, "form", "round", f'{OPTION}form: "round" is not one of short, long', None),
+    (Full, "keep", "soon", f'{OPTION}keep: invalid duration "soon"', None),
+    (Full, "size", "big", f'{OPTION}size: invalid size "big"', None),
+    (Full, "levels", "1,x", f'{OPTION}levels: "x" is not a number', None),
     (Full, "freq", "1", f"{OPTION}freq cannot be given", "use --freq"),
     (Full, "cleanup_freq", "1", f"{OPTION}cleanup_freq cannot be given", "use --cleanup-freq"),
     (Full, "state", "1", f"{OPTION}state cannot be given", ""),
@@ -408,7 +408,7 @@ def test_a_bad_option_is_refused_in_one_line(kind, name, text, complaint, hint):
         given(kind, **{name: text})
     assert caught.value.message.startswith(complaint)
     assert caught.value.message.isprintable()
-    assert hint in caught.value.hint
+    assert hint is None or caught.value.hint == hint
 
 
 def test_options_without_a_default_must_be_given():
