@@ -38,14 +38,6 @@ def test_what_is_missing_is_named(monkeypatch, name, place, value, words):
         CHECKS[name]()
 
 
-def test_what_is_unusual_is_shown(monkeypatch, tmp_path):
-    monkeypatch.setattr(frozen, "build", lambda: {"form": "single file"})
-    assert "standalone, single file" in CHECKS["python"]()
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert "no CA certificates in" in CHECKS["tls"]()
-
-
 # --- the command --------------------------------------------------------------------
 
 

@@ -125,13 +125,6 @@ def test_a_narrow_terminal_gets_prose_in_all_of_its_width():
     ]
 
 
-@pytest.mark.parametrize("cols", [1, 2, 23])
-def test_a_word_is_not_broken_however_narrow_it_gets(cols):
-    first, *rest = lines(LONG, colour=False, cols=cols)
-    words = [*first.split()[2:], *" ".join(rest).split()]
-    assert " ".join(words) == "one two three four five six seven rm -rf x y z"
-
-
 @pytest.mark.parametrize(("findings", "worst", "text"), [
     ([], "ok", "all is well"), ([GOOD], "ok", "all is well"),
     ([BAD, GOOD, BAD], "problem", "2 problems"), ([Finding("note", "")], "note", "1 note"),

@@ -168,6 +168,9 @@ def test_the_real_exception_has_the_column_and_the_told_one_is_kept():
     told = {"exception": "ExceptionWithTraceback()", "traceback": "x\nTimeLimitExceeded(3,)\n"}
     row = read({"type": "task-failed", **told})
     assert (row["exception"], row["fields"]) == ("TimeLimitExceeded(3,)", told)
+    for traceback in ("\n", 7, None):
+        row = read({"type": "task-failed", **told, "traceback": traceback})
+        assert row["exception"] == "ExceptionWithTraceback()"
 
 
 @pytest.mark.parametrize(("name", "value", "shown"), [

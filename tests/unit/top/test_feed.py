@@ -245,9 +245,3 @@ def test_a_broker_that_is_away_leaves_nothing_known_until_it_is_back(
         while wakes.acquire(blocking=False):
             pass
         assert stats.depths == depths
-
-
-def test_where_no_queue_is_known_nobody_is_asked(stats, gauge):
-    stats.watch([])
-    stats.close()
-    assert gauge.asked == []

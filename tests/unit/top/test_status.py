@@ -99,6 +99,15 @@ def taken(*batches):
     return intake
 
 
+def test_events_are_known_by_kind():
+    life = Life()
+    intake = taken([life.beat()], [life.started("t")], [{"type": "x"}])
+    assert (intake.events, intake.has_tasks, intake.has_sent) == (3, True, False)
+    intake = taken([life.beat(), life.sent("t")], [life.sent("u")])
+    assert (intake.events, intake.has_tasks, intake.has_sent) == (3, True, True)
+    assert not taken([life.beat()]).has_tasks
+
+
 def test_losses_are_counted_from_the_stream():
     intake = taken(
         [

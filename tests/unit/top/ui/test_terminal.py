@@ -10,7 +10,7 @@ import pytest
 import urwid
 
 from evtools.top.options import TopOptions
-from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence, paint
+from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE
 from tools.clock import FakeClock
 from tools.screen import PtyTerminal
@@ -131,17 +131,6 @@ def test_colours_are_those_of_the_theme(terminal, monkeypatch, colour, environ, 
     watched.draw("", "FAIL")
     assert written in terminal.read()
     watched.display.stop()
-
-
-def test_a_canvas_has_the_size_it_is_asked_for():
-    lines = [[("head", "abc"), ("text", "defgh")], [("text", "中")]]
-    canvas = paint(lines, (5, 3), UNICODE, (1, 2))
-    assert list(canvas.decoded_text) == ["abcde", "中   ", "     "]
-    assert (canvas.cols(), canvas.rows(), canvas.cursor) == (5, 3, (1, 2))
-    assert [(style, text) for style, _, text in next(iter(canvas.content()))] == [
-        ("head", b"abc"), ("text", b"de"),
-    ]  # fmt: skip
-    assert paint([[("text", "größe 中")]], (8, 1), ASCII).text == [b"gr??e ??"]
 
 
 def test_a_copy_is_what_osc_52_says():

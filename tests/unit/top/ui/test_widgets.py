@@ -367,6 +367,8 @@ def test_the_help_has_the_keys_with_a_text_and_scrolls():
     assert found.startswith("find> SORT\n")
     assert "choose the column to sort by" in found
     assert "pause" not in found
+    press(layer, *["backspace"] * 4, *"pgdn")
+    assert "page down" in "\n".join(shown(layer, *tall)).lower()
     press(layer, *["backspace"] * 4)
     assert "pause" in "\n".join(shown(layer, *tall))
     top = shown(layer, 76, 18)
