@@ -41,11 +41,6 @@ def test_clip_keeps_the_start(text, cols, expected):
     assert clip(text, cols) == expected
 
 
-def test_clip_takes_another_ellipsis_or_none():
-    assert clip("charge_card", 6, "") == "charge"
-    assert clip("charge_card", 6, "~") == "charg~"
-
-
 @pytest.mark.parametrize(
     ("text", "cols", "expected"),
     [

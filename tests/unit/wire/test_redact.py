@@ -64,10 +64,6 @@ def kwargs(text, *names):
 # --- patterns --------------------------------------------------------------------
 
 
-def test_no_patterns_need_no_redactor():
-    assert redactor([]) is None
-
-
 ARGUMENT = {"kwargs": "{'user': 'alice', 'password': ***, 'tries': 3}"}
 
 

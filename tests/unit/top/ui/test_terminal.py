@@ -11,7 +11,6 @@ import urwid
 
 from evtools.top.options import TopOptions
 from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence
-from evtools.top.ui.theme import ASCII, UNICODE
 from tools.clock import FakeClock
 from tools.screen import PtyTerminal
 
