@@ -254,20 +254,21 @@ def connect(
         check_transport(settings)
         urls = settings.addresses()
         address = parse(urls[attempt % len(urls)])
-        connection = OneAttempt(**_arguments(settings, urls, address))  # type: ignore[no-untyped-call]
-        _check_options(settings, address, connection.transport)
+        scheme, family = address.scheme, kind_of(address.scheme).family
+        arguments = _arguments(settings, urls, address)
     else:
+        scheme = ""
         is_redis = like.transport.driver_type == "redis"
         family = "redis" if is_redis else "amqp" if like.transport.driver_name == "py-amqp" else ""
-        arguments = dict(like._info(resolve=False)) | {  # noqa: SLF001  (what kombu's clone() takes)
-            "transport_options": _transport_options(settings, family),
-            "connect_timeout": settings.connect_timeout,
-            "heartbeat": settings.heartbeat,
-        }
-        connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
-        brokers = connection.alt
-        if len(brokers) > 1 and connection.transport_cls != "sentinel":
-            connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
+        arguments = dict(like._info(resolve=False))  # noqa: SLF001  (what kombu's clone() takes)
+    arguments["transport_options"] = _transport_options(settings, family)
+    arguments |= {"connect_timeout": settings.connect_timeout, "heartbeat": settings.heartbeat}
+    connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
+    brokers = connection.alt
+    if scheme:
+        _check_options(settings, scheme, connection.transport)
+    elif len(brokers) > 1 and connection.transport_cls != "sentinel":
+        connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
     transport: Any = connection.transport
     if transport.driver_name == "py-amqp":
         transport.Connection = _TidyAMQP
@@ -290,8 +291,7 @@ def _arguments(
     kind, parameters = kind_of(address.scheme), address.parameters
     for name in parameters:
         # redis-py takes any of its own on a socket.
-        is_known = name in _PARAMETERS or name.startswith("ssl_") or kind.family == "socket"
-        if not is_known:
+        if not (kind.family == "socket" or name in _PARAMETERS or name.startswith("ssl_")):
             option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
             raise UsageError(
                 f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
@@ -314,11 +314,8 @@ def _arguments(
         "virtual_host": database or None,
         "transport": kind.transport,
         "ssl": ssl,
-        "connect_timeout": settings.connect_timeout,
-        "heartbeat": settings.heartbeat,
         "login_method": settings.login_method or parameters.get("login_method"),
         "credential_provider": parameters.get("credential_provider"),
-        "transport_options": _transport_options(settings, kind.family),
     }
     if kind.family == "sentinel":
         hosts = [url.partition("?")[0] for url in urls]
@@ -330,7 +327,7 @@ def _arguments(
     return arguments
 
 
-def _check_options(settings: ConnectionSettings, address: Address, transport: Any) -> None:
+def _check_options(settings: ConnectionSettings, scheme: str, transport: Any) -> None:
     # Refuse what kombu would drop without a word.
     known = {"max_retries", "interval_start", "interval_step", "interval_max"}  # kombu's own
     if transport.driver_type == "amqp":
@@ -344,7 +341,7 @@ def _check_options(settings: ConnectionSettings, address: Address, transport: An
             continue
         near, listed = difflib.get_close_matches(name, known, 1, 0.75), ", ".join(sorted(known))
         hint = f"did you mean {near[0]}?" if near else f"these are known: {listed}"
-        raise UsageError(f"{address.scheme}:// has no transport option {name!r}", hint)
+        raise UsageError(f"{scheme}:// has no transport option {name!r}", hint)
     if settings.options.get("protocol", 2) not in (2, 3):
         raise UsageError("transport option protocol: Redis has 2 and 3")
 
@@ -352,12 +349,9 @@ def _check_options(settings: ConnectionSettings, address: Address, transport: An
 def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, Any]:
     options, timeout = dict(settings.options), settings.connect_timeout
     if family == "amqp":
-        properties = {
-            "product": settings.tool,
-            "product_version": __version__,
-            "connection_name": client_name(settings.tool),
-            **(options.get("client_properties") or {}),
-        }
+        properties = {"product": settings.tool, "product_version": __version__}
+        properties |= {"connection_name": client_name(settings.tool)}
+        properties |= options.get("client_properties") or {}
         timeouts = {"read_timeout": timeout, "write_timeout": timeout}
         return {**timeouts, **options, "client_properties": properties}
     if family not in ("redis", "socket", "sentinel"):
