@@ -10,7 +10,7 @@ from evtools.cam.database.schema import TASKS, clean, clean_end
 from evtools.cam.snapshot import STEPS, SnapshotInfo, Steps
 from evtools.errors import UsageError
 from evtools.state import Change, State, Task, Worker
-from evtools.transport.recording.writer import RecordingWriter
+from evtools.transport.recording import RecordingWriter
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1

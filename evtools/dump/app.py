@@ -22,8 +22,8 @@ from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, Source
 from evtools.transport.receiver import open_live
+from evtools.transport.recording import RecordingWriter
 from evtools.transport.recording.reader import RecordingReader, files_of
-from evtools.transport.recording.writer import RecordingWriter
 from evtools.transport.source import SilenceHint
 from evtools.wire import EnvelopeWriter, Event, Gap, Joiner, gap
 from evtools.wire.redact import redactor

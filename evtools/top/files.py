@@ -20,7 +20,7 @@ from evtools.text import clip, csv_cell, pad, sanitize, width
 from evtools.top.columns import as_text
 from evtools.top.options import Output
 from evtools.top.table import TableModel
-from evtools.transport.recording.writer import RecordingWriter
+from evtools.transport.recording import RecordingWriter
 from evtools.trust import make_folders, open_safely
 from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.transport.recording.writer import RecordingWriter
+from evtools.transport.recording import RecordingWriter
 from evtools.wire import encode_line, envelope
 
 pytestmark = pytest.mark.bench

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from evtools.transport.demo.simulation import CHARACTERS, Simulation
+from evtools.transport.demo import CHARACTERS, Simulation
 from evtools.wire import LamportClock
 
 START = 1_700_000_000.0

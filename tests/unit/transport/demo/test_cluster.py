@@ -13,8 +13,7 @@ from evtools.transport import (
     get_exchange,
 )
 from evtools.transport.control import mailbox
-from evtools.transport.demo import URL, DemoCluster, listen, serve
-from evtools.transport.demo.simulation import CHARACTERS
+from evtools.transport.demo import CHARACTERS, URL, DemoCluster, listen, serve
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
 

@@ -2,9 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from evtools.transport.demo import AWAY, answer
-from evtools.transport.demo import simulation as module
-from evtools.transport.demo.simulation import BY_NAME, QUEUES, Character, End, Kind
+from evtools.transport import demo as module
+from evtools.transport.demo import AWAY, BY_NAME, QUEUES, Character, End, Kind, answer
 from evtools.wire import MissedTasks, from_fields
 from tools.rehearsal import Rehearsal
 

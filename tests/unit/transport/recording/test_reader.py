@@ -10,9 +10,8 @@ from msgspec import UNSET
 
 from evtools.errors import UsageError
 from evtools.transport import recording
-from evtools.transport.recording import Compression, FileReader, reader
+from evtools.transport.recording import Compression, FileReader, RecordingWriter, reader
 from evtools.transport.recording.reader import RecordingReader
-from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import EnvelopeWriter, encode_line, envelope, from_fields
 from tools.clock import FakeClock
 from tools.gaps import gap

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from evtools.errors import OutputError
-from evtools.transport.recording.writer import RecordingWriter, write_all
+from evtools.transport.recording import RecordingWriter, write_all
 from tools.clock import FakeClock
 from tools.disk import full_disk
 
