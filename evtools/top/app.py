@@ -21,7 +21,7 @@ from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
-from evtools.top.status import ConnectionStatus, OwnCost
+from evtools.top.status import ConnectionStatus
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
@@ -137,11 +137,11 @@ class Console:
             later=self.later,
             clock=clock,
             where="demo" if options.demo else where,
-            own_cost=OwnCost(clock),
             control=control,
             history=History(usual_file(os.environ)),
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
+        self._signals = Signals(self.wake, session.display.stop, clock)
         session.show(options.view)
         session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(session.history.keep)
@@ -163,7 +163,7 @@ class Console:
     def run(self) -> None:
         """Take over the terminal until `end`, and give it back whatever happens."""
         display = self.session.display
-        with Signals(self.wake, display.stop, self.clock) as self._signals:
+        with self._signals:
             try:
                 display.start()
                 display.configure(self.session.model.options)
@@ -265,13 +265,6 @@ class Console:
 
     def _woken(self) -> None:
         os.read(self._read, _PIPE_BYTES)
-        self._look_around()
-        if self._draining is None:
-            # Soon, but not for every few events that come.
-            wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
-            self._draining = self.events.alarm(wait, self._drain)
-
-    def _look_around(self) -> None:
         if self._signals.ending:
             self.end()
         if self._signals.continued():
@@ -282,6 +275,10 @@ class Console:
         while control is not None and (outcome := control.take()) is not None:
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
             self.draw_soon()
+        if self._draining is None:
+            # Soon, but not for every few events that come.
+            wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
+            self._draining = self.events.alarm(wait, self._drain)
 
     def work_on(self) -> None:
         """Take the next slice at once: there is work left; for the loop's own thread."""
@@ -350,8 +347,7 @@ class Console:
     def _tick(self) -> None:
         # Work that takes longer than a slice is shown when it is done.
         session = self.session
-        if session.own_cost is not None:
-            session.own_cost.look()
+        session.own_cost.look()
         session.model.intake.malformed = session.feed.source.statistics().malformed
         now = self.clock.monotonic()
         if now - self._collected >= _COLLECT_EVERY and now - self._pressed >= _QUIET:

@@ -121,7 +121,6 @@ class Session:
     later: Callable[[float, Callable[[], None]], Callable[[], object]]
     clock: Clock
     where: str
-    own_cost: OwnCost | None = None
     control: ControlClient | None = None
     asks_after: float = math.inf
     history: History = field(default_factory=History)
@@ -137,6 +136,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
+        self.own_cost = OwnCost(self.clock)
         #: A message that waits until there is no other one.
         self._mentioned = ""
 

@@ -297,13 +297,12 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Lin
         pieces["recording"] = [("badge", f"REC {text}")]
     if options.mouse:
         pieces["mouse"] = [("badge", "MOUSE")]
-    if own is not None:
-        pieces["self"] = [("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")]
     return pieces | {
         "changes": [("badge", "RO" if session.control is None else "RW")],
         "evtop": [("title", "evtop")],
         "where": [("title", session.where)],
         "status": [("live" if status in ("LIVE", "REPLAY") else "paused", status)],
+        "self": [("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")],
         "every": [("dim", f"every {options.refresh:g}s")],
         "clock": [("text", _clock(session))],
     }

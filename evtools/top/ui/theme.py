@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from evtools.text import width
 
@@ -63,12 +63,10 @@ _COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
 # fmt: on
 
 STYLES: Final = tuple(_STYLES)
-#: As urwid has it: style, foreground of 16, background, mono, foreground of 256, background.
-PaletteEntry: TypeAlias = tuple[str, str, str, str, str, str]
 
 
-def palette(theme: str) -> list[PaletteEntry]:
-    """Return urwid's palette of a theme; an unknown theme is `mono`."""
+def palette(theme: str) -> list[tuple[str, str, str, str, str, str]]:
+    """Return urwid's palette of a theme: style, colour of 16, "", mono, colour of 256, ""."""
     colours = _COLOURS.get(theme, {})
     entries = []
     for style, (settings, meaning) in _STYLES.items():

@@ -498,52 +498,47 @@ class Help:
         return Box("help", [head, *body, foot], (len(_HELP_LEAD) + column, 0))
 
 
+@dataclass(eq=False)
 class Prompt:
     """Ask for a line of text at the bottom of the screen.
 
     `accepted` gets the text on Enter; the prompt stays open where it returns None.
     `changed` is called after each key that changed the text, `cancelled` when the prompt was
-    left without Enter.  `notes` are shown above it, at first the `hint`.
+    left without Enter.  `notes` are shown above it, or else choices or the `hint`.
     """
 
-    contexts = ("prompts",)
-
-    def __init__(
-        self,
-        label: str,
-        accepted: Callable[[str], OnClose],
-        editor: Editor,
-        *,
-        hint: str = "",
-        changed: Callable[[], object] = closed,
-        cancelled: Callable[[], object] = closed,
-    ) -> None:
-        self.notes: Line = [("hint", hint)] if hint else []
-        self._label, self._accepted, self._editor = label, accepted, editor
-        self._changed, self._cancelled = changed, cancelled
+    label: str
+    accepted: Callable[[str], OnClose]
+    editor: Editor
+    _: KW_ONLY
+    hint: str = ""
+    changed: Callable[[], object] = closed
+    cancelled: Callable[[], object] = closed
+    notes: Line = field(default_factory=list, init=False)
+    contexts: ClassVar = ("prompts",)
 
     @property
     def text(self) -> str:
-        return self._editor.text
+        return self.editor.text
 
     def press(self, key: str, command: str | None) -> OnClose:
         before = self.text
         if not typed(key):
             if command == "accept":
-                return self._accepted(before)
+                return self.accepted(before)
             if command == "cancel" or (command == "erase-left" and not before):
-                return self._cancelled
-        self._editor.press(key, command)
+                return self.cancelled
+        self.editor.press(key, command)
         if self.text != before:
-            self._changed()
+            self.changed()
         return None
 
     def lines(self, cols: int) -> tuple[list[Line], int]:
         """Return notes or choices and, below them, the text; and the cursor's column."""
-        text, column = self._editor.line(cols - len(self._label))
-        notes = self.notes or [("hint", "  ".join(self._editor.choices))]
+        text, column = self.editor.line(cols - len(self.label))
+        notes = self.notes or [("hint", "  ".join(self.editor.choices) or self.hint)]
         above = [line for style, note in notes for line in paragraph(note, cols, style=style)]
-        return [*above, [("prompt", self._label), *text]], len(self._label) + column
+        return [*above, [("prompt", self.label), *text]], len(self.label) + column
 
 
 #: What takes the keys: the commands they mean are looked up in its `contexts`.  All but

@@ -395,8 +395,9 @@ class FakeLoop(Console):
         self.note("slice" if self.slices else "last slice")
         return self.slices > 0
 
-    def _look_around(self):
+    def _woken(self):
         self.note("woken")
+        super()._woken()
 
     def _refresh(self):
         self.note("refresh")

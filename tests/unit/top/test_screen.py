@@ -207,14 +207,14 @@ def facts(terminal):
     )
 
 
-def bar(facts, cols, count, *, own=True, ascii_only=False):
+def bar(facts, cols, count, *, ascii_only=False):
     """Return the lines of the status bar."""
     terminal = FakeTerminal(read_only=True)
     session = terminal.session
     session.where = "redis://:**@broker-1:6379/0"
     session.model.header = lambda: facts
     session.model.options.ascii = ascii_only
-    session.own_cost = SimpleNamespace(cpu=0.03, bytes=84 << 20) if own else None
+    session.own_cost = SimpleNamespace(cpu=0.03, bytes=84 << 20)
     lines = status_bar(session, cols, count)
     assert len(lines) == count
     assert all(columns(line) == cols for line in lines)
@@ -278,8 +278,8 @@ def test_losses_limits_and_workers_are_counted(facts, changes, cols, count, row,
 def test_unknown_figures_are_not_made_up_and_all_characters_may_be_shown(facts):
     totals = SimpleNamespace(ok_rate=0.0, fail_rate=0.0, retry_rate=0.0, failure_share=None)
     unknown = replace(facts, counters=StreamCounters(), totals=totals)
-    lines = bar(unknown, 120, 3, own=False, ascii_only=True)
-    for line, figure in zip(lines, ("lag", "self", "%"), strict=True):
+    lines = bar(unknown, 120, 3, ascii_only=True)
+    for line, figure in zip(lines, ("lag", "forgot", "%"), strict=True):
         assert figure not in line
         assert line.isascii()
 
