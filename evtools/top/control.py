@@ -162,20 +162,16 @@ ACTIONS: Final = (
            severity="severe"),
 )
 
-#: Kind of target: the field of a row with its name, and the argument of commands that takes
-#: it.  A worker is none: it is where they are sent.
-_FIELDS: Final[Mapping[Kind, tuple[str, str]]] = {
-    "task": ("uuid", "task_id"), "type": ("name", "task_name"), "queue": ("queue", "queue"),
-    "worker": ("worker", ""),
-}
-#: The kinds of targets that a row of each view names.
-_KINDS_OF: Final[Mapping[View, tuple[Kind, ...]]] = {
-    "tasks":   ("task", "type"),
-    "types":   ("type",),
-    "workers": ("worker",),
-    "queues":  ("queue",),
-    "events":  ("task", "type"),
-    "errors":  ("type",),
+#: The argument of commands that takes a target of a kind.  A worker is none: they are sent to it.
+_SUBJECTS: Final[Mapping[Kind, str]] = {"task": "task_id", "type": "task_name", "queue": "queue"}
+#: The kinds of targets that a row of each view names, and in which field; "" is its key.
+_KINDS_OF: Final[Mapping[View, Mapping[Kind, str]]] = {
+    "tasks":   {"task": "", "type": "name"},
+    "types":   {"type": ""},
+    "workers": {"worker": ""},
+    "queues":  {"queue": ""},
+    "events":  {"task": "uuid", "type": "name"},
+    "errors":  {"type": "name"},
 }
 # fmt: on
 
@@ -191,9 +187,8 @@ def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -
 
     `key` and `values` are the row's: its key, and its fields by name.
     """
-    # Keys of events and errors name no task, type, worker or queue.
-    by_key = _KINDS_OF[view][0] == action.kind and view not in ("events", "errors")
-    target = key if by_key else values.get(_FIELDS[action.kind][0])
+    field_name = _KINDS_OF[view][action.kind]
+    target = values.get(field_name) if field_name else key
     return None if target in (OTHERS, UNKNOWN) else target
 
 
@@ -296,9 +291,9 @@ class Request:
         # The worker is where a command is sent, and not a part of it.
         given = {name: value for name, value in self.values.items() if name != "worker"}
         given |= dict(self.action.constants)
-        subject = _FIELDS[self.action.kind][1]
-        if not subject:
+        if self.action.kind == "worker":
             return [given]
+        subject = _SUBJECTS[self.action.kind]
         if self.action.kind == "task":  # of which one command takes many
             return [given | {subject: list(self.targets)}]
         return [given | {subject: target} for target in self.targets]

@@ -4,8 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
@@ -81,8 +80,7 @@ _ENOUGH: Final = 1000
 _TICK: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The source has no more events; `error` is the reason if it is one."""
 
     error: Exception | None = None

@@ -50,13 +50,13 @@ def run_of(task: Any, now: float) -> float | None:
 
 
 def _outcome(task: Any, _: float) -> str | None:
-    # The exception or result, or else the newest custom event.
+    # Else the newest custom event.
     outcome: str | None = task.result if task.exception is None else task.exception
     return story_of(task.note) if outcome is None and task.note else outcome
 
 
 # fmt: off
-_BEFORE: Final = (
+COLUMNS: Final = (
     column("text", "state", "STATE", "its state; LOST?: its worker has disappeared or restarted",
         lambda task, now: state_of(task, now)[0], cols=6,
         order=lambda task, now: -1 if task.lost(now) else _RANKS.get(task.state, len(_RANKS)),
@@ -75,15 +75,15 @@ _BEFORE: Final = (
         "time from sent (or received) to started, minus its ETA", "wait", from_cols=100),
     column("duration", "runtime", "RUN", "how long it ran, or has run so far", run_of,
         moves=lambda task: task.state == "STARTED"),
+    column("time", "age", "AGE", "time of its last event", "local_received", cols=6),
+    column("text", "outcome", "EXCEPTION / RESULT", "exception, result or progress", _outcome,
+        format=lambda value, _: value or "", cols=18, flex=3, from_cols=100),
 )
-_AGE: Final = column("time", "age", "AGE", "time of its last event", "local_received", cols=6)
-_OUTCOME: Final = column("text", "outcome", "EXCEPTION / RESULT", "exception, result or progress",
-    _outcome, format=lambda value, _: value or "",
-    cols=18, flex=3, from_cols=100)
 # fmt: on
-COLUMNS: Final = (*_BEFORE, _AGE, _OUTCOME)
 #: Times of day take more room than ages.
-_WITH_TIMES: Final = (*_BEFORE, replace(_AGE, title="TIME", cols=8), _OUTCOME)
+_WITH_TIMES: Final = tuple(
+    replace(one, title="TIME", cols=8) if one.name == "age" else one for one in COLUMNS
+)
 
 
 class TasksView(LiveTable):
@@ -95,8 +95,7 @@ class TasksView(LiveTable):
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
-        #: Whether rows are shown as trees, the nodes that are closed, and what is drawn before
-        #: names.
+        #: Whether there are trees, their nodes that are closed, and what is drawn before names.
         self.tree = False
         self.closed: set[str] = set()
         self._prefixes: Mapping[str, str] = {}

@@ -45,11 +45,9 @@ def test_a_moment_is_an_age_or_a_time_of_day():
         ({}, "a" * 999,            "aaaaaaaaa…"),
         ({}, None,                 "-         "),
         ({}, [1],                  "[1]       "),
-        # Names keep both ends; a text without room is shortened first.
+        # Names keep both ends.
         ({"elide": True}, "proj.billing.charge",               "pr..charge"),
         ({"elide": True}, "proj." + "x" * 999 + ".charge",     "pr..charge"),
-        ({"shorten": lambda text: text[:3]}, "abcdefghijkl",   "abc       "),
-        ({"shorten": lambda text: text[:3]}, "abcdefghij",     "abcdefghij"),
         ({"format_row": lambda row, _: f"{row['name']}/2"}, 1, "1/2       "),
     ],
 )  # fmt: skip
