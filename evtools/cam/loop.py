@@ -414,7 +414,7 @@ class Loop:
     def _log_problems(self) -> None:
         # Each kind of malformed input once, and once that nothing comes at all.
         if not self._options.read:
-            self._hint = self._hint or SilenceHint(self._source, self.clock)
+            self._hint = self._hint or SilenceHint(self._source.statistics, self.clock)
             words = self._hint.words()
             if words:
                 _log.warning("%s", words)

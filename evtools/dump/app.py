@@ -140,7 +140,7 @@ class Dump:
         """Take the source, and open what is written to; `stack` closes it."""
         options, clock = self._options, self._clock
         self._source = source
-        self._hint = None if options.read else SilenceHint(source, clock)
+        self._hint = None if options.read else SilenceHint(source.statistics, clock)
         if options.write:
             self._recording = RecordingWriter(
                 options.write,

@@ -1,12 +1,12 @@
 """Where events come from: a broker, a recording, a simulated cluster."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from evtools.clock import Clock
-from evtools.wire import Defect, Event
+from evtools.wire import Defect
 
 DOCTOR: Final = "evtools doctor, given the same broker, finds out more"
 #: Workers send heartbeats every two seconds: after this time something is wrong.
@@ -49,34 +49,11 @@ class Statistics:
         return sum(defect.count for defect in self.defects)
 
 
-class Source(Protocol):
-    """An endless or finite stream of events."""
-
-    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        """Yield events, gap records among them, and [] when `timeout` seconds pass without.
-
-        End when the source is exhausted or stopped.
-        """
-        ...
-
-    def statistics(self) -> Statistics:
-        """Return the counters as they are now."""
-        ...
-
-    def stop(self) -> None:
-        """End the stream after what has already arrived; safe in a signal handler."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything; idempotent."""
-        ...
-
-
 class SilenceHint:
     """Look once, ten seconds after the start, whether a source has received anything."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
-        self._source, self._clock = source, clock
+    def __init__(self, statistics: Callable[[], Statistics], clock: Clock) -> None:
+        self._statistics, self._clock = statistics, clock
         self._due = clock.monotonic() + _SILENCE_SECONDS
 
     def words(self) -> str:
@@ -84,5 +61,5 @@ class SilenceHint:
         if self._clock.monotonic() < self._due:
             return ""
         self._due = math.inf
-        has_come = self._source.statistics().messages
+        has_come = self._statistics().messages
         return "" if has_come else f"nothing has come for {_SILENCE_SECONDS:g}s; {DOCTOR}"

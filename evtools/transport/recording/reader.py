@@ -24,7 +24,7 @@ from msgspec import UNSET
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
 from evtools.transport.recording import LINE_BYTES_MAX, FileReader
-from evtools.transport.source import Notice, Source, Statistics
+from evtools.transport.source import Notice, Statistics
 from evtools.wire import (
     TIME_MAX,
     Defect,
@@ -51,7 +51,7 @@ _STRANGE_LINES: Final = 100
 _SAMPLE_BYTES: Final = 200
 
 
-class RecordingReader(Source):
+class RecordingReader:
     """Replay recordings, as a source of events.
 
     `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for stdin.  Several files
@@ -144,7 +144,10 @@ class RecordingReader(Source):
         self._event = next(self._merged, None)
 
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        # Their `known` is as it was recorded, UNSET in the bare events of other programs.
+        """Yield events, gap records among them, and [] when none is due within `timeout` seconds.
+
+        Their `known` is as it was recorded, UNSET in the bare events of other programs.
+        """
         while (batch := self._next(timeout)) is not None:
             counts = self._statistics
             for event in batch:
@@ -160,6 +163,7 @@ class RecordingReader(Source):
             yield batch
 
     def statistics(self) -> Statistics:
+        """Return the counters as they are now."""
         defects = tuple(self._defects.values())
         return replace(self._statistics, connected=not self._is_exhausted, defects=defects)
 
@@ -183,6 +187,7 @@ class RecordingReader(Source):
         self._stopped = True
 
     def close(self) -> None:
+        """Close the files; idempotent."""
         for file in self._files:
             file.close()
 

@@ -411,7 +411,7 @@ class Source:
 
 def test_silence_is_reported_once_and_not_at_once():
     clock, source = FakeClock(1000.0), Source()
-    hint, other = SilenceHint(source, clock), SilenceHint(Source(), clock)
+    hint, other = (SilenceHint(one.statistics, clock) for one in (source, Source()))
     clock.now += 9.9
     assert hint.words() == other.words() == ""
     source.messages = 1
