@@ -28,9 +28,6 @@ _ALWAYS: Final = os.O_CLOEXEC | os.O_NOCTTY
 _NO_FILE: Final = "it is no plain file, and others than root can write its folder"
 
 
-# --- files --------------------------------------------------------------------------
-
-
 def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
     """Open a file; return its descriptor.
 

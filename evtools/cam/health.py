@@ -149,9 +149,6 @@ def _json(status: int, values: Mapping[str, Any]) -> Response:
     return Response(status, encode_line(values) + b"\n", "application/json")
 
 
-# --- the metrics of evcam itself ----------------------------------------------------
-
-
 def own_families(own: Counters, stream: Statistics) -> Iterator[Family]:
     """Yield the metrics of evcam itself, as far as they are known."""
     names = ("taken", "failed", "overrun", "skipped_rate")

@@ -175,8 +175,6 @@ class ChangedTasks:
             self.overflow += 1
 
 
-# --- as JSON ------------------------------------------------------------------------
-
 #: What of events is called otherwise here than in the state.
 _ATTRIBUTES: Final = {
     "worker": "worker_name", "queue": "queue_or_none",

@@ -191,9 +191,6 @@ def _convert(text: str, kind: Any) -> Any:
         raise ValueError(f'"{text}" is not {wanted}') from None
 
 
-# --- cameras of users ---------------------------------------------------------------
-
-
 def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
@@ -348,8 +345,6 @@ def _misfit(function: Callable[..., Any], *args: Any, **named: Any) -> tuple[str
         return f"({sanitize(', '.join(names))})", str(error)
     return None
 
-
-# --- why a module cannot be imported ------------------------------------------------
 
 _NOT_IMPORTED: Final = re.compile(r"cannot import name '(\w+)'")
 _TAG: Final = re.compile(r"(cpython|pypy)-?(\d)(\d+)")

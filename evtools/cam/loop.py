@@ -167,9 +167,7 @@ class Loop:
         self.state = State(
             max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=self._times
         )
-        self.thread = CameraThread(
-            self.counters, clock, times=self._replay, max_failures=options.max_failures
-        )
+        self.thread = CameraThread(self.counters, clock, self._replay, options.max_failures)
         self._sequence = SnapshotSequence(
             self.state.workers, started=self.counters.started, warm_up=options.warm_up
         )

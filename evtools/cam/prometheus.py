@@ -55,9 +55,6 @@ _MODE: Final = 0o644
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-# --- text ---------------------------------------------------------------------------
-
-
 class Sample(NamedTuple):
     """One figure: what follows the name of its family, its labels, its value."""
 
@@ -143,9 +140,6 @@ def label(text: str | None) -> str:
 @lru_cache(maxsize=4096)
 def _label(text: str) -> str:
     return clip(sanitize(text), LABEL_MAX_COLS)
-
-
-# --- instruments --------------------------------------------------------------------
 
 
 class Gauge:

@@ -270,12 +270,7 @@ class CameraThread(Timer):
     """
 
     def __init__(
-        self,
-        counters: Counters,
-        clock: Clock,
-        *,
-        times: Clock | None = None,
-        max_failures: int | None = None,
+        self, counters: Counters, clock: Clock, times: Clock | None, max_failures: int | None
     ) -> None:
         super().__init__(times or clock, name="evtools-camera")
         self._counters, self._real_clock, self._max_failures = counters, clock, max_failures

@@ -239,9 +239,6 @@ def _when(attempt: Any, name: str) -> Any:
     return getattr(attempt, name, None)
 
 
-# --- dry runs -----------------------------------------------------------------------
-
-
 def dry_run(snapshot: Any) -> bytes:
     """Return a snapshot of any camera as a line of JSON."""
 

@@ -156,23 +156,22 @@ def _check(ctx: click.Context) -> None:
     from evtools.cam.schedule import rate
 
     values = ctx.params
-    if not values["camera"]:
-        raise UsageError(
-            "no camera given",
-            "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
-        )
     command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
-    if values["detach"] and (values["once"] or values["test"]):
-        raise UsageError("--detach excludes --once and --test", "leave --detach out")
-    if values["detach"] and "-" in values["read"]:
-        raise UsageError(
-            "--detach and --read - exclude each other", "a process in the background has no stdin"
-        )
-    if values["detach"] and (values["logfile"] or "").startswith("/dev/std"):
-        raise UsageError(
-            "--detach needs a regular log file",
-            "a process in the background has no stdout and no stderr",
-        )
+    is_on_stream = (values["logfile"] or "").startswith("/dev/std")
+    # fmt: off
+    for is_wrong, text, hint in (
+        (not values["camera"], "no camera given",
+         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres"),
+        (values["detach"] and (values["once"] or values["test"]),
+         "--detach excludes --once and --test", "leave --detach out"),
+        (values["detach"] and "-" in values["read"], "--detach and --read - exclude each other",
+         "a process in the background has no stdin"),
+        (values["detach"] and is_on_stream, "--detach needs a regular log file",
+         "a process in the background has no stdout and no stderr"),
+    ):
+        if is_wrong:
+            raise UsageError(text, hint)
+    # fmt: on
     if values["maxrate"]:
         rate(values["maxrate"])
 

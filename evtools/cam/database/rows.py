@@ -145,9 +145,6 @@ def _clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
     return {schema.clean_name(key): schema.clean_value(value) for key, value in own.items()}
 
 
-# --- a task -------------------------------------------------------------------------
-
-
 def _attributes(columns: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
     names = {"worker": "worker_name", "queue": "queue_or_none"}
     return attrgetter(*[names.get(column, column) for column in columns])
@@ -294,8 +291,6 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
 _decode: Final = msgspec.json.Decoder(TaskLog[Report]).decode
 
 
-# --- a worker -----------------------------------------------------------------------
-
 #: Fields of its events that are kept, and the columns with attributes of the same name.
 _KEPT: Final = frozenset(OWN_FIELDS["worker-heartbeat"]) - frozenset(COMMON) | {"pid"}
 # fmt: off
@@ -342,9 +337,6 @@ class WorkerLog(Struct):
 
 
 _decode_worker: Final = msgspec.json.Decoder(WorkerLog).decode
-
-
-# --- the events of a period ---------------------------------------------------------
 
 
 class Snapshot:

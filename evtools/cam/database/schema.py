@@ -118,8 +118,6 @@ NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
 }
 
 
-# --- texts --------------------------------------------------------------------------
-
 #: In characters.  PostgreSQL has no room in an index for longer ones.
 NAME_MAX: Final = 255
 TEXT_MAX: Final = 16 * 1024
