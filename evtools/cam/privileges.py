@@ -72,16 +72,12 @@ def identity(uid: str, gid: str) -> Identity | None:
     elif group is not None:
         wanted = Identity(number, group, (group,))
     else:
-        raise UsageError(
-            f"--uid: {number} has no entry in the password database",
-            "give its group, too, with --gid",
-        )
+        text = f"--uid: {number} has no entry in the password database"
+        raise UsageError(text, "give its group, too, with --gid")
     if os.geteuid() != _ROOT and not wanted.is_ours:
         asked = [f"{kind} {name}" for kind, name in (("user", uid), ("group", gid)) if name]
-        raise UsageError(
-            f"only root can run evcam as {' and '.join(asked)}",
-            "leave out --uid and --gid, or start it as root",
-        )
+        text = f"only root can run evcam as {' and '.join(asked)}"
+        raise UsageError(text, "leave out --uid and --gid, or start it as root")
     return wanted
 
 
@@ -129,10 +125,8 @@ def open_owned(
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(file)
-        raise OutputError(
-            f"cannot write {path}: it is not a plain file, or has a second name",
-            "as root, evcam writes into plain files only",
-        )
+        text = f"cannot write {path}: it is not a plain file, or has a second name"
+        raise OutputError(text, "as root, evcam writes into plain files only")
     return file
 
 
@@ -160,10 +154,8 @@ def become(who: Identity) -> None:
             os.environ[name] = value
     left = list(_left(who))
     if left:
-        raise EvtoolsError(
-            f"privileges could not be dropped: {', '.join(left)}",
-            "this kernel or container treats them in an unusual way",
-        )
+        text = f"privileges could not be dropped: {', '.join(left)}"
+        raise EvtoolsError(text, "this kernel or container treats them in an unusual way")
 
 
 def _left(who: Identity) -> Iterator[str]:

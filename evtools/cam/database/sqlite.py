@@ -198,10 +198,8 @@ class SQLite(DatabaseCamera):
         with suppress(OSError), self.path.open("rb") as file:
             if file.read(len(_MAGIC)) == _MAGIC:
                 return
-        raise OutputError(
-            f"{self.path} is not an SQLite database ({error})",
-            "it was left as it is; give evcam a file of its own",
-        )
+        text = f"{self.path} is not an SQLite database ({error})"
+        raise OutputError(text, "it was left as it is; give evcam a file of its own")
 
     def _set_aside_if_damaged(self, error: BaseException) -> None:
         # Before it is closed: SQLite would remove its companions.
