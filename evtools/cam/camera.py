@@ -285,16 +285,15 @@ def check_place(path: Path, *, replaces: bool = False) -> None:
     folder, problem = path.parent, ""
     try:
         check_way(folder if replaces else path)
+        if path.is_dir():
+            problem = "it is a directory"
+        elif not folder.is_dir():
+            problem = f"there is no directory {folder}"
+        elif path.exists() and not replaces:
+            problem = "" if os.access(path, os.W_OK, effective_ids=True) else "permission denied"
+        elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            problem = f"permission denied in {folder}"
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
-    wanted, how = (folder, os.W_OK | os.X_OK)
-    if path.exists() and not replaces:
-        wanted, how = path, os.W_OK
-    if path.is_dir():
-        problem = "it is a directory"
-    elif not folder.is_dir():
-        problem = f"there is no directory {folder}"
-    elif not os.access(wanted, how, effective_ids=True):
-        problem = f"cannot write into {folder}" if replaces else "permission denied"
+        problem = error.strerror or str(error)
     if problem:
         raise OutputError(f"cannot write {path}: {problem}")

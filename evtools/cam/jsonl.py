@@ -203,7 +203,7 @@ _OF_WORKER: Final = (
 
 
 def serialize_task(task: Task) -> dict[str, Any]:
-    """Return a task for JSON without unknown fields; `attempts` are those before the newest."""
+    """Return what is known of a task for JSON: times are ISO 8601, `attempts` the earlier ones."""
     attempts = [_known(each, _OF_ATTEMPT) for each in task.attempts]
     return _known(task, _OF_TASK) | ({"attempts": attempts} if attempts else {})
 

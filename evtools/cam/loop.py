@@ -381,7 +381,6 @@ class Loop:
         counters.nameless = state.nameless
 
     def _line(self) -> str:
-        # The status.
         counters, replays = self.counters, self._options.read
         if not counters.connected and not replays:
             return f"waiting for broker: {self._why}"
@@ -434,9 +433,10 @@ class Loop:
             _log.warning("%s", note)
         if self._options.test:
             info = self._sequence.next(self._times.wall())
-            looks: Callable[..., Any] = summary if self._observer is None else snapshot_of
-            seen = self.state.freeze_while(looks, self._observer or self.state, info)
-            sys.stdout.buffer.write(dry_run(seen) + b"\n")
+            looks: tuple[Any, ...] = (summary, self.state, info)
+            if self._observer is not None:
+                looks = (snapshot_of, self._observer, info)
+            sys.stdout.buffer.write(dry_run(self.state.freeze_while(*looks)) + b"\n")
             sys.stdout.buffer.flush()
             return 0
         left = self._source.statistics().buffered_bytes

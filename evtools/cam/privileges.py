@@ -139,6 +139,7 @@ def become(who: Identity) -> None:
     if who.is_ours:
         return
     try:
+        # First the groups, then the group, then the user: after that it is not allowed.
         if who.name:
             os.initgroups(who.name, who.gid)
         # --gid alone keeps fewer groups than the user has.

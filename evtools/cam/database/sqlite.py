@@ -42,10 +42,11 @@ _SUFFIXES: Final = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
 
 class SQLite(DatabaseCamera):
-    """Write into the file `path`, which is created if needed; readers wait for nothing.
+    """Write into the file `path`, which is created if needed.
 
-    A lock of another program is waited for up to `busy_timeout` seconds.  A damaged file is set
-    aside, and a new one begun; one that was moved away is left where it is.
+    Readers neither wait nor keep writers waiting.  A lock of another program is waited for up to
+    `busy_timeout` seconds.  A damaged file is set aside, and a new one begun; one that was moved
+    away is left where it is.
     """
 
     # fmt: off
