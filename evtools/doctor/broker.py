@@ -80,7 +80,6 @@ def check_queue(context: Context) -> Iterator[Finding]:
 
 def check_elsewhere(context: Context) -> Iterator[Finding]:
     """Look for Celery in other databases, virtual hosts, exchanges and prefixes."""
-    here = bool(context.observation.workers)
     # Workers say themselves where they send their events: this comes first, and says it best.
     places: dict[tuple[str, ...], Elsewhere] = {}
     for node, settings in sorted(context.observation.settings.items()):
@@ -92,13 +91,12 @@ def check_elsewhere(context: Context) -> Iterator[Finding]:
         places.setdefault(place.words, place)
     for place in places.values():
         # Anyone chooses the names of channels, and advice may have several lines.
-        words_shown = sanitize(shlex.join(place.words))
-        hidden = f", with the password in place of {MASK}" if MASK in words_shown else ""
-        yield Finding(
-            "note" if here or not place.alive else "problem",
-            f"{place.where}: {place.seen}",
-            f"To watch there{hidden}:\n  {words_shown}",
-        )
+        shown = sanitize(shlex.join(place.words))
+        hidden = f", with the password in place of {MASK}" if MASK in shown else ""
+        is_note = bool(context.observation.workers) or not place.alive
+        text = f"{place.where}: {place.seen}"
+        advice = f"To watch there{hidden}:\n  {shown}"
+        yield Finding("note" if is_note else "problem", text, advice)
 
 
 # --- orphans ------------------------------------------------------------------------
@@ -115,10 +113,9 @@ def check_orphans(context: Context) -> Iterator[Finding]:
         )
         text = f"not all orphaned event queues can be found: {search.gap}"
         yield Finding("note", text, advice)
-    if options.queues:
-        for orphan in search.found:
-            if orphan.kept:
-                yield Finding("note", f"{orphan.name} stays: {orphan.kept}")
+    for orphan in search.found if options.queues else ():
+        if orphan.kept:
+            yield Finding("note", f"{orphan.name} stays: {orphan.kept}")
     free = [orphan for orphan in search.found if not orphan.kept]
     if not free:
         if not search.gap:
@@ -126,21 +123,17 @@ def check_orphans(context: Context) -> Iterator[Finding]:
     elif not options.fix:
         advice = "Monitors that are gone have left them; the same command with --fix removes them."
         yield Finding("warning", f"without a reader: {_listed(context, free)}", advice)
-    elif options.confirm(f"Remove {_listed(context, free, every=True)}?"):
-        yield from _remove(context, free)
-    else:
+    elif not options.confirm(f"Remove {_listed(context, free, every=True)}?"):
         yield Finding("warning", f"not removed: {_listed(context, free)}")
-
-
-def _remove(context: Context, orphans: Sequence[OrphanedQueue]) -> Iterator[Finding]:
-    gone = []
-    for orphan in orphans:
-        if why := context.inspector.remove(orphan):
-            yield Finding("warning", f"{orphan.name} stays: {why}")
-        else:
-            gone.append(orphan)
-    if gone:
-        yield Finding("note", f"removed {_listed(context, gone, every=True)}")
+    else:
+        gone = []
+        for orphan in free:
+            if why := context.inspector.remove(orphan):
+                yield Finding("warning", f"{orphan.name} stays: {why}")
+            else:
+                gone.append(orphan)
+        if gone:
+            yield Finding("note", f"removed {_listed(context, gone, every=True)}")
 
 
 def _listed(context: Context, orphans: Sequence[OrphanedQueue], *, every: bool = False) -> str:

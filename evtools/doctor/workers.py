@@ -34,16 +34,15 @@ def listen(
     With `asks`, workers are asked meanwhile.  Without, nothing is published, and the
     exchange for questions is not made where it is missing.
     """
-    seen = Observation()
+    seen, notices = Observation(), list[str]()
     wakeup = settings.wakeup and asks
     settings = replace(
         settings, reconnect=False, routing_keys=("#",), enable_events=False, wakeup=wakeup
     )
-    notices: list[str] = []
+    since: float | None = None
     with EventReceiver(
         settings, on_notice=lambda notice: notices.append(notice.kind), clock=clock
     ) as receiver:
-        since: float | None = None
         try:
             for events in receiver.batches(_TICK):
                 seen.apply(events)

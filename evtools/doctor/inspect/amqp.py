@@ -142,16 +142,11 @@ class AMQPInspector(BrokerInspector):
                 continue
             # Most often there is no such vhost, or it is not for us.
             with suppress(OSError, EvtoolsError, *self._connection.connection_errors, ChannelError):
-                alive = _listen(
-                    replace(
-                        settings,
-                        urls=";".join(urls),
-                        renewal=None,
-                        event_exchange=exchange,
-                        routing_keys=("#",),
-                        enable_events=False,
-                    )
-                )
+                there = replace(
+                    settings, urls=";".join(urls), renewal=None, event_exchange=exchange,
+                    routing_keys=("#",), enable_events=False,
+                )  # fmt: skip
+                alive = _listen(there)
                 if alive is not None:
                     seen = "events arrive there" if alive else "the exchange is there, but quiet"
                     found.append(Elsewhere(", ".join(where), seen, words, alive))
@@ -185,8 +180,8 @@ class AMQPInspector(BrokerInspector):
         # one marks it as redelivered, and may move it.
         ours = (self._settings.event_queue_ttl, self._settings.event_queue_expires)
         either = (False, True)
-        for life, durable, auto_delete in product({ours, _CELERYS_LIFE}, either, either):
-            arguments = queue_arguments(ttl=life[0], expires=life[1])
+        for (ttl, expires), durable, auto_delete in product({ours, _CELERYS_LIFE}, either, either):
+            arguments = queue_arguments(ttl=ttl, expires=expires)
             shape = {"arguments": arguments, "durable": durable, "auto_delete": auto_delete}
             # Without an end, queues of tasks are declared as durable.
             with suppress(ChannelError):
@@ -194,9 +189,8 @@ class AMQPInspector(BrokerInspector):
                     self._ask("queue_declare", name, **shape)
                     break
         else:
-            return (
-                "it is not declared as event queues are (--event-queue-ttl, --event-queue-expires)"
-            )
+            options = "--event-queue-ttl, --event-queue-expires"
+            return f"it is not declared as event queues are ({options})"
         try:
             with _channel_of(self._connection) as channel:
                 oldest = channel.basic_get(name)

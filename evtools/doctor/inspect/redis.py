@@ -110,9 +110,7 @@ class RedisInspector(BrokerInspector):
                 by_pattern = self._try("psubscribe", [*map(escape_glob, names)])
                 permission = permission if by_pattern.refusal else by_pattern
             tried.append(permission)
-        if patterns:
-            tried.append(self._try("psubscribe", patterns))
-        return tried
+        return [*tried, self._try("psubscribe", patterns)] if patterns else tried
 
     def _try(self, command: str, wanted: Sequence[str]) -> Permission:
         name = f"{command} {' '.join(wanted)}"
@@ -120,9 +118,10 @@ class RedisInspector(BrokerInspector):
             self._subscribe(command, wanted).close()
         except ResponseError as exc:
             diagnosis = diagnose(exc, self._settings)
-            if diagnosis.layer != "permission":
-                return Permission(name, diagnosis.text, diagnosis.hint)
-            return Permission(name, diagnosis.text, allow(_grant(diagnosis, self._settings)))
+            advice = diagnosis.hint
+            if diagnosis.layer == "permission":
+                advice = allow(_grant(diagnosis, self._settings))
+            return Permission(name, diagnosis.text, advice)
         return Permission(name)
 
     def _subscribe(self, command: str, wanted: Sequence[str]) -> PubSub:
@@ -150,15 +149,15 @@ class RedisInspector(BrokerInspector):
 
     def elsewhere(self) -> list[Elsewhere]:
         found: dict[tuple[str, ...], Elsewhere] = {}
-        pubsub, self._overheard = self._overheard, None
-        if pubsub is not None:
+        if self._overheard is not None:
             channels_seen: dict[str, None] = {}
-            with closing(pubsub):
+            with closing(self._overheard) as pubsub:
                 for _ in range(_OVERHEARD_MAX):
                     message = pubsub.get_message(timeout=0.0)
                     if message is None or len(channels_seen) >= _CHANNELS_MAX:
                         break
                     channels_seen[_text(message["channel"])] = None
+            self._overheard = None
             for channel in channels_seen:
                 words = self._with_database(difference(self._naming, channel))
                 seen = "workers send events there"
@@ -194,12 +193,12 @@ class RedisInspector(BrokerInspector):
                     continue
                 prefix, control = match.groups()
                 words: tuple[str, ...] = ()
-                if number != self._database:
-                    words += ("-b", str(number))
-                if prefix != self._prefix:
-                    words += ("--global-keyprefix", prefix)
-                if control != self._settings.control_exchange:
-                    words += ("--control-exchange", control)
+                for option, theirs, ours in (
+                    ("-b", str(number), str(self._database)),
+                    ("--global-keyprefix", prefix, self._prefix),
+                    ("--control-exchange", control, self._settings.control_exchange),
+                ):
+                    words += (option, theirs) if theirs != ours else ()
                 queues = [
                     _text(member).split(self._separator)[-1]
                     for member in client.srandmember(key, _NAMES_SHOWN)
@@ -419,25 +418,21 @@ def difference(ours: Naming, channel: str) -> tuple[str, ...]:
     by_key = bool(slash) and _KEY.fullmatch(key) is not None
     base = base if by_key else channel
     words: tuple[str, ...] = ()
-    if base in ours.bases:
-        pass
-    elif match := _WITH_DATABASE.fullmatch(base):
-        if int(match["database"]) != ours.database:
-            words += ("-b", str(int(match["database"])))
-        if match["exchange"] != ours.exchange:
-            words += ("--event-exchange", match["exchange"])
-        if match["keyprefix"] != ours.keyprefix:
-            words += ("--global-keyprefix", match["keyprefix"])
+    match = _WITH_DATABASE.fullmatch(base)
+    if match and base not in ours.bases:
+        database = int(match["database"])
+        words += ("-b", str(database)) if database != ours.database else ()
+        for option, name in (("--event-exchange", "exchange"), ("--global-keyprefix", "keyprefix")):
+            words += (option, match[name]) if match[name] != getattr(ours, name) else ()
         # Only our own prefix can be to blame for what is left.
         words = words or ("--fanout-prefix", "on")
-    else:
+    elif base not in ours.bases:
         # What stands before the exchange is a prefix of their own.
         rest = base.removeprefix(ours.keyprefix)
         exchange = next(filter(rest.endswith, (ours.exchange, "celeryev")), rest)
         # As an option has it, where only {db} may stand in braces.
         prefix = rest.removesuffix(exchange).replace("{", "{{").replace("}", "}}")
-        if exchange != ours.exchange:
-            words += ("--event-exchange", exchange)
+        words += ("--event-exchange", exchange) if exchange != ours.exchange else ()
         words += ("--fanout-prefix", prefix or "off")
     if by_key != ours.by_key:
         words += ("--fanout-patterns" if by_key else "--no-fanout-patterns",)
