@@ -71,12 +71,11 @@ def script(shell: str) -> str:
     """Return click's script for a shell, for all four programs."""
     separator = " --command " if shell == "fish" else " "
     programs = separator.join(("evtools", "evtop", "evdump", "evcam"))
-    lines = []
+    text = ""
     for line in _SHELLS[shell].source_template.replace(*_NO_BLANK[shell], 1).splitlines():
         registers = "compdef" in line or line.lstrip().startswith("complete ")
-        lines.append(line.replace("%(prog_name)s", programs if registers else _CALLED[shell]))
-    names = {"complete_func": "_evtools_completion", "complete_var": _VARIABLE}
-    return "\n".join((*lines, "")) % names
+        text += line.replace("%(prog_name)s", programs if registers else _CALLED[shell]) + "\n"
+    return text % {"complete_func": "_evtools_completion", "complete_var": _VARIABLE}
 
 
 # --- at a tab -----------------------------------------------------------------------
@@ -133,12 +132,9 @@ def candidates(
 
         fields = TASK_FIELDS if ctx.command.name == "evtop" else EVENT_FIELDS
         words = [f"{field}:" for field in fields]
-    elif name == "uid":
+    elif name in ("uid", "gid"):
+        import grp
         import pwd
 
-        words = [each.pw_name for each in pwd.getpwall()]
-    elif name == "gid":
-        import grp
-
-        words = [each.gr_name for each in grp.getgrall()]
+        words = [each[0] for each in (pwd.getpwall() if name == "uid" else grp.getgrall())]
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]

@@ -41,23 +41,15 @@ def run(ctx: click.Context) -> int:
         click.echo(settings_file(), nl=False)
         return 0
     from evtools.cli import logs
+    from evtools.cli.connection import connection_settings
 
     logs.set_up("evtools config", {"debug": ctx.params["debug"]})
     for warning in sources_of(ctx).warnings:
         logging.getLogger(__name__).warning(warning)
-    for line in _of_all_tools(ctx):
-        click.echo(line)
-    return 0
-
-
-def _of_all_tools(ctx: click.Context) -> Iterator[str]:
-    from evtools.cli.connection import connection_settings
-
     settings = connection_settings(ctx)
     hide_secrets(sys.argv, settings.urls)
     common = rows_of(ctx, settings)
-    yield head(ctx)
-    yield from aligned(common)
+    lines = [head(ctx), *aligned(common)]
     broker, stdin = ctx.params["broker"], sys.stdin
     for name in _CONFIGURED:
         if broker and broker.via.endswith("(stdin)"):
@@ -69,9 +61,10 @@ def _of_all_tools(ctx: click.Context) -> Iterator[str]:
                 rows = rows_of(tool, connection_settings(tool))
         finally:
             sys.stdin = stdin
-        yield from ("", f"[{tool.command.name}]")
-        yield from aligned([row for row in rows if row not in common])
-        yield from keys_of(tool)
+        lines += ["", f"[{tool.command.name}]"]
+        lines += [*aligned([row for row in rows if row not in common]), *keys_of(tool)]
+    click.echo("\n".join(lines))
+    return 0
 
 
 # --- a first settings file ----------------------------------------------------------

@@ -83,7 +83,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     return build(
         DoctorOptions,
         values,
-        confirm=(lambda _question: True) if values["yes"] else _ask,
+        confirm=(lambda _: True) if values["yes"] else _ask,
         output="json" if values["json_output"] else values["output"],
         colour=command.wants_colour(values["color"], sys.stdout),
         cols=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0,

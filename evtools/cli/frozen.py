@@ -34,9 +34,8 @@ def prepare() -> None:
         return
     # The linker of this process has read our library path already.  A program that a camera
     # starts must not find our libraries instead of its own.
-    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
     os.environ.pop("LD_LIBRARY_PATH", None)
-    if before is not None:
+    if (before := os.environ.pop("LD_LIBRARY_PATH_ORIG", None)) is not None:
         os.environ["LD_LIBRARY_PATH"] = before
     # Our OpenSSL was built elsewhere and knows the paths of one distribution at most.
     if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):

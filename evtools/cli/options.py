@@ -72,6 +72,7 @@ class Option(click.Option):
         else:
             attributes["type"] = kind
         super().__init__(words, help=help, shell_complete=complete, **attributes)
+        self.group, self.shared, self.in_file, self.helps = group, shared, in_file, helps or {}
         if shared:
             self.name_variable("EVTOOLS")
         default = attributes.get("default")
@@ -79,10 +80,6 @@ class Option(click.Option):
             negative = self.secondary_opts
             default = (self.opts if default else negative)[0].lstrip("-") if negative else ""
         self.shown = shown or ("" if default is None else str(default))
-        self.group = group
-        self.shared = shared
-        self.in_file = in_file
-        self.helps = helps or {}
 
     def name_variable(self, prefix: str) -> None:
         """Let <prefix>_<NAME> in the environment set the option, unless it has a variable."""
@@ -92,10 +89,8 @@ class Option(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
-        if record is None:
-            return None
         text = self.helps.get(ctx.command.name or "", self.help or "")
-        return record[0], f"{text}  [{self.shown}]" if self.shown else text
+        return record and (record[0], f"{text}  [{self.shown}]" if self.shown else text)
 
 
 def is_typed(ctx: click.Context, name: str) -> bool:
@@ -114,11 +109,7 @@ def file_options(tool: click.Command) -> list[Option]:
 
 
 def build(kind: Callable[..., T], values: Mapping[str, Any], **computed: Any) -> T:
-    """Return the options of a tool, a dataclass.
-
-    Each field is the option of its name, unless it is among `computed`; an option that was
-    not given leaves the default of the field.
-    """
+    """Return the options of a tool, a dataclass: `computed`, and each given option by its name."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     given = {name: value for name, value in values.items() if name in names and value is not None}
     return kind(**(given | computed))
@@ -240,10 +231,7 @@ def memory(group: str) -> tuple[Option, ...]:
 def replay(
     read: str = "-r --read", *, group: str = "Recording", speed: str = "max"
 ) -> tuple[Option, ...]:
-    """Return the options of a replay.
-
-    `read` has the names of the first one, in `group`; `speed` is the default speed.
-    """
+    """Return the options of a replay; `read` has the names of the first one, in `group`."""
     reads = read.split(maxsplit=1)[0]
     # fmt: off
     return (

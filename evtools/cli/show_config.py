@@ -21,10 +21,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def show_config(ctx: click.Context, settings: "ConnectionSettings") -> str:
-    """Return every setting with its origin, aligned, with secrets masked.
-
-    The values are written as in the settings file; `-` means not set.
-    """
+    """Return every setting as in the settings file, with its origin and secrets masked."""
     return "\n".join((head(ctx), *aligned(rows_of(ctx, settings)), *keys_of(ctx)))
 
 

@@ -178,19 +178,18 @@ def _filter(values: Mapping[str, Any]) -> str:
             f"-F {option}: that is a file, and -F is a filter here",
             f'to read it from the file: -F "$(cat {option})"',
         )
-    texts = [command.filter_of(values["filters"], reading=bool(values["read"])), option]
-    texts = [text for text in texts if text.strip()]
-    return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
+    typed = command.filter_of(values["filters"], reading=bool(values["read"]))
+    if typed.strip() and option.strip():
+        return f"({typed}) ({option})"
+    return typed if typed.strip() else option.strip() and option
 
 
 def _refresh(values: Mapping[str, Any]) -> float:
     delay, batch, check = values["delay"], values["batch"], values["check"]
     if delay is None:
         return 5.0 if batch else 10.0 if check else 1.0
-    if not (batch or check) and delay < choices.REFRESH_MIN:
-        raise UsageError(
-            f"--delay: {delay:g}s is too short", f"the minimum is {choices.REFRESH_MIN:g}s"
-        )
+    if not (batch or check) and delay < (least := choices.REFRESH_MIN):
+        raise UsageError(f"--delay: {delay:g}s is too short", f"the minimum is {least:g}s")
     return float(delay)
 
 

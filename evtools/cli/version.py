@@ -32,17 +32,12 @@ def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two c
     build.pop("library", None)  # hundreds of names, for the selftest
     python = ".".join(map(str, sys.version_info[:3]))
     implementation = {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, "")
+    python += f" ({implementation}{', embedded' if build else ''})"
     facts: dict[str, Any] = {
-        "tool": tool,
-        "version": __version__,
-        "build": build,
-        "python": f"{python} ({implementation}{', embedded' if build else ''})",
-        "libc": libc(),
-        "parts": parts(),
-        "transports": transports(),
-        "unicode": speaks_utf8(),
+        "tool": tool, "version": __version__, "build": build, "python": python, "libc": libc(),
+        "parts": parts(), "transports": transports(), "unicode": speaks_utf8(),
         "colours": colours(),
-    }
+    }  # fmt: skip
     if as_json:
         return json.dumps(facts)
     rows = {"build": "{form} of {commit}, {date}".format(**build)} if build else {}

@@ -163,11 +163,11 @@ AMBIGUOUS: Final = {
 
 def _table(
     without: str,
-    getters: Mapping[str, Getter],
+    drifting: Container[str],
     get: Callable[[str], Getter],
     get_all: Callable[..., Callable[[Any], tuple[object, ...]]],
     is_in: Callable[[Container[object]], Callable[[Any], bool]],
-    drifting: Container[str],
+    getters: Mapping[str, Getter],
 ) -> FieldTable:
     # `get` and `get_all` return the getters of other fields, by Celery's names; `is_in(states)`
     # is the test for subjects in them.
@@ -181,19 +181,13 @@ def _table(
         "any": lambda subject: (*texts(subject), state(subject)),
         **getters,
     }
-    return {
-        name: Field(
-            name,
-            kind,
-            getters.get(name) or get(_CELERY_NAMES.get(name, name)),
-            about,
-            reason,
-            applies=is_in(states) if states else lambda _: True,
-            drifts=name in drifting,
-        )
-        for name, kind, about, reason, states in _FIELDS
-        if name != without
-    }
+    table = {}
+    for name, kind, about, reason, states in _FIELDS:
+        getter = getters.get(name) or get(_CELERY_NAMES.get(name, name))
+        applies = is_in(states) if states else lambda _: True
+        table[name] = Field(name, kind, getter, about, reason, applies, name in drifting)
+    del table[without]
+    return table
 
 
 def find(name: str, fields: FieldTable) -> Field | None:
@@ -328,8 +322,7 @@ def _event_wait(event: Event) -> float | None:
 
 #: The fields of events, by name.
 EVENT_FIELDS: Final[FieldTable] = _table(
-    "lost",
-    {
+    "lost", ("age",), _event_field, _event_fields, _event_is_in, {
         "type": lambda event: event.type,
         "state": _state,
         "runtime": _event_runtime,
@@ -342,11 +335,7 @@ EVENT_FIELDS: Final[FieldTable] = _table(
         "started": _started,
         "done": lambda event: _timestamp(event) if _state(event) in FINAL_STATES else None,
     },
-    _event_field,
-    _event_fields,
-    is_in=_event_is_in,
-    drifting=("age",),
-)
+)  # fmt: skip
 
 # --- of tasks -------------------------------------------------------------------
 #
@@ -356,11 +345,9 @@ EVENT_FIELDS: Final[FieldTable] = _table(
 
 def running_since(task: Any) -> float | None:
     """Return when a task that has not ended started, in epoch seconds of the local clock."""
-    if task.state != "STARTED":
+    if task.state != "STARTED" or (started := seconds(task.started)) is None:
         return None
-    skew = seconds(getattr(task.worker, "skew", None)) or 0.0
-    started = seconds(task.started)
-    return None if started is None else started - skew
+    return started - (seconds(getattr(task.worker, "skew", None)) or 0.0)
 
 
 def _task_fields(*names: str) -> Callable[[Any], tuple[object, ...]]:
@@ -396,7 +383,10 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
 
     times = ("wait", "queue_time", "sent", "received", "started", "done")
     return _table(
-        "type",
+        "type", ("age", "runtime", "lost"),
+        lambda name: lambda task: task.get(name),
+        _task_fields,
+        lambda states: lambda task: task.state in states,
         {
             **{name: attribute(name) for name in times},
             "state": lambda task: getattr(task, "state", None),
@@ -405,11 +395,7 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
             "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
             "lost": lambda task: None if now is None else bool(task.lost(now())),
         },
-        lambda name: lambda task: task.get(name),
-        _task_fields,
-        is_in=lambda states: lambda task: task.state in states,
-        drifting=("age", "runtime", "lost"),
-    )
+    )  # fmt: skip
 
 
 #: The fields of tasks without a clock.

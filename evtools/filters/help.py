@@ -99,10 +99,9 @@ _CONTEXT_CHARS: Final = 36
 
 
 def caret(error: FilterError) -> str:
-    """Return the filter and, below it, carets under the mistake: two lines.
+    """Return the filter, or the part around the mistake, and below it carets: two lines.
 
-    Both are indented by two blanks and safe for a terminal.  Of a long filter only the
-    part around the mistake is shown.
+    Both are indented by two blanks and safe for a terminal.
     """
     text, start, end = error.text, error.position, error.position + error.length
     before, wrong, after = text[:start], text[start:end], text[end:]
@@ -127,12 +126,9 @@ def shell_trap(argument: str) -> str | None:
     if field is None:
         return None
     if ">" not in operators_of(field.kind):
-        return (
-            f'did the shell take your ">"? quote the filter; '
-            f"to search for the word itself write any:{field.name}"
-        )
-    example = "14:30" if field.kind is Kind.TIME else "2"
-    return (
-        f"did the shell take your \">\"? quote the filter, '{field.name}>{example}', "
-        f"or write {field.name}:{example}.."
-    )
+        advice = f"quote the filter; to search for the word itself write any:{field.name}"
+    else:
+        example = "14:30" if field.kind is Kind.TIME else "2"
+        name = field.name
+        advice = f"quote the filter, '{name}>{example}', or write {name}:{example}.."
+    return f'did the shell take your ">"? {advice}'
