@@ -100,10 +100,7 @@ def run(ctx: click.Context) -> int:
 
 
 def build_options(ctx: click.Context) -> DumpOptions:
-    """Return the DumpOptions of a parsed command line.
-
-    Raise UsageError for options that make no sense together.
-    """
+    """Return the DumpOptions of a command line; raise UsageError for contradictions."""
     values = ctx.params
     command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     for left, right in _RIVALS:

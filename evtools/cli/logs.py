@@ -78,11 +78,7 @@ def file_handler(tool: str, path: str | None) -> logging.Handler:
 
 
 def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None = None) -> None:
-    """Log to stderr or to the handler of a file.
-
-    That is warnings, or of the options in `values` with `quiet` errors only, with `verbose`
-    more, and with `debug` everything.
-    """
+    """Log to stderr or `handler`: what `quiet`, `verbose` and `debug` of `values` ask for."""
     formatter = _Formatter()
     if handler is None:
         handler, formatter.tool = logging.StreamHandler(sys.stderr), tool

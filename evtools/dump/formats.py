@@ -277,10 +277,7 @@ _PRETTY_COLS: Final = 1000
 
 
 class PrettyFormatter(Formatter):
-    """A title with the fields below it, and an empty line between events.
-
-    A field that was joined from an earlier event says so.  Tracebacks keep their lines.
-    """
+    """A title, below it the fields, with a note if joined, and an empty line between events."""
 
     def format(self, event: Event) -> bytes:
         return "".join([f"{line}\n" for line in self._lines(event)]).encode() + b"\n"

@@ -40,10 +40,7 @@ class Permission(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Another place on the same broker where Celery was at work, or is, if it is `alive`.
-
-    `words` of a command line lead there; passwords in them are masked.
-    """
+    """Another place where Celery was, or is `alive`; `words` (passwords masked) lead there."""
 
     where: str
     seen: str

@@ -396,11 +396,7 @@ _KEY = re.compile(r"(worker|task)\.[a-z.]{1,40}")
 
 
 class Naming(NamedTuple):
-    """How our own channels are called.
-
-    `bases` are the names of the channel without a routing key, mostly one; `by_key` says
-    whether a key follows.
-    """
+    """The names of our channels, mostly one, without the routing key that follows if `by_key`."""
 
     bases: tuple[str, ...]
     exchange: str
@@ -410,10 +406,7 @@ class Naming(NamedTuple):
 
 
 def difference(ours: Naming, channel: str) -> tuple[str, ...]:
-    """Return the options that lead from our settings to `channel`.
-
-    A changed database is `-b` and its number, first of all.  There are none for our own channels.
-    """
+    """Return the options that lead to `channel`, first `-b DATABASE`; none for our own."""
     base, slash, key = channel.rpartition("/")
     by_key = bool(slash) and _KEY.fullmatch(key) is not None
     base = base if by_key else channel
