@@ -9,20 +9,16 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Return UTC epoch seconds."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
-        ...
 
 
 class SystemClock:
     """The clocks of the machine."""
 
     def wall(self) -> float:
-        """Return UTC epoch seconds."""
         return time.time()  # noqa: TID251  (this is the Clock that others take)
 
     def monotonic(self) -> float:
-        """Return seconds that never jump."""
         return time.monotonic()

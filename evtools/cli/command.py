@@ -186,10 +186,8 @@ def check_conflicts(
     for needed, names in needs.items():
         for name in names:
             if not values[needed] and is_typed(ctx, name):
-                raise UsageError(
-                    f"{flag(name)} requires {flag(needed)}",
-                    f"add {flag(needed)}, or leave out {flag(name)}",
-                )
+                hint = f"add {flag(needed)}, or leave out {flag(name)}"
+                raise UsageError(f"{flag(name)} requires {flag(needed)}", hint)
     for left, right in exclusive:
         if values[left] and values[right]:
             raise excluding(flag(left), flag(right))
@@ -199,9 +197,8 @@ def check_conflicts(
     else:  # a time of day is compared only where it is known which day it is on
         is_backwards = since is not None and since == until
     if is_backwards:
-        raise UsageError(
-            "--until is before --since", "both are points in time; 10m means ten minutes ago"
-        )
+        hint = "both are points in time; 10m means ten minutes ago"
+        raise UsageError("--until is before --since", hint)
 
 
 def excluding(left: str, right: str) -> UsageError:
@@ -230,10 +227,8 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
         into_file = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
     for word in words:
         if reading and ("." in word or "/" in word) and os.path.isfile(word):  # noqa: PTH113
-            raise UsageError(
-                f"{word} is a file, not a filter",
-                "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",
-            )
+            hint = "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r"
+            raise UsageError(f"{word} is a file, not a filter", hint)
         if into_file and (warning := shell_trap(word)):
             raise UsageError(f"the filter is just {word!r}", warning)
     return " ".join(words)

@@ -36,11 +36,9 @@ COLUMNS: Final = """
     wait_p95 worker workers
 """
 _WORDS: Final = {
-    "broker": "redis:// rediss:// sentinel:// amqp:// amqps://",
-    "camera": " ".join(BUILT_IN),
-    "sort": COLUMNS,
-    "speed": "1x 10x max",
-}
+    "broker": "redis:// rediss:// sentinel:// amqp:// amqps://", "camera": " ".join(BUILT_IN),
+    "sort": COLUMNS, "speed": "1x 10x max",
+}  # fmt: skip
 _HELP: Final = """\
 Print a script that lets a shell complete the options of evtools, evtop, evdump and
 evcam.  Without SHELL, for the one in the variable SHELL.

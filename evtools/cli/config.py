@@ -283,10 +283,8 @@ def load(command: click.Command, path: str | None, profile: str | None) -> Sourc
             raise ConfigError(refusal, hint)
         warnings.append(refusal)
     if profile:
-        raise ConfigError(
-            f"there is no settings file for --profile {profile}",
-            f"looked for: {', '.join(map(str, places()))}",
-        )
+        hint = f"looked for: {', '.join(map(str, places()))}"
+        raise ConfigError(f"there is no settings file for --profile {profile}", hint)
     return Sources(warnings=tuple(warnings))
 
 
@@ -337,9 +335,8 @@ class _Reader:
             if not all(isinstance(key, str) for key in several):
                 self._fail(f"keys.{command}", "must be a text or a list of texts")
         if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(whole):
-            warnings.append(
-                f"{path} holds a password and is readable by everyone: chmod 600 {path}"
-            )
+            risk = "holds a password and is readable by everyone"
+            warnings.append(f"{path} {risk}: chmod 600 {path}")
         return Sources(settings, path, tuple(warnings), keys)
 
     def _table(self, table: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:

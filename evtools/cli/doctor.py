@@ -73,10 +73,8 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     if values["yes"] and not values["fix"]:
         raise UsageError("--yes requires --fix", "add --fix")
     if values["fix"] and not (values["yes"] or (sys.stdin.isatty() and sys.stderr.isatty())):
-        raise UsageError(
-            "--fix asks before it removes anything, which needs a terminal",
-            "look at what it would remove without --fix, then add --yes",
-        )
+        hint = "look at what it would remove without --fix, then add --yes"
+        raise UsageError("--fix asks before it removes anything, which needs a terminal", hint)
     return build(
         DoctorOptions,
         values,

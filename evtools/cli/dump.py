@@ -109,10 +109,8 @@ def build_options(ctx: click.Context) -> DumpOptions:
     if values["print"] and values["write"] == "-":
         raise UsageError("--print and -w - exclude each other", "both would write to stdout")
     if values["rotate_keep"] and not (values["rotate_size"] or values["rotate_every"]):
-        raise UsageError(
-            "--rotate-keep needs --rotate-size or --rotate-every",
-            "otherwise no new file is ever started",
-        )
+        hint = "otherwise no new file is ever started"
+        raise UsageError("--rotate-keep needs --rotate-size or --rotate-every", hint)
     if values["write"] == "-":
         # stdout is not rotated; typing it there is an error of the recorder.
         values = values | {name: None for name in _ROTATION if not is_typed(ctx, name)}
@@ -152,10 +150,8 @@ def _output(ctx: click.Context) -> Any:
         if is_typed(ctx, name):
             raise command.excluding(f"-o {chosen}", command.flag(name))
     if chosen == "template":
-        raise UsageError(
-            "-o template needs --template TEXT or -T FILE",
-            "as in: --template '{ts} {type} {name}[{uuid:8}]'",
-        )
+        hint = "as in: --template '{ts} {type} {name}[{uuid:8}]'"
+        raise UsageError("-o template needs --template TEXT or -T FILE", hint)
     return chosen or ("text" if sys.stdout.isatty() else "json")
 
 

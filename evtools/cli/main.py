@@ -136,10 +136,8 @@ def _answer(arguments: Sequence[str]) -> int:
         return 0
     if word in ("", "-h", "--help", "help"):
         width = max(map(len, purposes | TOPICS))
-        pages = [
-            "".join(f"  {name:<{width}}  {what}\n" for name, what in each.items())
-            for each in (purposes, TOPICS)
-        ]
+        row = f"  {{:<{width}}}  {{}}\n".format
+        pages = ["".join(row(*pair) for pair in each.items()) for each in (purposes, TOPICS)]
         print(_HELP.format(*pages))
         return 0 if word else 2
     import difflib

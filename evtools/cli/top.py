@@ -82,10 +82,9 @@ _OPTIONS: Final = (
 
 #: Options that require another one.
 _NEEDS: Final = {
-    "batch": ("iterations", "output", "json_output", "expect"),
-    "check": ("consuming", "max_idle"),
+    "batch": ("iterations", "output", "json_output", "expect"), "check": ("consuming", "max_idle"),
     "read": ("speed", "since", "until"),
-}
+}  # fmt: skip
 _EXCLUSIVE: Final = (
     ("read", "demo"), ("read", "check"), ("batch", "check"),
     ("read", "broker_stats"), ("read", "write"), ("check", "write"),
@@ -166,15 +165,11 @@ def _filter(values: Mapping[str, Any]) -> str:
     option = values["filter"] or ""
     # -F is a file in evdump, and a frequency in evcam and in Celery.
     if _NUMBER.fullmatch(option):
-        raise UsageError(
-            f"-F {option}: -F is a filter here",
-            f"the refresh interval is -d {option}; to search for the text: -F '\"{option}\"'",
-        )
+        hint = f"the refresh interval is -d {option}; to search for the text: -F '\"{option}\"'"
+        raise UsageError(f"-F {option}: -F is a filter here", hint)
     if ("." in option or "/" in option) and os.path.isfile(option):  # noqa: PTH113
-        raise UsageError(
-            f"-F {option}: that is a file, and -F is a filter here",
-            f'to read it from the file: -F "$(cat {option})"',
-        )
+        hint = f'to read it from the file: -F "$(cat {option})"'
+        raise UsageError(f"-F {option}: that is a file, and -F is a filter here", hint)
     typed = command.filter_of(values["filters"], reading=bool(values["read"]))
     if typed.strip() and option.strip():
         return f"({typed}) ({option})"

@@ -23,13 +23,8 @@ _SPEED: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
 #: Values as they are written in the settings of an application.
 _PYTHON_VALUES: Final = {"True": True, "False": False, "None": None}
 _SWITCHES: Final = {
-    "on": True,
-    "true": True,
-    "yes": True,
-    "off": False,
-    "false": False,
-    "no": False,
-}
+    "on": True, "true": True, "yes": True, "off": False, "false": False, "no": False,
+}  # fmt: skip
 _TIMESTAMP_FORMS: Final = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 _TIME_OF_DAY: Final = re.compile(
     r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII

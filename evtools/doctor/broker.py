@@ -30,12 +30,9 @@ def check_exchange(context: Context) -> Iterator[Finding]:
             f" (--event-exchange).{listed}",
         )
     elif exchange.clash:
-        yield Finding(
-            "problem",
-            f"{exchange.where}: {exchange.clash}",
-            "It was declared differently from how Celery does. With the workers stopped,"
-            " delete it on the broker; they make it again.",
-        )
+        why = "It was declared differently from how Celery does."
+        advice = f"{why} With the workers stopped, delete it on the broker; they make it again."
+        yield Finding("problem", f"{exchange.where}: {exchange.clash}", advice)
     else:
         more = "" if exchange.may_declare else " is there; we may not declare it, and need not"
         yield Finding("ok", f"{exchange.where}{more}")

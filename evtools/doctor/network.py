@@ -83,10 +83,8 @@ def _look_up(endpoint: Endpoint, _: Context) -> Finding:
         text = f"the name {host} has no address: {error.strerror or error}"
         advice = f"Check the spelling and this host's DNS:\n  getent hosts {host}"
         return Finding("problem", text, advice)
-    is_address = found == host
-    return Finding(
-        "ok", f"{found} is an address, not a name" if is_address else f"{host} is {found}"
-    )
+    text = f"{found} is an address, not a name" if found == host else f"{host} is {found}"
+    return Finding("ok", text)
 
 
 def _resolved(endpoint: Endpoint) -> _Found:
@@ -166,12 +164,9 @@ def _shake_hands(endpoint: Endpoint, context: Context) -> Finding:
         text = f"the connection to {host} is not encrypted"
         if address.is_loopback if address else host == "localhost":
             return Finding("ok", text)
-        return Finding(
-            "note",
-            text,
-            "Passwords and events can be read on the way. Where the broker offers TLS:"
-            " amqps://, rediss:// or --tls.",
-        )
+        risk = "Passwords and events can be read on the way."
+        advice = f"{risk} Where the broker offers TLS: amqps://, rediss:// or --tls."
+        return Finding("note", text, advice)
     now = context.clock.wall()
     try:
         with _wrapped(endpoint, context_of(tls)) as sock:
@@ -189,12 +184,9 @@ def _shake_hands(endpoint: Endpoint, context: Context) -> Finding:
             advice = f"{shared} --tls-server-name NAME. {advice}"
         return Finding("problem", text, advice)
     if tls.verify == "none":
-        return Finding(
-            "warning",
-            "the broker's certificate is not checked",
-            "Any server that answers at that address gets the password: leave out"
-            " --tls-verify none, and name the CA with --tls-ca FILE.",
-        )
+        risk = "Any server that answers at that address gets the password"
+        advice = f"{risk}: leave out --tls-verify none, and name the CA with --tls-ca FILE."
+        return Finding("warning", "the broker's certificate is not checked", advice)
     left = ssl.cert_time_to_seconds(certificate["notAfter"]) - now
     subject, issuer = _name_in(certificate, "subject"), _name_in(certificate, "issuer")
     text = f"certificate of {subject}, signed by {issuer}, good for another {human_age(left)}"

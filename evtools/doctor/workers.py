@@ -95,6 +95,11 @@ _DEAF: Final = (
     "started with worker_enable_remote_control = False, or with another"
     " control_exchange (--control-exchange)."
 )
+_ONE_NAME: Final = (
+    "Their figures are mixed up, and a command to one reaches all. Give each a name of its own;"
+    " %h is its host, and another name before the @ keeps two on one host apart:\n"
+    "  celery -A proj worker -n worker2@%h"
+)
 
 
 def check_events(context: Context) -> Iterator[Finding]:
@@ -124,12 +129,9 @@ def arrived(seen: Observation) -> Iterator[Finding]:
         advice = _ELSEWHERE if seen.pongs else _NOBODY
         yield Finding("problem", f"nothing arrived in {span}", advice)
     for kind, count in seen.defects:
-        yield Finding(
-            "warning",
-            f"{counted(count, 'message')} could not be decoded, whole or in part: {kind}",
-            "Compare event_serializer of the workers with --accept, and see who else"
-            " sends to this exchange.",
-        )
+        text = f"{counted(count, 'message')} could not be decoded, whole or in part: {kind}"
+        advice = "Compare event_serializer of the workers with --accept"
+        yield Finding("warning", text, f"{advice}, and see who else sends to this exchange.")
 
 
 def check_workers(context: Context) -> Iterator[Finding]:
@@ -164,14 +166,8 @@ def check_workers(context: Context) -> Iterator[Finding]:
         yield Finding("problem", "no worker answered", advice)
     for node, signs in sorted(seen.workers.items()):
         if signs.processes > 1:
-            yield Finding(
-                "warning",
-                f"{signs.processes} processes use the name {node}",
-                "Their figures are mixed up, and a command to one reaches all. Give"
-                " each a name of its own; %h is its host, and another name before the"
-                " @ keeps two on one host apart:\n"
-                "  celery -A proj worker -n worker2@%h",
-            )
+            text = f"{signs.processes} processes use the name {node}"
+            yield Finding("warning", text, _ONE_NAME)
 
 
 _SWITCH_ON: Final = (
@@ -224,12 +220,10 @@ def check_heartbeats(context: Context) -> Iterator[Finding]:
         text = f"listened too briefly to be sure (--wait {_BEATS_TAKE:g}s)"
         yield Finding("note", text)
     elif without:
-        yield Finding(
-            "warning",
-            f"none came in {human_duration(seen.seconds)} from {context.names(without)}",
-            "Started with --without-heartbeat or a long --heartbeat-interval? Whether"
-            " they are alive then shows only while they work.",
-        )
+        text = f"none came in {human_duration(seen.seconds)} from {context.names(without)}"
+        why = "Started with --without-heartbeat or a long --heartbeat-interval?"
+        advice = f"{why} Whether they are alive then shows only while they work."
+        yield Finding("warning", text, advice)
     beating = len(seen.nodes) - len(without)
     if beating:
         yield Finding("ok", f"come from {counted(beating, 'worker')}")
@@ -247,12 +241,10 @@ def check_clocks(context: Context) -> Iterator[Finding]:
     ):
         if wrong:
             off = human_duration(max(wrong.values()))
-            yield Finding(
-                "warning",
-                f"up to {off} {word} ours: {context.names(list(wrong))}",
-                f"Ages, waits and runtimes across hosts are wrong by that.{also}"
-                " Let both hosts use NTP; each says whether it does:\n  timedatectl",
-            )
+            text = f"up to {off} {word} ours: {context.names(list(wrong))}"
+            advice = "Let both hosts use NTP; each says whether it does:\n  timedatectl"
+            effect = f"Ages, waits and runtimes across hosts are wrong by that.{also}"
+            yield Finding("warning", text, f"{effect} {advice}")
     if delays and not (late or early):
         text = f"of {counted(len(delays), 'worker')} are right within {_TOLERANCE:g}s"
         yield Finding("ok", text)

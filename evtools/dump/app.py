@@ -67,9 +67,8 @@ def _check_overwriting(options: DumpOptions, clock: Clock) -> None:
     name = Path(time.strftime(options.write, time.localtime(clock.wall())))
     read = [path for path in map(Path, files_of(options.read)) if path.exists()]
     if name.exists() and any(map(name.samefile, read)):
-        raise UsageError(
-            f"-w {options.write} would overwrite what -r reads", "record into another file"
-        )
+        hint = "record into another file"
+        raise UsageError(f"-w {options.write} would overwrite what -r reads", hint)
 
 
 class Signals(EndingSignals):
@@ -85,14 +84,11 @@ class Signals(EndingSignals):
         self.wanted: set[int] = set()
         #: From when to when the process was stopped, in UTC epoch seconds.
         self.stopped: list[tuple[float, float]] = []
-        self.handlers |= {
-            signal.SIGHUP: self._want if reopen_on_hangup else self.end,
-            signal.SIGUSR1: self._want,
-            signal.SIGTSTP: self._stop,
-        }
-        info = getattr(signal, "SIGINFO", None)  # BSD and macOS: Ctrl-T
-        if info is not None:
-            self.handlers[info] = self._want
+        self.handlers[signal.SIGHUP] = self._want if reopen_on_hangup else self.end
+        self.handlers[signal.SIGTSTP] = self._stop
+        for name in ("SIGUSR1", "SIGINFO"):  # the latter on BSD and macOS: Ctrl-T
+            if hasattr(signal, name):
+                self.handlers[getattr(signal, name)] = self._want
 
     def _want(self, number: int, _frame: FrameType | None) -> None:
         self.wanted.add(number)

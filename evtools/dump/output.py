@@ -17,11 +17,9 @@ from evtools.wire import Defect, Gap
 #: A recording that is read in less than this, in seconds, needs no progress bar.
 _SOON: Final = 0.5
 _NOTICES: Final = {
-    "listening": "listening on {}",
-    "lost": "connection lost: {}",
-    "retry": "{}",
+    "listening": "listening on {}", "lost": "connection lost: {}", "retry": "{}",
     "restored": "connected again to {}",
-}
+}  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -559,10 +559,8 @@ def _pair_test(value: Value) -> Predicate | None:
         kwargs = kwargs[:PAIRS_MAX_CHARS].casefold()
         if key not in kwargs or needle not in kwargs:
             return False
-        return any(
-            name == key and (is_wanted(_unquoted(found)) or is_wanted(found))
-            for name, found in pairs(kwargs)
-        )
+        found = [value for name, value in pairs(kwargs) if name == key]
+        return any(is_wanted(_unquoted(value)) or is_wanted(value) for value in found)
 
     return test
 
