@@ -108,9 +108,6 @@ class Plugin(click.Command):
         ctx.exit(main.start(name.removeprefix("ev"), ctx.args, parent=ctx.parent))
 
 
-# --- what all tools do first --------------------------------------------------------
-
-
 def setup(
     ctx: click.Context, *, secrets: Iterable[str] = (), level: str = "warning"
 ) -> "ConnectionSettings":
@@ -169,9 +166,6 @@ def wants_colour(when: str, stream: TextIO) -> bool:
     if any(variable(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
     return stream.isatty() and variable("TERM") != "dumb"
-
-
-# --- options of a tool --------------------------------------------------------------
 
 
 def check_conflicts(

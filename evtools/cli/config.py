@@ -431,9 +431,6 @@ def _has_secret(value: Any, name: str = "") -> bool:
     return url.is_secret(name) or ("://" in value and bool(url.secrets(value)))
 
 
-# --- reading it again ---------------------------------------------------------------
-
-
 def reloader(
     ctx: click.Context, level: Callable[[Mapping[str, Any]], int]
 ) -> Callable[[], Mapping[str, Any]]:

@@ -67,8 +67,6 @@ def run(ctx: click.Context) -> int:
     return 0
 
 
-# --- a first settings file ----------------------------------------------------------
-
 _FILE_HEAD: Final = """\
 # Settings of evtop, evdump, evcam and evtools doctor; see evtools.toml(5).
 #

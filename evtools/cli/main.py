@@ -44,9 +44,6 @@ _OFF: Final = ("", "0", "false", "no", "off")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-# --- entry points -------------------------------------------------------------------
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool that the program's name or first argument names: `evtools dump`."""
     frozen.prepare()
@@ -125,9 +122,6 @@ def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
     return status
 
 
-# --- without a tool -----------------------------------------------------------------
-
-
 def _answer(arguments: Sequence[str]) -> int:
     word = arguments[0] if arguments else ""
     purposes = {name: tool.purpose for name, tool in TOOLS.items()}
@@ -167,9 +161,6 @@ def topic(name: str) -> str:
         lines.append(f"\n{title}")
         lines += [f"  {keys:<{width}}  {one.help} ({one.command})" for keys, one in rows]
     return "\n".join(lines)
-
-
-# --- a tool and its errors ----------------------------------------------------------
 
 
 def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Context | None") -> int:

@@ -3,15 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from evtools.cli import types
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 T = TypeVar("T")
 
@@ -28,9 +25,7 @@ FLAG: Final = "flag"
 SWITCH: Final = "switch"
 
 
-def complete(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """Return what a shell may complete the value of an option or argument to."""
     from evtools.cli.completion import candidates
 

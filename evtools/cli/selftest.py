@@ -74,9 +74,6 @@ def selftest(output: str) -> int:
     return 0 if all(finding["ok"] for finding in findings) else 1
 
 
-# --- the standard library -----------------------------------------------------------
-
-
 def modules() -> list[str]:
     """Return the modules of the standard library on this machine, with those in packages."""
 

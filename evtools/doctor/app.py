@@ -93,8 +93,6 @@ def _run(check: Check, context: Context) -> Iterator[Finding]:
             yield Finding("problem", diagnosis.what, network.advise(diagnosis, context))
 
 
-# --- the report ---------------------------------------------------------------------
-
 _COLOURS: Final[Mapping[Severity, str]] = {
     "ok": "\x1b[32m", "note": "\x1b[36m", "warning": "\x1b[33m", "problem": "\x1b[1;31m"
 }  # fmt: skip

@@ -96,9 +96,6 @@ def check_elsewhere(context: Context) -> Iterator[Finding]:
         yield Finding("note" if is_note else "problem", text, advice)
 
 
-# --- orphans ------------------------------------------------------------------------
-
-
 def check_orphans(context: Context) -> Iterator[Finding]:
     """List event queues without a reader; remove them if that was asked for and confirmed."""
     options = context.options

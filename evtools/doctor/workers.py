@@ -23,9 +23,6 @@ _BEATS_TAKE: Final = 5.0
 _TOLERANCE: Final = 2.0
 
 
-# --- listening ----------------------------------------------------------------------
-
-
 def listen(
     settings: ConnectionSettings, wait: float, clock: Clock, *, asks: bool = True
 ) -> Observation:
@@ -80,8 +77,6 @@ def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSW
     except Exception as exc:  # noqa: BLE001  (whatever a driver raises)
         seen.refusal = explain(exc, settings)
 
-
-# --- checks -------------------------------------------------------------------------
 
 _ELSEWHERE: Final = (
     "Workers answer, so this is the right broker; their events go elsewhere (event_exchange,"

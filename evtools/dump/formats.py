@@ -179,9 +179,6 @@ def _gap_sentence(event: Event) -> str:
     return f"{length} without events{why}" + (f" ({shown('error')})" if event.get("error") else "")
 
 
-# --- json, raw, logfmt ------------------------------------------------------------
-
-
 class JsonFormatter(Formatter):
     """JSON Lines: every event in its envelope, as recordings have it."""
 
@@ -232,8 +229,6 @@ class LogfmtFormatter(Formatter):
         return " ".join(pairs).encode() + b"\n"
 
 
-# --- csv --------------------------------------------------------------------------
-
 _OWN_COLUMNS: Final = ("type", "hostname", "uuid", "name", "args", "kwargs", "retries", "queue")
 #: The header.  `ts` is ISO 8601 in UTC; `runtime` is in seconds; `exception` is the real
 #: one; `fields` is a JSON object with all the rest.
@@ -269,8 +264,6 @@ class CsvFormatter(Formatter):
         ]
         return ",".join(cells).encode() + b"\n"
 
-
-# --- pretty -----------------------------------------------------------------------
 
 _LABEL_COLS_MAX: Final = 30
 _PRETTY_COLS: Final = 1000
@@ -308,9 +301,6 @@ class PrettyFormatter(Formatter):
                     yield f"      {line}".rstrip()
             else:
                 yield f"{start}  {_clipped(_as_text(value), max_cols)}{note}".rstrip()
-
-
-# --- text ---------------------------------------------------------------------------
 
 
 class _Kind(NamedTuple):

@@ -182,8 +182,6 @@ def _not(test: Predicate) -> Predicate:
     return lambda subject: not test(subject)
 
 
-# --- the compiler ---------------------------------------------------------------
-
 #: By the type of a field's value, the test of it; of another type it is unknown.
 _Tests: TypeAlias = dict[type, Callable[[Any], bool | None]]
 

@@ -85,9 +85,6 @@ def parse(text: str, names: Container[str] = ()) -> Node:
     return _Parser(_Scanner(text, names).tokens()).filter()
 
 
-# --- the tree -------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Sign(Part):
     kind: Literal["(", ")", "AND", "OR", "NOT"]
@@ -293,8 +290,6 @@ class _Scanner:
             return Value(match[1], position=match.start(), length=len(match[0]))
         return None
 
-    # --- terms --------------------------------------------------------------------
-
     def _compared(self, match: re.Match[str]) -> Term:
         name, start, self.at = match["field"], match.start("field"), match.end()
         operator = _SPELLINGS.get(match["operator"], match["operator"])
@@ -348,8 +343,6 @@ class _Scanner:
                 sign, negated = "!=" if negated else "=", False
         term = _term(name, sign, values, start)
         return [_Sign("NOT", position=start), term] if negated else [term]
-
-    # --- values -------------------------------------------------------------------
 
     def _values(self, operator: str) -> list[Value]:
         if operator[0] not in "<>":

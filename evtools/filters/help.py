@@ -92,8 +92,6 @@ def page() -> str:
     return "\n".join((*lines, "See evfilter(7) for more."))
 
 
-# --- mistakes ---------------------------------------------------------------------
-
 #: The number of characters of a long filter that are shown on either side of a mistake.
 _CONTEXT_CHARS: Final = 36
 

@@ -41,9 +41,6 @@ _SECONDS: Final = re.compile(_NUMBER, re.ASCII)
 _SIZE: Final = re.compile(rf"({_NUMBER})([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE)
 
 
-# --- for people -----------------------------------------------------------------
-
-
 def human_duration(seconds: float) -> str:
     """Return a span such as `6ms`, `1.04s`, `2m14s`, `3h05m`, `4d02h`, of at most 6 columns."""
     if odd := _odd(seconds):
@@ -131,9 +128,6 @@ def _scaled(number: float, base: int, suffixes: str) -> str:
             text = f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
             return f"{sign}{text}{suffix}"
     return f"{sign or '>'}999{suffixes[-1]}"
-
-
-# --- from people ----------------------------------------------------------------
 
 
 def parse_duration(text: str) -> float:

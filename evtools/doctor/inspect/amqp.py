@@ -262,9 +262,6 @@ def _user(settings: ConnectionSettings) -> str:
     return unquote(parse(settings.addresses()[0]).user) or "guest"
 
 
-# --- asking -------------------------------------------------------------------------
-
-
 @contextmanager
 def _channel_of(connection: Connection) -> Iterator[Any]:
     channel = connection.channel()

@@ -135,8 +135,6 @@ class RedisInspector(BrokerInspector):
             raise
         return pubsub
 
-    # -- elsewhere ------------------------------------------------------------
-
     def begin(self) -> None:
         """Overhear the heartbeats of all workers, whatever their settings are."""
         exchange = escape_glob(self._settings.event_exchange)
@@ -212,8 +210,6 @@ class RedisInspector(BrokerInspector):
             if client.connection is not None:
                 client.connection.disconnect()
             client.close()
-
-    # -- orphans --------------------------------------------------------------
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
         try:
