@@ -243,7 +243,7 @@ _EVENTS = st.builds(
 _OF_NEWEST = ("state", "timestamp", "pid", "received", "started", "succeeded", "ended", "retries")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(_EVENTS, min_size=1, max_size=12), st.data())
 def test_any_events_in_any_order_end_where_the_one_rule_ends(events, data):
     by_time = st.just(sorted(events, key=itemgetter("timestamp")))
