@@ -185,16 +185,6 @@ def column(sort: str, name: str, title: str, about: str, value: Value, **more: A
     return Column(name, title, about, value=lambda row, _: get(row), attribute=value, **more)
 
 
-def finite(value: object) -> float | None:
-    """Return a finite number as a float, anything else as None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
 def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
     """Return the fields of a filter on rows with these columns; bare words search those of text."""
 

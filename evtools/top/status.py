@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 from evtools.clock import Clock
 from evtools.state import ALIVE, State, Statistics
-from evtools.top.columns import finite
 from evtools.top.options import Window
 from evtools.transport import Notice
 from evtools.wire import Event, Gap, group_from, moment
@@ -109,7 +108,7 @@ class StreamCounters:
             return
         self.latest = received
         worker = state.workers.get(newest.hostname)
-        skew = finite(worker.skew) if worker is not None else None
+        skew = worker.skew if worker is not None else None
         if sent is not None and skew is not None:
             self._worst = max(0.0, received - sent + skew, self._worst or 0.0)
 
@@ -154,7 +153,7 @@ class Figures:
             self.workers[status] += 1
             self.missed += worker.missed
             if status in ALIVE:
-                self.active += int(finite(worker.active) or 0)
+                self.active += worker.active or 0
 
 
 class OwnCost:

@@ -10,10 +10,10 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.state import State
 from evtools.text import human_duration
-from evtools.top.columns import UNKNOWN, Column, as_text, column, finite, known, text_of, was_cut
+from evtools.top.columns import UNKNOWN, Column, as_text, column, known, text_of, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
-from evtools.wire import GAP, Event, encode_line, moment
+from evtools.wire import GAP, Event, Gap, encode_line, moment
 
 CUT_NOTE: Final = "(cut by the sender: Celery sends 1024 characters)"
 #: The weight of an event without its fields, in bytes.
@@ -52,7 +52,7 @@ _SHOWN_CHARS: Final = 1000
 
 def event_story(event: Event) -> str:
     """Return the fields of an event in a line, without its task and worker, not sanitised."""
-    if event.type == GAP:
+    if isinstance(event, Gap):
         return _gap_sentence(event)
     if event.type not in _EVENTS:
         return story_of(event.extra)
@@ -71,25 +71,22 @@ def _line(event: Event | Mapping[str, Any], fields: Iterable[str]) -> str:
         value = event.get(name)
         if value is False or value in _EMPTY:
             continue
-        seconds = finite(value) if name == "runtime" else None
         if name == "loadavg" and isinstance(value, list):
             value = value[0]
-        text = human_duration(seconds) if seconds is not None else as_text(value)[:_SHOWN_CHARS]
+        seconds: Any = value if name == "runtime" and value.__class__ in (float, int) else None
+        text = as_text(value)[:_SHOWN_CHARS] if seconds is None else human_duration(seconds)
         parts.append(f"{field}{text}" if field.endswith("=") else text)
     return "  ".join(parts)
 
 
-def _gap_sentence(event: Event) -> str:
-    reason = event.get("reason")
-    if reason == "worker":
-        hostname = as_text(event.get("hostname"))
-        return f"~{as_text(event.get('missed'))} tasks of {hostname} not seen"
-    if reason == "buffer":
-        return f"{as_text(event.get('dropped'))} events dropped: evtop was too slow"
-    length = finite(event.get("duration"))
-    lasted = "some time" if length is None else human_duration(length)
-    error = f" ({as_text(event.get('error'))})" if event.get("error") else ""
-    return f"{lasted} without events: {as_text(reason)}{error}"
+def _gap_sentence(gap: Gap) -> str:
+    if gap.reason == "worker":
+        return f"~{gap.missed} tasks of {gap.hostname} not seen"
+    if gap.reason == "buffer":
+        return f"{gap.dropped} events dropped: evtop was too slow"
+    lasted = human_duration(gap.duration) if gap.duration else "some time"
+    error = f" ({as_text(gap.get('error'))})" if gap.get("error") else ""
+    return f"{lasted} without events: {gap.reason or 'unknown'}{error}"
 
 
 # --- the table ------------------------------------------------------------------

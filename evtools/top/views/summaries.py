@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from evtools.filters import Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, State, Statistics
 from evtools.text import human_age, human_count, human_duration
-from evtools.top import columns
+from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
@@ -164,7 +164,7 @@ class WorkersView(_Summary):
             "processed", format=known("{:.0f}".format), cols=10, from_cols=100),
         column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
             lambda row, _: row.load[0] if row.load else None,
-            format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN,
+            format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING,
             cols=13, from_cols=100),
         column("rate", "ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
         column("percent", "share", "FAIL%", "failures among those completed, in per cent",
@@ -193,17 +193,16 @@ class WorkersView(_Summary):
         figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
         for name, worker in self._state.workers.items():
             status = worker.status(now)
-            software = [columns.as_text(each) for each in (worker.sw_ident, worker.sw_ver) if each]
-            load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
+            software = " ".join(filter(None, (worker.sw_ident, worker.sw_ver)))
             rows[name] = Fields(
                 **{name: getattr(worker, name) for name in _OF_WORKER},
                 status=status,
                 seen=worker.local_received,
                 # What it reported last to be running no longer is.
                 active=worker.active if status not in ("offline", "gone") else None,
-                load=[each for each in map(columns.finite, load[:3]) if each is not None],
+                load=worker.loadavg or (),
                 figures=figures.get(name),
-                version=" ".join(software) or None,
+                version=software or None,
                 system=worker.sw_sys,
                 processes=worker.processes(now) or None,
             )
@@ -224,7 +223,7 @@ class WorkersView(_Summary):
 def _with_reason(count: int | None, reason: str) -> str:
     # Why it is unknown or not exact.
     if count is None:
-        return f"? {reason}" if reason else columns.UNKNOWN
+        return f"? {reason}" if reason else NOTHING
     return f"{human_count(count)} {reason}".rstrip()
 
 

@@ -169,7 +169,7 @@ STORIES = [
     ({"type": GAP, "reason": "reconnect", "duration": 12.0, "error": "refused"}, "GAP", "12.0s without events: reconnect (refused)"),  # noqa: E501
     ({"type": GAP, "reason": "buffer", "dropped": 17},     "GAP",    "17 events dropped: evtop was too slow"),  # noqa: E501
     ({"type": GAP, "reason": "worker", "missed": 3, "hostname": "w1"}, "GAP", "~3 tasks of w1 not seen"),  # noqa: E501
-    ({"type": GAP}, "GAP", "some time without events: null"),
+    ({"type": GAP}, "GAP", "some time without events: unknown"),
 ]
 # fmt: on
 
