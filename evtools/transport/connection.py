@@ -210,10 +210,9 @@ def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
     where = f"the master {name}, {state['ip']}:{state['port']},"
     if not state["is_master"] or state["is_sdown"] or state["is_odown"]:
         return f"{where} is down, and there is no other one yet"
-    return (
-        f"{where} is watched by {state['num-other-sentinels']} other Sentinels, and"
-        f" min_other_sentinels wants {manager.min_other_sentinels}"
-    )
+    others = f"{state['num-other-sentinels']} other Sentinels"
+    wanted = f"min_other_sentinels wants {manager.min_other_sentinels}"
+    return f"{where} is watched by {others}, and {wanted}"
 
 
 # --- a connection -------------------------------------------------------------------

@@ -29,8 +29,7 @@ _PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
 #: Longer than any line evdump writes: the largest event, with every character escaped.
 LINE_BYTES_MAX: Final = 128 * 1024 * 1024
-#: How much may wait to be written, and for how long in seconds.  Compression does better
-#: with more.
+#: How much may wait to be written, and for how long in seconds; compression does better with more.
 _BUFFER_BYTES: Final = 64 * 1024
 _PACKED_BUFFER_BYTES: Final = 256 * 1024
 _FLUSH_SECONDS: Final = 1.0
@@ -105,7 +104,7 @@ class FileReader:
             self.ended = True
             return bytes(self._line)
         before, whole = len(self._line), b""
-        self._line += self._to_utf8(self._unpack(data))
+        self._line += self._text_of(data)
         end = self._line.rfind(b"\n", before)
         if end >= 0:
             whole = bytes(self._line[:end])
@@ -139,24 +138,21 @@ class FileReader:
             self.damage = "breaks off inside a compressed frame"
         return data
 
-    def _unpack(self, data: bytes) -> bytes:
-        if self._compression is Compression.NONE:
-            return data
-        content = []
-        try:
-            while data:
-                self._unpacker = self._unpacker or self._compression.unpacker()
-                content.append(self._unpacker.decompress(data))
-                if not self._unpacker.eof:
-                    break
-                data, self._unpacker = self._unpacker.unused_data, None
-        except (zlib.error, zstandard.ZstdError) as error:
-            self.damage = str(error)
-        return b"".join(content)
-
-    def _to_utf8(self, content: bytes) -> bytes:
-        # A program on Windows may have written it.
-        if content and not self._has_content:
+    def _text_of(self, data: bytes) -> bytes:
+        # Unpacked, and in UTF-8.
+        content = data
+        if self._compression is not Compression.NONE:
+            content = b""
+            try:
+                while data:
+                    self._unpacker = self._unpacker or self._compression.unpacker()
+                    content += self._unpacker.decompress(data)
+                    if not self._unpacker.eof:
+                        break
+                    data, self._unpacker = self._unpacker.unused_data, None
+            except (zlib.error, zstandard.ZstdError) as error:
+                self.damage = str(error)
+        if content and not self._has_content:  # a program on Windows may have written it
             self._has_content = True
             encoding = encoding_of(content)
             if encoding == "utf-8-sig":
@@ -296,7 +292,6 @@ class RecordingWriter:
     # --- files --------------------------------------------------------------------
 
     def _current_name(self) -> str:
-        # Of stdout, "-".
         return time.strftime(self._template, time.localtime(self._clock.wall()))
 
     def _can_append(self) -> bool:
