@@ -302,10 +302,8 @@ class Pager:
         hits = [number for number, piece in enumerate(self._pieces) if self._pattern.search(piece)]
         if hits:
             at = self._top if self._found is None else self._found
-            if back:
-                self._found = max((hit for hit in hits if hit < at), default=hits[-1])
-            else:
-                self._found = min((hit for hit in hits if hit > at), default=hits[0])
+            ahead = [hit for hit in hits if (hit < at if back else hit > at)] or hits
+            self._found = ahead[-1 if back else 0]
             self._go(self._found)
         return bool(hits)
 
@@ -624,24 +622,21 @@ def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> lis
     coloured = next((names.index(name) for name in ("state", "status") if name in names), 0)
     lines: list[Line] = [[("head", " " + table.heads())]]
     for number in table.in_sight(rows - 1):
-        row = table.row(number)
-        mark = "*" if row.marked else " "
-        text = " ".join(row.cells)
-        if number == table.focus_index:
-            line = [("selected", ("*" if row.marked else ">") + text)]
-            lines.append(fitted(line, cols, "selected"))
-            continue
+        row, fill = table.row(number), "text"
+        mark, text = "*" if row.marked else " ", " ".join(row.cells)
         line = [("marked" if row.marked else "text", mark)]
-        if stale:
+        if number == table.focus_index:
+            line, fill = [("selected", ("*" if row.marked else ">") + text)], "selected"
+        elif stale:
             line = [("stale", mark + text)]
-        elif row.style in ("dim", "gone"):
-            line.append((row.style, text))
+        elif row.style in ("", "dim", "gone"):
+            line.append((row.style or "text", text))
         else:
-            for at, cell in enumerate(row.cells):
-                line.append((row.style if at == coloured and row.style else "text", cell))
-                line.append(("text", " "))
-            line.pop()
-        lines.append(fitted(line, cols))
+            start = sum(len(cell) + 1 for cell in row.cells[:coloured])
+            end = start + len(row.cells[coloured])
+            parts = ("text", text[:start]), (row.style, text[start:end]), ("text", text[end:])
+            line += [part for part in parts if part[1]]
+        lines.append(fitted(line, cols, fill))
     return lines
 
 

@@ -485,7 +485,7 @@ def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things):
     table.things["key1"]["style"] = "failure"
     table.things["key2"]["style"] = "dim"
     found = rows_of(table)
-    assert (found[2][1], found[2][3][0]) == (("failure", "OK    "), "text")
+    assert (found[2][1], found[2][2][0]) == (("failure", "OK    "), "text")
     assert found[3][1][0] == "dim"
     assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
 
