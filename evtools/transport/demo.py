@@ -65,12 +65,11 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A task type; times are in seconds.
+    """A task type; times are in seconds, `runtime` is the mean, `weight` how often it is sent.
 
-    `runtime` is the mean, `weight` how often clients send it, `args` what its arguments may be
-    (see `fill`).  Tasks that do not end by one of `ends` succeed.  They report their `progress`
-    this many times, send tasks of the types `children`, wait `countdown` at first and are dropped
-    after `expires`; a share `revoked` is revoked.
+    `args` may be filled (see `fill`).  Tasks that do not end by one of `ends` succeed.  They report
+    their `progress` this many times, send tasks of the types `children`, wait `countdown` at first
+    and are dropped after `expires`; a share `revoked` is revoked.
     """
 
     name: str
@@ -103,12 +102,8 @@ class Character:
 
 
 _GATEWAY: Final = "GatewayTimeout('no answer from 10.0.0.<2-9>:8443 after 30.<0-9>s')"
-_SMTP: Final = (
-    "SMTPServerDisconnected('Connection unexpectedly closed: timed out after <5-30> seconds')"
-)
-_DEADLOCK: Final = (
-    "OperationalError('deadlock detected: process <1000-9999> waits for table stock')"
-)
+_SMTP = "SMTPServerDisconnected('Connection unexpectedly closed: timed out after <5-30> seconds')"
+_DEADLOCK = "OperationalError('deadlock detected: process <1000-9999> waits for table stock')"
 _TIME_LIMIT: Final = End(0.0, "failed", "TimeLimitExceeded(30.0,)")
 _MAIL: Final = (
     "('user<1-99>@example.org', 'Your order')",

@@ -177,10 +177,7 @@ class EventDispatcher:
         Event: Callable[..., EventFields] = Event,
         **kwargs: Any,
     ) -> None:
-        """Send an event of `type` through a `producer` of the caller's.
-
-        `retry`, `retry_policy` and `utcoffset` are those of `send`.
-        """
+        """Send an event of `type` through a caller's `producer`; `kwargs` are those of `send`."""
         event = self._prepare_event(type, fields, blind, kwargs.pop("utcoffset", None), Event)
         key = routing_key_from(type)
         with self.mutex:
@@ -188,10 +185,7 @@ class EventDispatcher:
                 self._keep([(event, key)])
 
     def flush(self, errors: bool = True, groups: bool = True) -> None:
-        """Send the events kept offline (`errors`) and the batches (`groups`).
-
-        Those that cannot be sent now go on waiting, in their order.
-        """
+        """Send the events kept offline (`errors`) and the batches (`groups`), or go on waiting."""
         with self.mutex:
             if self._closed:
                 return
@@ -249,18 +243,12 @@ class EventDispatcher:
 
     def _revive(self) -> None:
         # A new one, as one keeps the channel it began with for ever.
-        self.producer = self._own_producer = Producer(
-            self.channel or self.connection,
-            exchange=self.exchange,
-            serializer=self.serializer,
-            auto_declare=False,
-        )
+        how: Any = {"exchange": self.exchange, "serializer": self.serializer, "auto_declare": False}
+        self.producer = self._own_producer = Producer(self.channel or self.connection, **how)
 
     def _publish(self, body: Any, producer: Any, routing_key: str, **retry: Any) -> bool:
-        """Send an event, or a list of events; return whether it was sent.
-
-        Name, arguments and False for what was not sent are known to others, as in Celery.
-        """
+        # Of an event, or a list of events.  Name, arguments and False for what was not sent are
+        # known to others, as in Celery.
         if producer is None:
             return False
         try:

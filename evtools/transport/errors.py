@@ -78,16 +78,15 @@ or in the settings file, out of sight of other users:
 _SENTINEL_TLS = """\
 Sentinels may speak TLS, or not, and want certificates of their own:
   --broker-option sentinel_kwargs='{"ssl": true, "ssl_ca_certs": "FILE"}'"""
-_MASTER_LOGIN = ("The master wants its own user and password, and they stand in the URL:"
-                 " sentinel://USER:PASSWORD@host:26379/0; in it / ? # ; : @ must be"
-                 " percent-encoded.")
+_ITS_LOGIN = ("The master wants its own user and password, and they stand in the URL:"
+              " sentinel://USER:PASSWORD@host:26379/0; in it / ? # ; : @ must be percent-encoded.")
 _MASTER_AWAY = ("Sentinels give the address under which they know the master; this host must be"
                 " able to connect to it, too. Redis can announce another one: replica-announce-ip"
                 " of the server, sentinel announce-hostnames.")
 #: By who failed and how: what to do about it, where that is not as for a broker at the given URL.
 _OF_PEERS: Final[Mapping[tuple[str, str], str]] = {
     ("Sentinel", "login"): _SENTINEL_LOGIN, ("Sentinel", "permission"): _SENTINEL_LOGIN,
-    ("Sentinel", "TLS"): _SENTINEL_TLS, ("master", "login"): _MASTER_LOGIN,
+    ("Sentinel", "TLS"): _SENTINEL_TLS, ("master", "login"): _ITS_LOGIN,
     ("master", "TCP"): _MASTER_AWAY, ("master", "DNS"): _MASTER_AWAY,
     ("master", "timeout"): _MASTER_AWAY,
 }
