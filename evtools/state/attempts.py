@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -36,18 +36,14 @@ FINAL_STATES: Final = frozenset(ENDS) - {RETRY}
 #: A worker has the task.
 ACTIVE_STATES: Final = frozenset({RECEIVED, STARTED})
 
+# fmt: off
 #: The attribute that holds when a state was entered; `task-NAME` is its event.
 MOMENTS: Final = {
-    PENDING: "sent",
-    RECEIVED: "received",
-    STARTED: "started",
-    SUCCESS: "succeeded",
-    FAILURE: "failed",
-    RETRY: "retried",
-    REVOKED: "revoked",
-    REJECTED: "rejected",
-    CANCELLED: "cancelled",
+    PENDING: "sent", RECEIVED: "received", STARTED: "started",
+    SUCCESS: "succeeded", FAILURE: "failed", RETRY: "retried",
+    REVOKED: "revoked", REJECTED: "rejected", CANCELLED: "cancelled",
 }
+# fmt: on
 #: The state that an event enters, by the type of the event.
 STATES: Final = {f"task-{moment}": state for state, moment in MOMENTS.items()}
 
@@ -193,13 +189,11 @@ def first_end(life: Any) -> float | None:
 
 # --- all attempts -------------------------------------------------------------------
 
-_Place: TypeAlias = tuple[float, int, str, str, int]
-
 #: Of events of the same moment, these come first.
 _ORDER: Final = {"task-sent": 0, "task-received": 1, "task-started": 2}
 
 
-def place(event: TaskEvent) -> _Place:
+def place(event: TaskEvent) -> tuple[float, int, str, str, int]:
     """Return the place of an event among others of its task; two at one are the same."""
     kind = event.type
     order = _ORDER.get(kind, 3)
@@ -208,7 +202,7 @@ def place(event: TaskEvent) -> _Place:
 
 def in_order(events: Iterable[TaskEvent]) -> list[TaskEvent]:
     """Return each event of a task once, in order of time."""
-    distinct: dict[_Place, TaskEvent] = {}
+    distinct: dict[Any, TaskEvent] = {}
     for event in events:
         distinct.setdefault(place(event), event)
     return [distinct[key] for key in sorted(distinct)]
@@ -241,22 +235,21 @@ def attempts(
     redeliveries, which share one, in the order in which workers began with them; `skews`
     has the seconds that the clock of a worker is ahead of ours.
     """
-    return [attempt_of(group) for group in grouped(events, skews)]
+    return [_attempt_of(group) for group in grouped(events, skews)]
 
 
-def attempt_of(group: Group) -> Attempt:
-    """Return the attempt that has these events."""
+def _attempt_of(group: Group) -> Attempt:
     attempt = Attempt()
     attempt.number = group.number
     attempt.worker_name = group.worker_name or None
     attempt.client = group.client
     attempt.began = group.began
-    fold(attempt, group)
+    _fold(attempt, group)
     return attempt
 
 
-def fold(life: Any, group: Group) -> None:
-    """Let an attempt, or a task that has none yet, take the events of a group."""
+def _fold(life: Any, group: Group) -> None:
+    # An attempt, or a task that has none yet, takes the events of a group.
     for event in group.events:
         ADD[event.type](life, event)
     if group.began is not None and not group.started and not group.ended:
@@ -283,7 +276,11 @@ def grouped(
         if kind == "task-sent":
             sent.append(event)
             continue
-        hostname = event.hostname or _sole(events)
+        hostname = event.hostname
+        if not hostname:
+            # That of the only worker there is.
+            names = {each.hostname for each in events if each.type != "task-sent"} - {""}
+            hostname = names.pop() if len(names) == 1 else ""
         run = runs.get(hostname)
         if run is None:
             run = runs[hostname] = []
@@ -301,7 +298,16 @@ def grouped(
         found.sort(key=began)
     is_sorted = _number(found, sent)
     for event in sent:
-        _add_sending(found, event)
+        # That of the first attempt of its number that has none, or of a new one.
+        number = event.retries or 0
+        waiting = (each for each in found if each.number == number and each.sent is None)
+        group = next(waiting, None)
+        if group is None:
+            group = Group(number=number)
+            found.append(group)
+        group.client = event.hostname or None
+        group.sent = event.timestamp
+        group.events.append(event)
     if len(runs) > 1 or not is_sorted or (sent and found[-1].began is None):
         found.sort(key=lambda each: (each.number, each.began is None, began(each)))
     return found
@@ -320,12 +326,6 @@ def _add(group: Group, event: TaskEvent) -> None:
         group.retried |= kind == "task-retried"
 
 
-def _sole(events: Sequence[TaskEvent]) -> str:
-    """Return the hostname of the only worker there is, from which unnamed events come."""
-    names = {event.hostname for event in events if event.type != "task-sent"} - {""}
-    return names.pop() if len(names) == 1 else ""
-
-
 def _number(found: list[Group], sent: list[TaskEvent]) -> bool:
     """Give groups, which are in the order of their beginning, their numbers.
 
@@ -342,21 +342,6 @@ def _number(found: list[Group], sent: list[TaskEvent]) -> bool:
         before = number
         number += group.retried
     return is_sorted
-
-
-def _add_sending(found: list[Group], event: TaskEvent) -> None:
-    """Add a sending to the first attempt of its number that has none, or to a new one."""
-    number = event.retries or 0
-    for group in found:
-        if group.number == number and group.sent is None:
-            break
-    else:
-        group = Group()
-        group.number = number
-        found.append(group)
-    group.client = event.hostname or None
-    group.sent = event.timestamp
-    group.events.append(event)
 
 
 # Only a receipt says which attempt it is of.  A worker's process sends the next attempt
@@ -413,16 +398,13 @@ _CHOICES: Final[Mapping[str, Callable[[list[Group], TaskEvent], Group | None]]] 
     "task-retried": _of_retried,
 }
 
-# --- what a task shows of them --------------------------------------------------------
+# --- the events of a task that had several ---------------------------------------------
 
 _NAMES: Final = tuple(Attempt.__annotations__)
 _SHOWN: Final = _NAMES[_NAMES.index("state") :]
 _RARE: Final = frozenset(_NAMES[_NAMES.index("failed") :])
 #: What a task shows of the attempt before while the newest waits.
 _LAST: Final = ("retried", "exception", "traceback")
-
-
-# --- the events of a task that had several ---------------------------------------------
 
 #: How many events of one task are kept; of one that is retried for ever, the oldest go.
 EVENTS_MAX: Final = 64
@@ -525,13 +507,13 @@ class History:
     def attempts(self) -> list[Attempt]:
         """All attempts, the newest last; worked out when somebody asks."""
         if self._attempts is None:
-            self._attempts = [attempt_of(group) for group in self.groups]
+            self._attempts = [_attempt_of(group) for group in self.groups]
             for attempt in self._attempts:
                 attempt.worker = self.workers.get(attempt.worker_name or "")
         return self._attempts
 
     def _follow(self, event: TaskEvent) -> bool:
-        """Add the latest event to the group it belongs to; return False if it may change others."""
+        # Add the latest event to its group; False if it may change others.
         if event.type in CALLS or len(self.workers) != 1 or event.hostname not in self.workers:
             return False
         run: list[Group] = []
@@ -590,7 +572,9 @@ class History:
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
-            del events[: _first_begin(events)]
+            kinds = [event.type for event in events[:_CUT_MAX]]
+            begin = next((kind for kind in ("task-sent", "task-received") if kind in kinds), None)
+            del events[: kinds.index(begin) if begin else 0]
             self._groups = None
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
 
@@ -611,7 +595,7 @@ class History:
                 setattr(task, name, value)
 
     def _announced(self, task: Any) -> dict[str, str]:
-        """Return what the events say of the task as a whole, or what is new of it."""
+        # All that the events say of the task as a whole, or what is new of it.
         *others, news = self.news
         if not others and news.retries == self.groups[-1].number:
             if news.type == "task-received":
@@ -624,7 +608,7 @@ class History:
         return announced(self._events)
 
     def _show_newest(self, task: Any) -> None:
-        """Show the newest attempt, and while that waits why the one before did not do."""
+        # And while that waits, why the one before did not do.
         *earlier, newest = self.groups
         task.state = PENDING
         task.timestamp = task.pid = task.retries = task.measured = task.result = None
@@ -632,10 +616,10 @@ class History:
         own = vars(task)
         for name in [name for name in own if name in _RARE]:
             del own[name]
-        fold(task, newest)
+        _fold(task, newest)
         task.worker = self.workers.get(newest.worker_name or "")
         if earlier and newest.number and not newest.started and not newest.ended:
-            last = attempt_of(earlier[-1])
+            last = _attempt_of(earlier[-1])
             task.worker = task.worker or self.workers.get(last.worker_name or "")
             own.update({name: vars(last)[name] for name in _LAST if name in vars(last)})
         if newest.sent is None:
@@ -646,7 +630,6 @@ class History:
 
 
 def _history(events: Iterable[Mapping[str, Any]], *known: Any) -> History:
-    """Return the log that was pickled."""
     return History([plain(from_fields(event)) for event in events], *known)
 
 
@@ -670,19 +653,11 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
-    sent = [event for event in events if event.type == "task-sent"]
-    received = [event for event in events if event.type == "task-received"]
     known: dict[str, str] = {}
-    for calls in (sent, received):
-        if len(calls) > 1:
-            calls.sort(key=_retries)
-        for event in calls:
-            known |= announcement(event)
+    calls = [event for event in events if event.type in CALLS]
+    for event in sorted(calls, key=lambda call: (call.type == "task-received", call.retries or 0)):
+        known |= announcement(event)
     return known
-
-
-def _retries(event: TaskEvent) -> int:
-    return event.retries or 0
 
 
 def announcement(event: TaskEvent) -> dict[str, str]:
@@ -715,7 +690,7 @@ def is_known(task: Any, event: TaskEvent) -> bool:
 
 
 def _events_of(task: Any) -> list[Any]:
-    """Return the events of a task that has had one attempt."""
+    # Of a task that has had one attempt.
     events: list[Any] = []
     hostname, pid = task.worker_name or "", task.pid
     for kind in _PLAIN if task.ended is not None else _BEGINNINGS:
@@ -743,15 +718,6 @@ _FIELDS_OF: Final = {
     ]
     for kind in STATES
 }
-
-
-def _first_begin(events: list[TaskEvent]) -> int:
-    """Return where the first attempt begins that is there from its beginning."""
-    for kind in ("task-sent", "task-received"):
-        for index, event in enumerate(events[:_CUT_MAX]):
-            if event.type == kind:
-                return index
-    return 0
 
 
 def event_bytes(event: Event) -> int:
@@ -791,14 +757,8 @@ def unwrapped(exception: str | None, traceback: str | None) -> str | None:
 
 
 def elapsed(start: float | None, end: float | None) -> float | None:
-    """Return the seconds between two moments.
-
-    None if one is unknown, or if they are negative, as the clocks of two machines can
-    make them.
-    """
-    if start is None or end is None or end < start:
-        return None
-    return end - start
+    """Return the seconds between two moments, None if unknown or, by two clocks, negative."""
+    return None if start is None or end is None or end < start else end - start
 
 
 def epoch(moment: str | None) -> float | None:

@@ -488,10 +488,7 @@ class Cluster(Kinds):
         return task
 
     def _add_to_history(self, task: Task, event: TaskEvent, worker: Worker | None) -> int:
-        """Add an event to those of a task that had several attempts, or has now.
-
-        Return by how many bytes that grows it.
-        """
+        # To those of a task that had several attempts, or has now; return how it grows.
         history = task.history
         before = 0 if history is None else history.weight_bytes
         if history is None:
@@ -506,15 +503,6 @@ class Cluster(Kinds):
         if history.add(event, worker, size):
             history.show(task)
         return history.weight_bytes - before
-
-    def _grow(self, task: Task, grown: int) -> None:
-        """Note that a task takes more space, and perhaps has relatives; make room."""
-        if task.parent_id is not None or task.root_id is not task.uuid:
-            self._tree.add(task.uuid, task.parent_id, task.root_id)
-        task.weight_bytes += grown
-        self.tasks.weight_bytes += grown
-        if self.weight_bytes > self.max_bytes:
-            self.make_room()
 
     def make_room(self) -> None:
         """Forget tasks until the others fit into the bounds; one may always stay.
@@ -562,15 +550,12 @@ class Cluster(Kinds):
         kind = event.type
         if kind.startswith("worker-"):
             return self._apply_worker(event)
-        if kind.startswith("task-"):
-            return self._apply_note(event)
-        return Change(event)
-
-    def _apply_note(self, event: Event) -> Change:
-        """Apply an event that says something of a task, but not of its state."""
-        if not event.uuid or event.type in _STEPS:
+        if not kind.startswith("task-"):
+            return Change(event)
+        if not event.uuid or kind in _STEPS:
             self.nameless += 1
             return Change(event)
+        # It says something of a task, but not of its state.
         received = float(event.local_received)
         at = received if event.timestamp is None else float(event.timestamp)
         worker = self.workers.get(event.hostname)
@@ -582,13 +567,16 @@ class Cluster(Kinds):
         task = self.tasks.find(event.uuid) or self._create(event.uuid)
         created = task.first_received is None
         before = None if created else task.state
-        grown = task.take_note(event.type, at, event.extra)
+        grown = task.take_note(kind, at, event.extra)
         first = task.first_received
         task.first_received = received if first is None else min(first, received)
         task.local_received = max(task.local_received, received)
         task.serial = self.event_count
         self.tasks.move(task)
-        self._grow(task, grown)
+        task.weight_bytes += grown
+        self.tasks.weight_bytes += grown
+        if self.weight_bytes > self.max_bytes:
+            self.make_room()
         return Change(event, task, created, before)
 
     def _apply_worker(self, event: Event) -> Change:
@@ -609,18 +597,13 @@ class Cluster(Kinds):
                 worker.take_extra(extra)
         self.workers.move_to_end(hostname)
         if abs(received - self._swept) > SWEEP_EVERY:
-            self._sweep(received)
+            self._swept = received
+            for each in [each for each in self.workers.values() if each.leaves(received)]:
+                del self.workers[each.hostname]
+                self.departed += 1
         return Change(event, worker, before is None, before, worker.status(received))
 
     def _join(self, hostname: str) -> Worker:
         worker = self.Worker(hostname, time=self.clock, liveness=self.liveness)
         self.workers[hostname] = worker
         return worker
-
-    def _sweep(self, now: float) -> None:
-        """Let workers leave of which no events came for long."""
-        self._swept = now
-        for worker in list(self.workers.values()):
-            if worker.leaves(now):
-                del self.workers[worker.hostname]
-                self.departed += 1

@@ -1,16 +1,19 @@
 """The tasks and workers in memory, bounded: what is forgotten first, who belongs to whom."""
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from heapq import merge
 from itertools import chain, takewhile
 from math import inf
 from operator import attrgetter
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from evtools.state.attempts import FINAL_STATES, MOMENTS, PENDING, SUCCESS
+from evtools.state.attempts import FINAL_STATES, SUCCESS
 from evtools.state.task import Bucket, Task
 from evtools.state.worker import Worker
+
+if TYPE_CHECKING:
+    from evtools.state.core import Cluster
 
 #: The share of all tasks that finished ones may keep while others are forgotten,
 #: and the share of finished ones that failures may take.
@@ -26,13 +29,6 @@ _NAME_MAX_CHARS: Final = 255
 Value = TypeVar("Value")
 
 
-class _Owner(Protocol):
-    def adopt(self, task: Task) -> None: ...
-    def drop(self, tasks: list[Task]) -> None: ...
-    def make_room(self) -> None: ...
-    def settle(self) -> None: ...
-
-
 class _CelerysNames(Mapping[str, Value]):
     """The names that Celery's LRU cache has besides those of a mapping."""
 
@@ -42,23 +38,13 @@ class _CelerysNames(Mapping[str, Value]):
         return self
 
     def iterkeys(self) -> Iterator[str]:
-        """Yield the keys."""
         return iter(self)
 
     def itervalues(self) -> Iterator[Value]:
-        """Yield the values."""
         return iter(self.values())
 
     def iteritems(self) -> Iterator[tuple[str, Value]]:
-        """Yield keys and values."""
         return iter(self.items())
-
-
-class _OfState(dict[str, Bucket]):
-    """Buckets by state; a task of a state that is not Celery's, made by hand, is an open one."""
-
-    def __missing__(self, state: str) -> Bucket:
-        return self[PENDING]
 
 
 class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
@@ -69,7 +55,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
     taken out, and `limit` bounds how many there are.
     """
 
-    def __init__(self, owner: _Owner, limit: int) -> None:
+    def __init__(self, owner: "Cluster", limit: int) -> None:
         self._owner = owner
         self.limit = limit
         #: Estimated bytes of all tasks together.
@@ -79,7 +65,8 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self.open: Bucket = OrderedDict()
         #: Those whose events were not read yet; in the bucket of the latest of these.
         self.unsettled: dict[str, Task] = {}
-        self.of_state = _OfState(dict.fromkeys(MOMENTS, self.open))
+        #: A task of a state that is not Celery's, made by hand, is an open one.
+        self.of_state: defaultdict[str, Bucket] = defaultdict(lambda: self.open)
         self.of_state |= {**dict.fromkeys(FINAL_STATES, self.bad), SUCCESS: self.done}
 
     def __getitem__(self, uuid: str) -> Task:
@@ -109,10 +96,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
 
     def popitem(self, last: bool = True) -> tuple[str, Task]:  # noqa: FBT001, FBT002
         """Remove the task whose event came last, or else the one to forget next."""
-        if last:
-            task = next(self.by_time(newest_first=True), None)
-        else:
-            task = next(iter(self.values()), None)
+        task = next(self.by_time(newest_first=True) if last else iter(self.values()), None)
         if task is None:
             raise KeyError("there is no task")
         del self[task.uuid]
@@ -124,11 +108,9 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self._owner.make_room()
 
     def values(self) -> ValuesView[Task]:
-        """Return the tasks."""
         return _Tasks(self)
 
     def items(self) -> ItemsView[str, Task]:
-        """Return uuids and tasks."""
         return _Pairs(self)
 
     def copy(self) -> dict[str, Task]:
@@ -185,10 +167,8 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         return forgotten
 
     def _next(self, more_open: int = 0) -> tuple[tuple[Bucket, ...], float]:
-        """Return the buckets, what to forget first, and how much of the first.
-
-        As it is with `more_open` open tasks.
-        """
+        # The buckets, what to forget first, and how much of the first; with `more_open`
+        # open tasks.
         done, bad = len(self.done), len(self.bad)
         waiting = len(self.open) + more_open
         finished = done + bad
@@ -230,24 +210,21 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self._owner.drop(removed)
 
 
-class _Tasks(ValuesView[Task]):
-    """The mapping's own would look up each."""
+# The mapping's own views would look up each.
 
-    def __init__(self, store: TaskStore) -> None:
-        super().__init__(store)
-        self._store = store
+
+class _Tasks(ValuesView[Task]):
+    _mapping: TaskStore
 
     def __iter__(self) -> Iterator[Task]:
-        return chain.from_iterable(bucket.values() for bucket in self._store.buckets())
+        return chain.from_iterable(bucket.values() for bucket in self._mapping.buckets())
 
 
 class _Pairs(ItemsView[str, Task]):
-    def __init__(self, store: TaskStore) -> None:
-        super().__init__(store)
-        self._store = store
+    _mapping: TaskStore
 
     def __iter__(self) -> Iterator[tuple[str, Task]]:
-        return chain.from_iterable(bucket.items() for bucket in self._store.buckets())
+        return chain.from_iterable(bucket.items() for bucket in self._mapping.buckets())
 
 
 class Workers(OrderedDict[str, Worker], _CelerysNames[Worker]):
