@@ -19,30 +19,11 @@ from evtools.state.statistics.windows import WINDOWS
 from evtools.state.task import Task
 from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heartbeat_expires
 
+# fmt: off
 __all__ = [
-    "ALIVE",
-    "OTHERS",
-    "UNKNOWN",
-    "WINDOWS",
-    "Attempt",
-    "CeleryTask",
-    "Change",
-    "FailureGroup",
-    "History",
-    "Liveness",
-    "Quantiles",
-    "QueueStatistics",
-    "State",
-    "Statistics",
-    "Task",
-    "Totals",
-    "TypeStatistics",
-    "Worker",
-    "WorkerStatistics",
-    "answers_wake_up",
-    "attempts",
-    "event_bytes",
-    "heartbeat_expires",
-    "in_order",
-    "unwrapped",
+    "ALIVE", "OTHERS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change", "FailureGroup",
+    "History", "Liveness", "Quantiles", "QueueStatistics", "State", "Statistics", "Task", "Totals",
+    "TypeStatistics", "Worker", "WorkerStatistics", "answers_wake_up", "attempts", "event_bytes",
+    "heartbeat_expires", "in_order", "unwrapped",
 ]
+# fmt: on

@@ -231,7 +231,7 @@ def attempts(
 
     They follow from what the events say, not from the order in which they came.  The
     events of each worker are taken in the order of its own clock and belong to attempts
-    as the functions below say.  Attempts are in the order of their numbers, and
+    as `_group_of` says.  Attempts are in the order of their numbers, and
     redeliveries, which share one, in the order in which workers began with them; `skews`
     has the seconds that the clock of a worker is ahead of ours.
     """
@@ -284,7 +284,7 @@ def grouped(
         run = runs.get(hostname)
         if run is None:
             run = runs[hostname] = []
-        group = _CHOICES.get(kind, _of_end)(run, event) if run else None
+        group = _group_of(event, run)
         if group is None:
             group = Group(hostname, event.timestamp)
             run.append(group)
@@ -344,59 +344,44 @@ def _number(found: list[Group], sent: list[TaskEvent]) -> bool:
     return is_sorted
 
 
-# Only a receipt says which attempt it is of.  A worker's process sends the next attempt
-# before it ends; so the worker may receive that, and another of its processes may run
-# it, before it reports that this one is to be retried, or even that it started.
+def _group_of(event: TaskEvent, run: list[Group]) -> Group | None:
+    """Return which of a worker's attempts an event belongs to; None: a new one.
 
-
-def _of_received(run: list[Group], event: TaskEvent) -> Group | None:
-    """Return None, for a new attempt, unless a clock was set back while it began."""
-    latest = run[-1]
-    return latest if not latest.received and not event.retries else None
-
-
-def _of_started(run: list[Group], _: TaskEvent) -> Group | None:
-    """Return the newest delivery of the earliest attempt that waits, None if all began."""
-    found = None
-    for attempt in reversed(run):
-        waits = not attempt.started and not attempt.ended
-        if waits and (found is None or (attempt.retries or 0) < (found.retries or 0)):
-            found = attempt
-    return found
-
-
-def _of_retried(run: list[Group], _: TaskEvent) -> Group:
-    """Return the newest that runs, else the one that is open for longest.
-
-    The next attempt may have started, and even ended, before.  So one that was followed
-    by another comes first.
+    Only a receipt says which attempt it is of.  A worker's process sends the next attempt
+    before it ends; so the worker may receive that, and another of its processes may run
+    it, before it reports that this one is to be retried, or even that it started.
     """
-    if len(run) == 1:
-        return run[0]
-    unended = [attempt for attempt in run if not attempt.ended]
-    running = [attempt for attempt in unended if attempt.started]
-    newest = run[-1].retries or 0
-    followed = [attempt for attempt in running if (attempt.retries or 0) < newest]
-    return (followed[-1:] or running[-1:] or unended or run[-1:])[0]
+    kind = event.type
+    if not run:
+        return None
+    latest = run[-1]
+    if kind == "task-received":
+        # A new one, unless a clock was set back while it began.
+        return latest if not latest.received and not event.retries else None
+    if len(run) == 1 and kind != "task-started":
+        return latest
+    if kind == "task-started":
+        # The newest delivery of the earliest attempt that waits.
+        waiting = [group for group in reversed(run) if not group.started and not group.ended]
+        return min(waiting, key=_retries, default=None)
+    unended = [group for group in run if not group.ended]
+    running = [group for group in unended if group.started]
+    if kind == "task-retried":
+        # The newest that runs, else the one that is open for longest.  The next attempt may
+        # have started, and even ended, before; so one that was followed by another comes first.
+        followed = [group for group in running if _retries(group) < _retries(latest)]
+        return (followed[-1:] or running[-1:] or unended or [latest])[0]
+    # The delivery of the latest attempt that runs, else the newest open one.
+    for groups in (running, unended):
+        own = [group for group in groups if group.retries == latest.retries]
+        if own:
+            return own[-1]
+    return latest
 
 
-def _of_end(run: list[Group], _: TaskEvent) -> Group:
-    """Return the delivery of the latest attempt that runs, else the newest open one."""
-    if len(run) == 1:
-        return run[0]
-    retries = run[-1].retries
-    latest = [attempt for attempt in run if attempt.retries == retries]
-    unended = [attempt for attempt in latest if not attempt.ended]
-    running = [attempt for attempt in unended if attempt.started]
-    return (running or unended or latest)[-1]
+def _retries(group: Group) -> int:
+    return group.retries or 0
 
-
-#: Which of a worker's attempts an event belongs to; None: a new one.
-_CHOICES: Final[Mapping[str, Callable[[list[Group], TaskEvent], Group | None]]] = {
-    "task-received": _of_received,
-    "task-started": _of_started,
-    "task-retried": _of_retried,
-}
 
 # --- the events of a task that had several ---------------------------------------------
 
@@ -522,7 +507,7 @@ class History:
                 if group.retries is None or (run and run[-1].began > group.began):  # type: ignore[operator]
                     return False
                 run.append(group)
-        chosen = _CHOICES.get(event.type, _of_end)(run, event) if run else None
+        chosen = _group_of(event, run)
         if chosen is not None:
             _add(chosen, event)
         return chosen is not None
@@ -531,8 +516,10 @@ class History:
         """Return whether an attempt before the newest was sent at this time."""
         return sent in [group.sent for group in self.groups[:-1]]
 
-    def add(self, event: TaskEvent, worker: "Worker | None", size: int) -> bool:
+    def add(self, task: Any, event: TaskEvent, worker: "Worker | None", size: int) -> bool:
         """Add an event, which takes `size` bytes; return whether there are too many now."""
+        if _has_news(task, event):
+            self.news.append(event)
         if worker is not None:
             self.workers[worker.hostname] = worker
         clock, at = event.clock or 0, event.timestamp or 0.0
@@ -675,8 +662,8 @@ def announcement(event: TaskEvent) -> dict[str, str]:
 _NEVER_EMPTY: Final = frozenset({"name", "root_id", "parent_id", "client"})
 
 
-def has_news(task: Any, event: TaskEvent) -> bool:
-    """Return whether an event says of the task as a whole what it does not show."""
+def _has_news(task: Any, event: TaskEvent) -> bool:
+    # Whether an event says of the task as a whole what it does not show.
     if event.type == "task-sent":
         return _SENDING(event) != _SENT_OF(task) or _OF_TASK(event) != _OF_TASK(task)
     return event.type == "task-received" and _OF_TASK(event) != _OF_TASK(task)

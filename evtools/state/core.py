@@ -25,7 +25,6 @@ from evtools.state.attempts import (
     add_started,
     announcement,
     first_end,
-    has_news,
     is_known,
     plain,
     text_bytes,
@@ -240,32 +239,6 @@ def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool)
     if event.eta is not None or event.expires is not None:
         grown += RARE_BYTES + text_bytes(event.eta, event.expires)
     return grown
-
-
-def _share_texts(event: Any, task: Task, worker: Worker | None, names: Interner) -> int:
-    """Let an event that is kept have the texts of its task; return what it takes beside them."""
-    size = EVENT_BYTES
-    event.uuid = task.uuid
-    if worker is not None:
-        event.hostname = worker.hostname
-    kind = event.type
-    if kind in CALLS:
-        for name in OF_TASK:
-            text = getattr(event, name)
-            if text is not None:
-                known = getattr(task, name)
-                if text == known:
-                    setattr(event, name, known)
-                else:
-                    size += text.__sizeof__()
-        if kind == "task-sent":
-            event.hostname = names[event.hostname]
-            event.queue = names[event.queue]
-            event.exchange = names[event.exchange]
-            event.routing_key = names[event.routing_key]
-    elif kind != "task-started":
-        size += text_bytes(event.result, event.exception, event.traceback)
-    return size
 
 
 def _limit(of: str) -> Any:
@@ -489,18 +462,33 @@ class Cluster(Kinds):
 
     def _add_to_history(self, task: Task, event: TaskEvent, worker: Worker | None) -> int:
         # To those of a task that had several attempts, or has now; return how it grows.
-        history = task.history
-        before = 0 if history is None else history.weight_bytes
-        if history is None:
-            if is_known(task, event):
-                return 0
+        history, before = task.history, 0
+        if history is not None:
+            before = history.weight_bytes
+        elif is_known(task, event):
+            return 0
+        else:
             history = task.history = History.of(task)
         if event.learned or event.original is not UNSET:
             event = plain(event)
-        size = _share_texts(event, task, worker, self._names)
-        if has_news(task, event):
-            history.news.append(event)
-        if history.add(event, worker, size):
+        # It gets the texts of its task, to share their memory; `size` is of the others.
+        size = EVENT_BYTES
+        event.uuid = task.uuid
+        if worker is not None:
+            event.hostname = worker.hostname
+        if event.type in CALLS:
+            for name in OF_TASK:
+                text, known = getattr(event, name), getattr(task, name)
+                if text == known:
+                    setattr(event, name, known)
+                elif text is not None:
+                    size += text.__sizeof__()
+            if event.type == "task-sent":
+                for name in ("hostname", "queue", "exchange", "routing_key"):
+                    setattr(event, name, self._names[getattr(event, name)])
+        else:
+            size += text_bytes(event.result, event.exception, event.traceback)
+        if history.add(task, event, worker, size):
             history.show(task)
         return history.weight_bytes - before
 

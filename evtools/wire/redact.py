@@ -48,7 +48,13 @@ class Redactor:
         self._regexes: list[BoundedPattern] = []
         for pattern in patterns:
             if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
-                self._regexes.append(_compile(pattern))
+                hint = "give a regular expression between slashes"
+                if pattern == "//":
+                    raise UsageError("--redact //: matches everything", hint)
+                try:
+                    self._regexes.append(BoundedPattern(pattern[1:-1], flags=0))
+                except ValueError as error:
+                    raise UsageError(f"--redact {pattern}: {error}", hint) from None
                 continue
             name = pattern.removeprefix(_ARGUMENT)
             if not name:
@@ -134,16 +140,6 @@ class Redactor:
         for regex in self._regexes:
             text = regex.mask(MASK, text)
         return text
-
-
-def _compile(pattern: str) -> BoundedPattern:
-    hint = "give a regular expression between slashes"
-    if pattern == "//":
-        raise UsageError("--redact //: matches everything", hint)
-    try:
-        return BoundedPattern(pattern[1:-1], flags=0)
-    except ValueError as error:
-        raise UsageError(f"--redact {pattern}: {error}", hint) from None
 
 
 # --- values in text --------------------------------------------------------------

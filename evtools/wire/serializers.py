@@ -107,18 +107,16 @@ def _loads(text: str) -> Any:
     if text.count(",") > _COMMAS_MAX:
         raise DecodeError("too many values")
     try:
-        return json.loads(text, parse_constant=Unquoted, parse_float=_float, parse_int=_int)
+        return json.loads(
+            text,
+            parse_constant=Unquoted,
+            parse_float=lambda text: (
+                value if math.isfinite(value := float(text)) else Unquoted(text)
+            ),
+            parse_int=lambda text: int(text) if len(text) <= DIGITS_MAX else Unquoted(text),
+        )
     except ValueError as error:
         raise DecodeError("no JSON", str(error)) from None
-
-
-def _float(text: str) -> float | Unquoted:
-    value = float(text)
-    return value if math.isfinite(value) else Unquoted(text)
-
-
-def _int(text: str) -> int | Unquoted:
-    return int(text) if len(text) <= DIGITS_MAX else Unquoted(text)
 
 
 def _cut(text: str) -> str:
@@ -295,7 +293,7 @@ def read_yaml(body: bytes) -> Any:
 def _document(yaml: Any, loader: Any) -> Any:
     """Return the value of a document; what is named in several places is one value."""
     anchors: dict[str, Any] = {}
-    #: The containers we are in: their beginning, they themselves, and what is in them.
+    #: The containers we are in: their tags, they themselves, and what is in them.
     levels: list[tuple[Any, Any, list[Any]]] = [(None, None, [])]
     too_deep = 0
     while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
@@ -308,11 +306,10 @@ def _document(yaml: Any, loader: Any) -> Any:
             anchors[event.anchor] = whole = (
                 Pairs() if isinstance(event, yaml.MappingStartEvent) else []
             )
-            levels.append((event, whole, []))
+            levels.append((event.tag, whole, []))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            event, whole, parts = levels.pop()
-            value = _filled(event.tag, whole, parts)
+            value = _filled(*levels.pop())
         elif isinstance(event, yaml.AliasEvent):
             value = anchors.get(event.anchor, _UNDEFINED)
         elif isinstance(event, yaml.ScalarEvent):
