@@ -293,7 +293,7 @@ def read_yaml(body: bytes) -> Any:
 def _document(yaml: Any, loader: Any) -> Any:
     """Return the value of a document; what is named in several places is one value."""
     anchors: dict[str, Any] = {}
-    #: The containers we are in: their tags, they themselves, and what is in them.
+    #: The containers we are in: their beginning, they themselves, and what is in them.
     levels: list[tuple[Any, Any, list[Any]]] = [(None, None, [])]
     too_deep = 0
     while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
@@ -306,10 +306,11 @@ def _document(yaml: Any, loader: Any) -> Any:
             anchors[event.anchor] = whole = (
                 Pairs() if isinstance(event, yaml.MappingStartEvent) else []
             )
-            levels.append((event.tag, whole, []))
+            levels.append((event, whole, []))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            value = _filled(*levels.pop())
+            event, whole, parts = levels.pop()
+            value = _filled(event.tag, whole, parts)
         elif isinstance(event, yaml.AliasEvent):
             value = anchors.get(event.anchor, _UNDEFINED)
         elif isinstance(event, yaml.ScalarEvent):

@@ -119,7 +119,7 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
     def broken(*_):
         raise KeyError(1)
 
-    monkeypatch.setattr("evtools.state.statistics.queues.Queues.received", broken)
+    monkeypatch.setattr("evtools.state.statistics.Queues.received", broken)
     with pytest.raises(KeyError):
         screen.take(*screen.life.failure("a"), *screen.life.success("b"))
     for view in VIEWS:
