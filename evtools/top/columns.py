@@ -76,10 +76,6 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else encode_line(value).decode()
 
 
-def text_of(value: Any) -> str | None:
-    return None if value is None else as_text(value)
-
-
 def was_cut(value: Any) -> bool:
     """Return whether the sender has cut a repr."""
     return isinstance(value, str) and len(value) >= _SENDERS_CUT_FROM and _SENDERS_CUT in value[-6:]

@@ -221,10 +221,10 @@ def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
 class Request:
     """An action, its targets, the answers to its questions, and in the end the outcome.
 
-    The targets are those of the moment it was made, whatever the screen shows later.
-    `labels` describe them for people, sanitised.  `workers` is how many workers there were
-    to answer, None if there were none.  `replies` came within `seconds`, `unread` counts
-    those that could not be parsed, by the reason, and `error` says why it could not be sent.
+    The targets are those of the moment it was made; `labels` describe them for people,
+    sanitised.  `workers` is how many workers there were to answer, None if there were none.
+    `replies` came within `seconds`, `unread` counts those that could not be parsed, by the
+    reason, and `error` says why it could not be sent.
     """
 
     action: Action

@@ -9,7 +9,7 @@ from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.text import sanitize, sanitize_lines
-from evtools.top.columns import Column, RenderContext, fields_of, layout, one_line
+from evtools.top.columns import Column, RenderContext, as_text, fields_of, layout, one_line
 from evtools.top.index import LiveIndex, Matches
 from evtools.top.status import Figures
 from evtools.wire import encode_line
@@ -60,9 +60,10 @@ class Detail:
     section: str = "Info"
 
 
-def labelled(pairs: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
-    """Return a line for each label whose text is known, in two columns."""
-    return tuple(f"{label:<14}{sanitize(text)}" for label, text in pairs if text is not None)
+def labelled(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+    """Return a line for each label whose value is known, in two columns."""
+    known = ((label, as_text(value)) for label, value in pairs if value is not None)
+    return tuple(f"{label:<14}{sanitize(text)}" for label, text in known)
 
 
 def paragraph(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.state import State
 from evtools.text import human_duration
-from evtools.top.columns import UNKNOWN, Column, as_text, column, known, text_of, was_cut
+from evtools.top.columns import UNKNOWN, Column, as_text, column, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, Gap, encode_line, moment
@@ -156,12 +156,11 @@ class EventsView(LiveTable):
                 format=lambda kind, _: _EVENTS[kind][0] if kind in _EVENTS else kind,
                 cols=7, flex=1, max_cols=16),
             column("name", "worker", "WORKER", "its sender",
-                lambda event, _: text_of(event.get("hostname")), max_cols=30),
+                lambda event, _: event.hostname or None, max_cols=30),
             column("name", "name", "TASK", "the type of task",
-                lambda event, _: text_of(self.record_of(event).get("name")),
-                format=known(str), cols=16, flex=2, max_cols=60),
+                lambda event, _: self.record_of(event).get("name"), cols=16, flex=2, max_cols=60),
             column("id", "uuid", "UUID", "the task's id",
-                lambda event, _: text_of(event.get("uuid")), from_cols=80),
+                lambda event, _: event.uuid or None, from_cols=80),
             column("text", "story", "", "what happened", lambda event, _: event_story(event),
                 cols=12, flex=4, from_cols=80),
         )

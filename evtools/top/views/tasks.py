@@ -10,7 +10,7 @@ from evtools.clock import Clock
 from evtools.filters import FieldTable, running_since, task_fields
 from evtools.state import ALIVE, State, Task
 from evtools.text import elide_middle, human_duration, sanitize
-from evtools.top.columns import Column, RenderContext, Slot, column, one_line, text_of, was_cut
+from evtools.top.columns import Column, RenderContext, Slot, column, one_line, was_cut
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
 from evtools.top.views.events import CUT_NOTE, story_of
 from evtools.wire import Event
@@ -382,7 +382,7 @@ def _times(task: Any, context: RenderContext) -> str:
 
 def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
     # fmt: off
-    rows = (
+    return labelled((
         ("uuid", task.uuid),
         ("name", task.name or _UNKNOWN),
         ("state", f"{task.state} ({state_of(task, context.now)[0]})"),
@@ -407,9 +407,8 @@ def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
         ("parent", task.parent_id),
         ("progress", story_of(task.note) if task.note else None),
         ("memory", f"{task.weight_bytes} bytes"),
-    )
+    ))
     # fmt: on
-    return labelled((label, text_of(value)) for label, value in rows)
 
 
 def _arguments(task: Any) -> tuple[str, ...]:
