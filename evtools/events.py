@@ -40,7 +40,7 @@ class Events:
         return EventReceiver(self.settings, handlers, **kwargs)
 
     def Dispatcher(self, connection: Any = None, **kwargs: Any) -> EventDispatcher:  # noqa: N802
-        """Return an EventDispatcher on `connection` (or `channel=`), or one of its own to close."""
+        """Return an EventDispatcher on `connection` (or `channel=`) or on its own, to be closed."""
         own = connection is None and kwargs.get("channel") is None
         return EventDispatcher(
             connect(self.settings) if own else connection,

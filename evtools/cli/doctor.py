@@ -98,10 +98,7 @@ def _ask(question: str) -> bool:
         raise
 
 
+_QUEUES: Final = click.Argument(["queues"], nargs=-1, metavar="[QUEUE]...")
 evdoctor: Final = command.ToolCommand(
-    "evdoctor",
-    run,
-    [click.Argument(["queues"], nargs=-1, metavar="[QUEUE]..."), *_OPTIONS],
-    help=_HELP,
-    epilog=_EPILOG,
+    "evdoctor", run, [_QUEUES, *_OPTIONS], help=_HELP, epilog=_EPILOG
 )

@@ -155,13 +155,9 @@ def _output(ctx: click.Context) -> Any:
     return chosen or ("text" if sys.stdout.isatty() else "json")
 
 
+_VARIABLES: Final = "EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json"
 evdump: Final = command.ToolCommand(
-    "evdump",
-    run,
-    [FILTERS, *_OPTIONS],
-    groups=_GROUPS,
-    help=_HELP,
-    variables="EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json",
+    "evdump", run, [FILTERS, *_OPTIONS], groups=_GROUPS, help=_HELP, variables=_VARIABLES
 )
 #: `celery -A proj evdump`.
 celery_command = command.Plugin(evdump)

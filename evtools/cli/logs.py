@@ -78,7 +78,7 @@ def file_handler(tool: str, path: str | None) -> logging.Handler:
 
 
 def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None = None) -> None:
-    """Log to stderr or `handler`: what `quiet`, `verbose` and `debug` of `values` ask for."""
+    """Log to stderr or `handler`, as the options quiet, verbose and debug in `values` say."""
     formatter = _Formatter()
     if handler is None:
         handler, formatter.tool = logging.StreamHandler(sys.stderr), tool

@@ -139,11 +139,8 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         if output != "json" and is_typed(ctx, "output"):
             raise command.excluding(f"-o {output}", "--json")
         output = "json"
-    check = choices.Check(
-        workers=tuple(dict.fromkeys(values["check"])),
-        queues=tuple(dict.fromkeys(values["consuming"])),
-        max_idle=values["max_idle"],
-    )
+    workers, queues = map(tuple, map(dict.fromkeys, (values["check"], values["consuming"])))
+    check = choices.Check(workers=workers, queues=queues, max_idle=values["max_idle"])
     return build(
         choices.TopOptions,
         values,
@@ -185,13 +182,9 @@ def _refresh(values: Mapping[str, Any]) -> float:
     return float(delay)
 
 
+_VARIABLES: Final = "EVTOOLS_READ_ONLY=1, EVTOP_THEME=light"
 evtop: Final = command.ToolCommand(
-    "evtop",
-    run,
-    [FILTERS, *_OPTIONS],
-    groups=_GROUPS,
-    help=_HELP,
-    variables="EVTOOLS_READ_ONLY=1, EVTOP_THEME=light",
+    "evtop", run, [FILTERS, *_OPTIONS], groups=_GROUPS, help=_HELP, variables=_VARIABLES
 )
 #: `celery -A proj evtop`.
 celery_command = command.Plugin(evtop)

@@ -35,7 +35,7 @@ _EPOCH_MIN: Final = 1e8
 
 
 class Broker(NamedTuple):
-    """A broker URL; `via` is what it was read from, and `path` the absolute name of that file."""
+    """A broker URL; `via` names its source, and `path` is the absolute name if that is a file."""
 
     url: str
     via: str = ""

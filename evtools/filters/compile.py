@@ -131,13 +131,10 @@ def compile_filter(
     try:
         matches = compiler.build(parse(text, names))
     except Mistake as mistake:
-        raise FilterError(
-            f"bad filter at column {mistake.position + 1}: {mistake.message}",
-            f"{mistake.hint}; {_SEE}" if mistake.hint else _SEE,
-            text=text,
-            position=mistake.position,
-            length=mistake.length,
-        ) from None
+        at, length = mistake.position, mistake.length
+        message = f"bad filter at column {at + 1}: {mistake.message}"
+        hint = f"{mistake.hint}; {_SEE}" if mistake.hint else _SEE
+        raise FilterError(message, hint, text=text, position=at, length=length) from None
     return Filter(text, matches, compiler.counts, compiler.meant)
 
 
@@ -253,17 +250,13 @@ class _Compiler:
         return matches_any
 
     def _check_operator(self, term: Term, field: Field) -> None:
-        operators = operators_of(field.kind)
-        if term.operator not in operators:
-            raise term.mistake(
-                f'"{term.operator}" does not go with {sanitize(term.name)}, '
-                f"which is {field.kind.value}",
-                f"use one of {' '.join(operators)}",
-                length=term.length + len(term.operator),
-            )
-        if len(term.values) > 1 and term.operator in _COMPARISONS:
-            message = f'"{term.operator}" compares with one value, not with a list'
-            raise term.values[1].mistake(message)
+        sign, operators = term.operator, operators_of(field.kind)
+        if sign not in operators:
+            name, hint = sanitize(term.name), f"use one of {' '.join(operators)}"
+            message = f'"{sign}" does not go with {name}, which is {field.kind.value}'
+            raise term.mistake(message, hint, length=term.length + len(sign))
+        if len(term.values) > 1 and sign in _COMPARISONS:
+            raise term.values[1].mistake(f'"{sign}" compares with one value, not with a list')
 
     def _tests(self, term: Term, count: _Count) -> _Tests:
         kind, sign = count.field.kind, term.operator
@@ -301,12 +294,10 @@ class _Compiler:
         owner, _, key = term.name.partition(".")
         text = sanitize(term.values[0].text)
         if owner.lower() == "args" or term.operator not in _EQUALITY:
-            pair = f"kwargs:{sanitize(key)}={text}"
-            raise term.mistake(
-                f'"{sanitize(term.name)}{term.operator}" cannot test an argument',
-                f"args:{text} finds text in them" if owner == "args" else f"write {pair}",
-                length=term.length + len(term.operator),
-            )
+            message = f'"{sanitize(term.name)}{term.operator}" cannot test an argument'
+            hint = f"write kwargs:{sanitize(key)}={text}"
+            hint = f"args:{text} finds text in them" if owner == "args" else hint
+            raise term.mistake(message, hint, length=term.length + len(term.operator))
         if term.operator == ":":
             wanted = [Value(f"{key}=*{value.text}*") for value in term.values]
         else:
@@ -407,10 +398,8 @@ def _states_of(value: Value) -> frozenset[str]:
         return frozenset(matching)
     close = difflib.get_close_matches(name, [*STATE_NAMES, *STATE_GROUPS], 1)
     guess = f' (did you mean "{close[0]}"?)' if close else ""
-    raise value.mistake(
-        f'unknown state "{sanitize(value.text)}"{guess}',
-        f"states are {' '.join(STATES).lower()}; groups are {' '.join(STATE_GROUPS)}",
-    )
+    hint = f"states are {' '.join(STATES).lower()}; groups are {' '.join(STATE_GROUPS)}"
+    raise value.mistake(f'unknown state "{sanitize(value.text)}"{guess}', hint)
 
 
 # --- numbers, durations, sizes, times ---------------------------------------------

@@ -213,11 +213,8 @@ def find_or_refuse(part: Part, name: str, fields: FieldTable) -> Field:
     known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
     close = difflib.get_close_matches(name.lower(), known, 1, 0.7)
     guess = f' (did you mean "{close[0]}"?)' if close else ""
-    raise part.mistake(
-        f'unknown field "{shown}"{guess}',
-        f"an argument is kwargs:{shown}=VALUE, another field of an event {PREFIXES[0]}{shown}; "
-        + QUOTE_IT,
-    )
+    others = f"an argument is kwargs:{shown}=VALUE, another field of an event {PREFIXES[0]}{shown}"
+    raise part.mistake(f'unknown field "{shown}"{guess}', f"{others}; {QUOTE_IT}")
 
 
 def seconds(value: object) -> float | None:

@@ -66,8 +66,7 @@ class RedisInspector(BrokerInspector):
 
     def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
         channel: Any = connection.default_channel  # connects, logs in, selects
-        self._connection = connection
-        self._settings = settings
+        self._connection, self._settings = connection, settings
         self._pool = channel._get_pool()  # noqa: SLF001  (kombu has no other way)
         self._client = Redis(connection_pool=self._pool)
         self._database: int = channel.database
@@ -75,13 +74,9 @@ class RedisInspector(BrokerInspector):
         self._separator: str = channel.sep
         sentinel: bool = channel.has_sentinel
         self._topics = topics(settings, self._database, sentinel=sentinel)
-        self._naming = Naming(
-            tuple(channels(settings, self._database, sentinel=sentinel)),
-            exchange=settings.event_exchange,
-            database=self._database,
-            keyprefix=self._prefix,
-            by_key=bool(channel.fanout_patterns),
-        )
+        bases = tuple(channels(settings, self._database, sentinel=sentinel))
+        exchange, by_key = settings.event_exchange, bool(channel.fanout_patterns)
+        self._naming = Naming(bases, exchange, self._database, self._prefix, by_key)
         self._overheard: PubSub | None = None
         #: By key, a mark of the oldest message of each list at the first look.
         self._marks: dict[bytes, bytes] = {}
