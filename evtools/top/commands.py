@@ -17,15 +17,7 @@ from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
 from evtools.top import screen
-from evtools.top.control import (
-    ACTIONS,
-    BY_NAME,
-    ControlClient,
-    Request,
-    actions_for,
-    prepare,
-    target_of,
-)
+from evtools.top.control import ACTIONS, ControlClient, Request, actions_for, prepare, target_of
 from evtools.top.feed import Feed
 from evtools.top.files import History, Recording, render_table, save
 from evtools.top.keys import BINDINGS, Keymap
@@ -791,7 +783,7 @@ class Session:
             found = (target_of(action, self.view, *row) for row in rows)
             offered[action] = list(dict.fromkeys(one for one in found if one is not None))
         if name:
-            chosen = BY_NAME.get(name)
+            chosen = next((action for action in ACTIONS if action.name == name), None)
             if chosen is None:
                 raise UsageError(f"there is no action {name}")
             if chosen not in offered:
