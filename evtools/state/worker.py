@@ -435,7 +435,8 @@ class Lives(list[Life]):
         if not own:
             return self._add(event, at, began=bool(same))
         due = [life for life in own if not life.is_late(event.local_received, _DUE_BEATS)]
-        return max(due, key=_count) if due else own[-1]
+        counted = [life for life in due if life.processed is not None] or due
+        return max(counted, key=lambda life: life.processed or 0) if due else own[-1]
 
     def _end(self, event: Event, at: float) -> Life | None:
         """Return the process that says goodbye, None if it was one before."""
@@ -519,10 +520,6 @@ class Lives(list[Life]):
             for other in self
             if other is not life
         )
-
-
-def _count(life: Life) -> int:
-    return -1 if life.processed is None else life.processed
 
 
 # --- clocks ----------------------------------------------------------------------------

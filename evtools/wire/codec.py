@@ -44,6 +44,7 @@ ENVELOPE: Final = "application/x-kombu-envelope"
 
 _JSON: Final = "application/json"
 _MSGPACK: Final = "application/x-msgpack"
+_SCALARS: Final = frozenset({str, bool, int, float, type(None)})
 #: The first bytes of lists in msgpack.
 _LISTS: Final = frozenset(bytes([first]) for first in (*range(0x90, 0xA0), 0xDC, 0xDD))
 
@@ -350,8 +351,9 @@ class Codec:
             events = [schema.msgpack_event(body)]
         for event in events:
             # msgpack has more than JSON: bytes, dates, extensions, keys of any type.
-            if event.learned and not all(map(_is_scalar, event.extra.values())):
-                raise ValueError("not as usual")
+            for value in event.extra.values() if event.learned else ():
+                if type(value) not in _SCALARS or (type(value) is float and not isfinite(value)):
+                    raise ValueError("not as usual")
         return events
 
     def _decode_slowly(self, message: Message) -> list[Event]:
@@ -389,7 +391,13 @@ class Codec:
         if compression:
             body = decompress(body, compression, max_bytes=self._max_bytes)
         if encoding and encoding not in _UTF8 and reader is read_json:
-            body = _recode(body, encoding)
+            charset = _CHARSETS.get(encoding.lower().replace("-", "_").replace(" ", "_"), "")
+            try:
+                body = body.decode(charset).encode("utf-8", "surrogatepass")
+            except LookupError:
+                raise DecodeError("unknown charset", repr(encoding)) from None
+            except ValueError:
+                raise DecodeError("text is not in its charset", repr(encoding)) from None
         return reader(body)
 
     def _well_formed(self, value: Any, body: bytes, content_type: str | None) -> list[Any]:
@@ -413,11 +421,6 @@ class Codec:
         defect.count += 1
 
 
-def _is_scalar(value: Any) -> bool:
-    kind = type(value)
-    return kind in (str, bool, int, type(None)) or (kind is float and isfinite(value))
-
-
 def _defect_of(item: Any) -> tuple[str, str] | None:
     """Return what keeps a decoded value from being an event, and the details."""
     if type(item) is dict:
@@ -434,15 +437,3 @@ def _defect_of(item: Any) -> tuple[str, str] | None:
         return "type is no name", repr(kind) if isinstance(kind, str) else type(kind).__name__
     # Whoever can publish could forge holes in our own book-keeping.
     return ("type is reserved", repr(kind)) if kind == GAP else None
-
-
-def _recode(body: bytes, encoding: str) -> bytes:
-    charset = _CHARSETS.get(encoding.lower().replace("-", "_").replace(" ", "_"))
-    try:
-        if charset is not None:
-            return body.decode(charset).encode("utf-8", "surrogatepass")
-    except LookupError:
-        pass
-    except ValueError:
-        raise DecodeError("text is not in its charset", repr(encoding)) from None
-    raise DecodeError("unknown charset", repr(encoding))

@@ -6,10 +6,6 @@ from typing import NamedTuple
 
 from evtools.wire.events import routing_key_from
 
-#: Transports on which Celery declares the event exchange as fanout
-#: (celery.events.event.get_exchange); topic everywhere else.
-FANOUT_DRIVERS = frozenset({"redis"})
-
 #: AMQP allows 255 bytes; a random part follows.
 _QUEUE_NAME_MAX_BYTES = 200
 _GLOB_SPECIAL = re.compile(r"([\[\]?*\\])")
@@ -21,8 +17,8 @@ _KNOWN_LENGTH_MAX = 255
 
 
 def exchange_type(driver_type: str) -> str:
-    """Return the type Celery gives the event exchange on this kind of driver."""
-    return "fanout" if driver_type in FANOUT_DRIVERS else "topic"
+    """Return the type Celery gives the event exchange (celery.events.event.get_exchange)."""
+    return "fanout" if driver_type == "redis" else "topic"
 
 
 def queue_name(prefix: str, owner: str, unique: str) -> str:
@@ -85,13 +81,11 @@ def wanted(routing_keys: Sequence[str]) -> Callable[[str], bool] | None:
 
 
 class RedisTopics(NamedTuple):
-    """What to subscribe to on Redis: channels by name, and patterns of them.
-
-    `copies` says that a message may come on two channels.
-    """
+    """What to subscribe to on Redis: channels by name, and patterns of them."""
 
     names: list[str]
     patterns: list[str]
+    #: Whether a message may come on two channels.
     copies: bool = False
 
 
