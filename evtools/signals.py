@@ -45,8 +45,7 @@ class EndingSignals:
     """INT and TERM end a program in order; a second INT ends it at once.
 
     The first sets `ending` and calls `end`, which must be safe in a signal handler; the second
-    exits with status 130.  A subclass puts what other signals do into `handlers`, before the
-    signals are entered as a context.  Signals that are ignored by then stay ignored.
+    exits with status 130.  A subclass adds to `handlers` before the signals are entered.
     """
 
     def __init__(self, end: Callable[[], None], clock: "Clock") -> None:

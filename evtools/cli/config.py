@@ -434,12 +434,11 @@ def _has_secret(value: Any, name: str = "") -> bool:
 def reloader(
     ctx: click.Context, level: Callable[[Mapping[str, Any]], int]
 ) -> Callable[[], Mapping[str, Any]]:
-    """Return a function that reads the settings file of `ctx` again.
+    """Return a function that reads the settings file of `ctx` again; it raises ConfigError.
 
-    It returns the options that have changed since the last time, with their values as they
-    are in the file, or None for those no longer in it; `loglevel` is a number of the logging
-    module, from `level`.  Options set on the command line or in the environment stay in
-    force and are left out.  It raises ConfigError for a file that is wrong.
+    It returns the options that have changed since the last time, but for those of the command
+    line or the environment, with their values in the file, or None for those no longer in it;
+    `loglevel` is a number of the logging module, from `level`.
     """
     sources = sources_of(ctx)
     # Absolute: a daemon changes its working directory.

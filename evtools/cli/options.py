@@ -35,12 +35,10 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 class Option(click.Option):
     """An option with its group in --help and its key in the settings file.
 
-    `names` are separated by blanks, and the metavar may follow.  A tuple of choices as `kind`
-    replaces CHOICES in the help text.  `shown` is the default as --help has it, where that is
-    not `default`.  `shared` options are those of all tools: EVTOOLS_<NAME> in the environment
-    sets them, too, and <TOOL>_<NAME> those of a tool, unless `envvar` says otherwise.  One that
-    is not `in_file` makes no sense in the settings file.  `helps` has the help texts of tools
-    where they differ.
+    The metavar may follow `names`.  A tuple of choices as `kind` replaces CHOICES in the help text,
+    and `helps` has those of tools where they differ.  `shown` is the default in --help.  `shared`
+    options are those of all tools: EVTOOLS_<NAME> in the environment sets them, <TOOL>_<NAME>
+    those of a tool, unless `envvar` says otherwise.  Not all make sense `in_file`, the settings.
     """
 
     def __init__(

@@ -207,15 +207,29 @@ class RedisInspector(BrokerInspector):
             client.close()
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
+        settings = self._settings
         try:
             lists, all_lists = self._lists()
-            table = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
+            table = f"{self._prefix}{_BINDINGS}{settings.event_exchange}"
             every = self._client.sscan_iter(table, count=_SCAN_COUNT)
             members = list(islice(every, _ORPHANS_MAX))
-            kept = {orphan.name: orphan.kept for orphan in lists}
-            found = [*lists, *self._orphaned_bindings(members, kept)]
         except ResponseError as exc:
-            return OrphanSearch(gap=diagnose(exc, self._settings).text)
+            return OrphanSearch(gap=diagnose(exc, settings).text)
+        # On Redis no binding brings events to anybody; only a publisher that takes the exchange
+        # for another type heeds them, and fills lists.
+        listeners = self._listeners(self._database) if members else 0
+        kept_lists, found = {orphan.name: orphan.kept for orphan in lists}, list(lists)
+        for member in members:
+            key, *_, queue = _text(member).split(self._separator)
+            kept_list, kept = kept_lists.get(f"{self._prefix}{queue}"), ""
+            is_ours = queue.startswith(f"{settings.event_queue_prefix}.")
+            if _EVENT_KEY.fullmatch(key) is None or not is_ours:
+                kept = "it is not of an event queue"
+            elif kept_list or (kept_list is None and listeners != 0):
+                kept = "we may not ask who listens"
+                if listeners is not None:
+                    kept = f"it may belong to one of {listeners} listeners"
+            found.append(OrphanedQueue("binding", queue, kept, key=member))
         if names:
             found = [orphan for orphan in found if orphan.name in names]
         complete = all_lists and len(members) < _ORPHANS_MAX
@@ -247,25 +261,6 @@ class RedisInspector(BrokerInspector):
                 size_bytes = size if isinstance(size, int) else None  # we may not ask for it
                 found.append(OrphanedQueue("list", _text(key), kept, length, size_bytes, key, mark))
         return found, complete
-
-    def _orphaned_bindings(
-        self, members: Sequence[bytes], lists: dict[str, str]
-    ) -> Iterator[OrphanedQueue]:
-        # `lists` says why each list is kept, or "".  On Redis no binding brings events to anybody;
-        # only a publisher that takes the exchange for another type heeds them, and fills lists.
-        listeners = self._listeners(self._database) if members else 0
-        begin = f"{self._settings.event_queue_prefix}."
-        for member in members:
-            key, *_, queue = _text(member).split(self._separator)
-            kept_list = lists.get(f"{self._prefix}{queue}")
-            kept = ""
-            if _EVENT_KEY.fullmatch(key) is None or not queue.startswith(begin):
-                kept = "it is not of an event queue"
-            elif kept_list or (kept_list is None and listeners != 0):
-                kept = "we may not ask who listens"
-                if listeners is not None:
-                    kept = f"it may belong to one of {listeners} listeners"
-            yield OrphanedQueue("binding", queue, kept, key=member)
 
     def _listeners(self, database: int) -> int | None:
         # How many subscribers a database has, None if we may not know.
