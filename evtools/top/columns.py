@@ -30,14 +30,12 @@ _GAP_COLS: Final = 1
 UNKNOWN: Final = "-"
 #: A mark that a sender's "..." cannot be mistaken for.
 _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
-_ASCII_CUT: Final = ".."
 #: How many columns stay when the others are scrolled.
 _PINNED: Final = 2
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
 #: Celery cuts the reprs it sends at 1024 characters; a few less after cutting.
-_SENDERS_CUT_FROM: Final = 1000
-_SENDERS_CUT: Final = "..."
+_CUT_FROM_CHARS: Final = 1000
 
 #: A value of a row at a time (epoch seconds); or the name of the attribute that it is.
 Value: TypeAlias = Callable[[Any, float], Any] | str
@@ -78,7 +76,7 @@ def as_text(value: Any) -> str:
 
 def was_cut(value: Any) -> bool:
     """Return whether the sender has cut a repr."""
-    return isinstance(value, str) and len(value) >= _SENDERS_CUT_FROM and _SENDERS_CUT in value[-6:]
+    return isinstance(value, str) and len(value) >= _CUT_FROM_CHARS and "..." in value[-6:]
 
 
 def known(format_: Callable[[Any], str]) -> Callable[[Any, RenderContext], str]:
@@ -225,7 +223,7 @@ class Slot(NamedTuple):
             near = text if len(text) <= 2 * most else text[:most] + text[-most:]
             shown = elide_middle(sanitize(near), self.cols)
         else:
-            shown = one_line(text, self.cols, _ASCII_CUT if ascii_only else _CUT)
+            shown = one_line(text, self.cols, ".." if ascii_only else _CUT)
         return pad(shown, self.cols, self.column.align)
 
 

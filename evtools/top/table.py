@@ -14,12 +14,10 @@ from evtools.top.index import LiveIndex, Matches
 from evtools.top.status import Figures
 from evtools.wire import encode_line
 
-_DEFAULT_COLS: Final = 120
 #: How many refreshes rows stay where they are after a key of the cursor.
 HOLD: Final = 5
 #: No terminal shows more rows at once.
 _ROWS_MAX: Final = 400
-_TITLE_COLS: Final = 100
 #: Longer texts are cut, with a note; no sender has to send one.
 _TEXT_MAX_CHARS: Final = 1_000_000
 
@@ -130,7 +128,7 @@ class TableModel(ABC):
         self._past: Picture | None = None
         #: How many rows had come in when the cursor was last where they come in.
         self._seen = 0
-        self.resize(_DEFAULT_COLS)
+        self.resize(120)
 
     # --- for subclasses -------------------------------------------------------------
 
@@ -196,7 +194,7 @@ class TableModel(ABC):
             (column.name, f"{column.text(subject, self.context):<12} {column.about}")
             for column in self.columns
         )
-        title = one_line(self.columns[0].text(subject, self.context), _TITLE_COLS)
+        title = one_line(self.columns[0].text(subject, self.context), 100)
         return Detail(title, (), {"Info": info, "Raw": raw(self.plain(subject))})
 
     def plain(self, subject: Any) -> dict[str, Any]:

@@ -31,7 +31,6 @@ STATES: Final[Mapping[str, tuple[str, str]]] = {
 # fmt: on
 LOST: Final = ("LOST?", "late")
 _RANKS: Final = {state: rank for rank, state in enumerate(STATES)}
-_FAILURES: Final = frozenset({"FAILURE", "REJECTED"})
 _ID_CHARS: Final = 8
 #: From how many rows trees are grown: from all of them it would take too long.
 _TREES: Final = 2_000
@@ -185,7 +184,7 @@ class TasksView(LiveTable):
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) failure; return False if there is none."""
-        return self.seek(lambda task: task.state in _FAILURES, step)
+        return self.seek(lambda task: task.state in ("FAILURE", "REJECTED"), step)
 
     def jump_to_parent(self) -> str:
         """Go to the task that called this one; return why that is impossible, or ""."""
