@@ -192,7 +192,8 @@ class Dump:
             if redact is not None:
                 batch = list(map(redact.of_event, batch))  # noqa: PLW2901
             # What evdump recorded is joined already, and must look as it did.
-            joiner.join([event for event in batch if event.known is UNSET])
+            fresh = [event for event in batch if event.known is UNSET] if options.read else batch
+            joiner.join(fresh)
             if batch and self._take(batch):
                 return EXIT_OK
             for output in self._outputs:
