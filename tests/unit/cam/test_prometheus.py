@@ -158,7 +158,7 @@ def figures(*batches):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_the_metrics_are_the_same_however_events_come_together(data):
     names = data.draw(st.lists(st.sampled_from(sorted(STORIES)), min_size=1, max_size=5))
@@ -333,7 +333,7 @@ WORDS = st.one_of(
 
 
 @pytest.mark.parametrize("form", Format)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(names=st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS), max_size=8))
 def test_whatever_things_are_called_prometheus_can_read_it(form, names):
     studio = Studio(hostname=True, max_series=5)

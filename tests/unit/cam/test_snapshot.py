@@ -202,7 +202,7 @@ def count(batches, steps=None, state=None):
 
 
 @pytest.mark.parametrize("name", STORIES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_step_counts_once_in_any_order_and_however_events_come_together(name, data):
     events = STORIES[name].events

@@ -18,7 +18,7 @@ from tools.gaps import gap
 from tools.typed import event_of
 
 #: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 
 TEMPLATE = "{ts} {type:>20} {name!j} {uuid:8} {runtime:.3f} {args:<5.3} {retries:d}"
 
@@ -66,7 +66,7 @@ def shown(name, event, joined=None, **options):
 
 
 @pytest.mark.parametrize("name", [name for name in OUTPUTS if name != "pretty"])
-@UNHURRIED
+@FEW
 @given(event=events, joined=joins, verbosity=st.integers(-1, 3), full=st.booleans())
 def test_any_event_is_one_safe_line(name, event, joined, verbosity, full):
     made = formatter(name, verbosity=verbosity, full=full)
@@ -75,7 +75,7 @@ def test_any_event_is_one_safe_line(name, event, joined, verbosity, full):
     assert line[:-1].isprintable()
 
 
-@UNHURRIED
+@FEW
 @given(event=events, joined=joins)
 def test_any_event_is_a_safe_block(event, joined):
     block = formatter("pretty").format(joined_to(event, joined)).decode()
@@ -83,7 +83,7 @@ def test_any_event_is_a_safe_block(event, joined):
     assert block.replace("\n", "").isprintable()
 
 
-@UNHURRIED
+@FEW
 @given(event=events, joined=joins, quiet=st.booleans())
 def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, quiet):
     made = formatter("text", verbosity=2, multiline=True, colour=True, quiet=quiet)
@@ -96,7 +96,7 @@ def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, q
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-@UNHURRIED
+@FEW
 @given(
     timestamps=st.sampled_from(TIMESTAMPS), stream=st.lists(st.tuples(events, joins), max_size=2)
 )

@@ -212,7 +212,7 @@ _LIVES |= {name: case[0] for name, case in CASES.items()}
 
 
 @pytest.mark.parametrize("events", _LIVES.values(), ids=list(_LIVES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_events_in_any_order_and_any_number_end_in_the_same_task(events, data):
     some = st.permutations(events) | st.lists(st.sampled_from(events), min_size=1)
@@ -243,7 +243,7 @@ _EVENTS = st.builds(
 _OF_NEWEST = ("state", "timestamp", "pid", "received", "started", "succeeded", "ended", "retries")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(_EVENTS, min_size=1, max_size=12), st.data())
 def test_any_events_in_any_order_end_where_the_one_rule_ends(events, data):
     by_time = st.just(sorted(events, key=itemgetter("timestamp")))

@@ -7,7 +7,7 @@ import threading
 
 import celery.events.state
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import CeleryTask as Task
@@ -303,7 +303,6 @@ _EVENTS = st.builds(
 _DEEDS = st.sampled_from(["look", "clear", "clear_tasks", "create", "copy"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(_EVENTS, max_size=6) | _DEEDS, max_size=12))
 def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
     state = State(max_tasks_in_memory=5)

@@ -4,7 +4,7 @@ import tracemalloc
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import WINDOWS, Liveness, State, Statistics
@@ -177,7 +177,6 @@ def test_the_clock_of_a_worker_is_ahead_by_the_least_delay(times, ahead, utcoffs
     assert cluster(*events).workers[WORKER].skew == ahead
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 59), min_size=1), st.floats(-1e5, 1e5))
 def test_within_a_minute_events_may_come_in_any_order(delays, ahead):
     beats = [beat(1e6 + ahead, local_received=1e6 + delay) for delay in delays]
@@ -374,7 +373,6 @@ _ANYTHING = st.builds(lambda event, odd: {**event, **odd}, _MEANT, _CHANGED)
 _JUNK = st.dictionaries(st.text(max_size=5), _VALUES, max_size=3)
 
 
-@settings(deadline=None)
 @given(
     st.lists(_ANYTHING | _JUNK, max_size=25),
     st.integers(0, 4),

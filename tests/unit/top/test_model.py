@@ -359,7 +359,7 @@ def ask_everything(table):
         table.detail(table.focus_key)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.lists(events(), max_size=5), ACTIONS), max_size=12))
 def test_whatever_comes_a_picture_can_be_made(story):
     screen, view = Screen(max_tasks=3), "tasks"
@@ -375,7 +375,7 @@ def test_whatever_comes_a_picture_can_be_made(story):
         assert all(line.isprintable() for line in screen.model.diagnosis(view))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(events(), max_size=6), max_size=8), st.booleans())
 def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
     screen = Screen(max_tasks=3)

@@ -16,7 +16,7 @@ import kombu.compression
 import kombu.serialization
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.transport.memory import Channel
 
@@ -25,7 +25,6 @@ from evtools.wire.events import GAP
 from tools.mutations import HARD_BODIES, mutations
 
 #: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(deadline=None)
 
 STARTED = {
     "type": "task-started",
@@ -491,7 +490,6 @@ content_types = st.none() | st.sampled_from(
 compressions = st.none() | st.sampled_from(["gzip", "zstd", "bzip2", "xz", "\ud800"])
 
 
-@UNHURRIED
 @given(st.binary(), content_types, names, compressions)
 @example(b"\x80\x04", "application/x-python-serialize", None, None)
 def test_no_bytes_make_decoding_raise(body, content_type, encoding, compression):
@@ -501,7 +499,6 @@ def test_no_bytes_make_decoding_raise(body, content_type, encoding, compression)
         msgspec.json.encode(event)
 
 
-@UNHURRIED
 @given(anything)
 def test_whatever_python_writes_as_json_is_decoded_to_real_json(value):
     message = json_message(json.dumps({"type": "a", "value": value}))

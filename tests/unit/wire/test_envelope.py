@@ -23,7 +23,7 @@ from evtools.wire.envelope import (
 from evtools.wire.events import OWN_FIELDS, ordered
 
 #: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=50)
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 
@@ -119,7 +119,7 @@ def test_the_names_that_clash_are_listed():
     assert envelope({"type": "x", "ts": 1, "lag": 2})["own"] == ["lag", "ts"]
 
 
-@UNHURRIED
+@FEW
 @given(events, joins)
 @example({"type": "x", "own": ["own", "v"], "v": 2}, {})
 @example({"type": "x", "joined": ["own"], "own": {"fields": ["v"]}}, {"name": "a"})
@@ -136,7 +136,7 @@ def test_a_line_is_safe_to_look_at_and_reads_back_exactly(event, joined):
     assert list(joined_again) == list(joined)
 
 
-@UNHURRIED
+@FEW
 @given(events)
 @example({"type": "task-started", "timestamp": 7, "clock": -0.0})
 @example({"type": "custom", "evtools:known": 1, "x0": 2})
@@ -175,7 +175,7 @@ def test_a_forged_envelope_is_opened_without_harm(odd):
     assert joined in ({}, {"name": "n"})
 
 
-@UNHURRIED
+@FEW
 @given(st.integers(-62135596800, 253402300798), st.integers(0, 999_999))
 def test_times_are_those_of_datetime(second, fraction):
     timestamp = second + fraction / 1e6
@@ -284,7 +284,7 @@ def reference(event, joined=None, received=RECEIVED):
     return encode_line(envelope({**event, "local_received": received}, joined))
 
 
-@UNHURRIED
+@FEW
 @given(st.lists(st.tuples(task_events(), joins), max_size=4))
 def test_every_line_is_what_the_envelope_says(events):
     rows = [
@@ -354,7 +354,7 @@ some_fields = st.dictionaries(
 )
 
 
-@UNHURRIED
+@FEW
 @given(some_fields)
 def test_fields_come_back_as_they_were(given_fields):
     made = join_text(given_fields)

@@ -9,7 +9,6 @@ from evtools.wire.events import Known
 from evtools.wire.joiner import Joiner
 
 #: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(deadline=None)
 
 ORIGIN = {"hostname": "celery@h", "utcoffset": 0, "pid": 7, "clock": 9}
 SENT = {
@@ -156,7 +155,7 @@ json_values = st.recursive(
 field_names = st.sampled_from(["uuid", "name", "args", "retries", "timestamp", "started", "queue"])
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.builds(
@@ -187,7 +186,6 @@ def celery_events(draw):
     return event
 
 
-@UNHURRIED
 @given(st.lists(celery_events(), min_size=1, max_size=8))
 def test_celerys_own_events_are_told_the_same_as_any_others(events):
     joined_by(*events)

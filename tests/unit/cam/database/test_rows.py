@@ -457,7 +457,7 @@ _ODD = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_lives() | st.sampled_from(_ODD))
 @example(_ODD[0])
 @example(_ODD[3])

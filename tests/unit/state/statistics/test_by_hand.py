@@ -190,7 +190,7 @@ def moments(random, watched, by_hand, length):
 
 
 @pytest.mark.parametrize("bounded", [False, True])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), length=st.integers(50, 500), names=st.integers(1, 3))
 def test_all_figures_are_those_counted_by_hand(bounded, seed, length, names):
     """What has no room by name is still counted."""

@@ -5,7 +5,7 @@ import math
 from math import ceil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import OTHERS, UNKNOWN, WINDOWS, Change, Quantiles, Statistics, Task
@@ -151,7 +151,6 @@ def test_the_late_end_of_an_attempt_does_not_end_the_next(watched):
 # --- durations -----------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=100))
 def test_quantiles_are_within_the_stated_error(values):
     watched = Watched()
