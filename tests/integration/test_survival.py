@@ -134,7 +134,7 @@ def test_nothing_is_lost_while_the_terminal_stands_still(evtop, redis_url, tmp_p
     top = evtop("-b", redis_url, "-w", str(path), terminal=(120, 32))
     top.wait_screen("LIVE")
     with Flow(redis_url, "celeryev", rate=1000) as flow:
-        wait_until(lambda: flow.sent > 500, what="a flow")
+        wait_until(lambda: flow.sent > 500, deadline=30, what="a flow")
         top.pause_output()
         # Keys have it draw until its terminal takes no more.
         for _ in range(50):
