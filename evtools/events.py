@@ -40,7 +40,10 @@ class Events:
         return EventReceiver(self.settings, handlers, **kwargs)
 
     def Dispatcher(self, connection: Any = None, **kwargs: Any) -> EventDispatcher:  # noqa: N802
-        """Return an EventDispatcher on `connection` (or `channel=`) or on its own, to be closed."""
+        """Return an EventDispatcher on `connection` (or `channel=`).
+
+        Without either it gets a connection of its own and closes it.
+        """
         own = connection is None and kwargs.get("channel") is None
         return EventDispatcher(
             connect(self.settings) if own else connection,

@@ -111,9 +111,10 @@ class Plugin(click.Command):
 def setup(
     ctx: click.Context, *, secrets: Iterable[str] = (), level: str = "warning"
 ) -> "ConnectionSettings":
-    """Return the connection settings; print them, and exit, if asked to; raise UsageError.
+    """Return the connection settings of the command line; print them, and exit, if asked to.
 
-    Warnings about settings are logged at `level`; passwords and `secrets` leave the process list.
+    Warnings about settings are logged at `level`; passwords and `secrets` are removed from
+    the process list.  Raise UsageError or ImproperlyConfigured.
     """
     import logging
 
@@ -137,8 +138,10 @@ def setup(
 
 
 def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()) -> None:
-    """Remove the passwords of `urls`, and others, from the command line that ps shows."""
-    # They are visible for a moment after the start; `-b @FILE` never shows them at all.
+    """Remove the passwords of `urls`, and others, from the command line that ps shows.
+
+    They are visible for a moment after the start; `-b @FILE` never shows them at all.
+    """
     from evtools.text import hide_credentials
     from evtools.transport.url import MASK, secrets
 

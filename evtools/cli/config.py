@@ -61,7 +61,10 @@ def sources_of(ctx: click.Context) -> Sources:
 
 
 def read_sources(ctx: click.Context, given: Mapping[str, Any]) -> None:
-    """Make the settings of file and application the defaults of `ctx`; `given` was typed."""
+    """Make the settings of the file and of the application the defaults of `ctx`.
+
+    `given` has what is on the command line, by option name, as it was typed.
+    """
     path = given.get("config") or os.environ.get("EVTOOLS_CONFIG")
     sources = load(ctx.command, path, given.get("profile") or os.environ.get("EVTOOLS_PROFILE"))
     settings = dict(sources.settings)
@@ -179,7 +182,10 @@ class BadSetting(ValueError):
 
 
 def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate Celery settings (new names) into options; raise BadSetting that names the key."""
+    """Translate Celery settings (new names) into values of options.
+
+    Raise BadSetting, with the key in its text.
+    """
     options: dict[str, Any] = {}
     for name, option in OPTIONS.items():
         value = settings.get(name)

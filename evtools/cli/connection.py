@@ -34,7 +34,10 @@ _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def connection_settings(ctx: click.Context) -> ConnectionSettings:
-    """Return the settings that the command line of `ctx` asks for; raise UsageError."""
+    """Return the settings that the parsed command line of `ctx` asks for.
+
+    Raise UsageError or ImproperlyConfigured.
+    """
     values = ctx.params
     sources = config.sources_of(ctx)
     # An application's transport options may be for another transport unless they are given

@@ -63,7 +63,10 @@ def run(ctx: click.Context) -> int:
 
 
 def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
-    """Return the DoctorOptions of a command line; raise UsageError for contradictions."""
+    """Return the DoctorOptions of a parsed command line.
+
+    Raise UsageError for options that make no sense together, and without a terminal to ask on.
+    """
     import shutil
 
     from evtools.doctor.context import DoctorOptions

@@ -100,7 +100,10 @@ def run(ctx: click.Context) -> int:
 
 
 def build_options(ctx: click.Context) -> DumpOptions:
-    """Return the DumpOptions of a command line; raise UsageError for contradictions."""
+    """Return the DumpOptions of a parsed command line.
+
+    Raise UsageError for options that make no sense together.
+    """
     values = ctx.params
     command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     for left, right in _RIVALS:

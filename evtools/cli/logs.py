@@ -78,7 +78,11 @@ def file_handler(tool: str, path: str | None) -> logging.Handler:
 
 
 def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None = None) -> None:
-    """Log to stderr or `handler`, as the options quiet, verbose and debug in `values` say."""
+    """Log to stderr or to the handler of a file.
+
+    That is warnings, or of the options in `values` with `quiet` errors only, with `verbose`
+    more, and with `debug` everything.
+    """
     formatter = _Formatter()
     if handler is None:
         handler, formatter.tool = logging.StreamHandler(sys.stderr), tool

@@ -62,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(
     name: str, arguments: Sequence[str] | None = None, *, parent: "click.Context | None" = None
 ) -> int:
-    """Run a tool, or evtools for ""; return its exit status; `parent` is celery's context."""
+    """Run a tool, or evtools itself for ""; return its exit status.
+
+    `arguments` are by default those of this process; `parent` is the context of celery, for
+    its subcommand.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     program = TOOLS[name].program if name else "evtools"
     variable = os.environ.get("EVTOOLS_DEBUG", "").lower()

@@ -120,7 +120,10 @@ def run(ctx: click.Context) -> int:
 
 
 def build_options(ctx: click.Context) -> choices.TopOptions:
-    """Return the TopOptions of a command line; raise UsageError for contradictions."""
+    """Return the TopOptions of a parsed command line.
+
+    Raise UsageError for options that make no sense together, and without a terminal for a screen.
+    """
     from evtools.cli.config import sources_of
     from evtools.cli.version import speaks_utf8
 

@@ -35,7 +35,10 @@ _EPOCH_MIN: Final = 1e8
 
 
 class Broker(NamedTuple):
-    """A broker URL; `via` names its source, and `path` is the absolute name if that is a file."""
+    """A broker URL; `via` is where it was read from, if not the command line.
+
+    `path` is the absolute name of a file: a daemon changes its working directory later.
+    """
 
     url: str
     via: str = ""
@@ -136,7 +139,11 @@ class LocalZone(tzinfo):
 
 
 def parse_timestamp(text: str, clock: "Clock | None" = None) -> float | time:
-    """Return UTC epoch seconds, or a time of day, in local time by default; raise ValueError."""
+    """Return UTC epoch seconds, or a time of day for 14:30.
+
+    10m (ago) is by the `clock`.  Without a zone, times are local.  Raise ValueError with a
+    message for the user.
+    """
     from evtools.clock import SystemClock
 
     text = text.strip()

@@ -81,9 +81,11 @@ def colours() -> int:
 
 
 def speaks_utf8() -> bool:
-    """Return whether the terminal takes UTF-8, as far as the name of its locale says."""
-    # Its locale need not be installed here; where none is set, as in containers, terminals
-    # take UTF-8 today.
+    """Return whether the terminal takes UTF-8, as far as its locale says.
+
+    Only the name counts, for the locale of a terminal need not be installed here; where
+    none is set, as in containers, terminals take UTF-8 today.
+    """
     names = ["LC_ALL", "LC_CTYPE", "LANG"]
     made_up = sys.flags.utf8_mode and "PYTHONUTF8" not in os.environ
     if made_up and os.environ.get("LC_CTYPE") in _MADE_UP:

@@ -58,9 +58,10 @@ class Finding:
 
 
 class Endpoint(NamedTuple):
-    """Where an address of the broker leads, and the `protocol` we mean to speak there."""
+    """Where an address of the broker leads, and the `protocol` we mean to speak there.
 
-    # `tls` is None without encryption; `connect_timeout` is in seconds.
+    `tls` is None without encryption; `connect_timeout` is in seconds.
+    """
 
     host: str
     port: int

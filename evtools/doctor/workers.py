@@ -60,7 +60,10 @@ def listen(
 
 
 def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSWER) -> None:
-    """Ping the workers, and ask for their settings; each answer may take `deadline` seconds."""
+    """Ping the workers, and ask for those of their settings that are not Celery's own.
+
+    Each answer may take `deadline` seconds.
+    """
     if settings.read_only:
         return
     try:

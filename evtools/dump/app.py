@@ -37,7 +37,11 @@ _COLLECT_AFTER: Final = (50_000, 20, 100)
 
 
 def run(options: DumpOptions, settings: ConnectionSettings) -> int:
-    """Dump events until asked to end; return the exit status; raise EvtoolsError."""
+    """Dump events until asked to end; return the exit status.
+
+    Raise EvtoolsError for what the user must fix: a bad filter or template, a refused login,
+    a file that cannot be written.
+    """
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     clock = SystemClock()

@@ -270,7 +270,10 @@ _PRETTY_COLS: Final = 1000
 
 
 class PrettyFormatter(Formatter):
-    """A title, below it the fields, with a note if joined, and an empty line between events."""
+    """A title with the fields below it, and an empty line between events.
+
+    A field that was joined from an earlier event says so.  Tracebacks keep their lines.
+    """
 
     def format(self, event: Event) -> bytes:
         return "".join([f"{line}\n" for line in self._lines(event)]).encode() + b"\n"

@@ -73,8 +73,11 @@ class Report:
         self._write(f"evdump: {sanitize(text)}\n")
 
     def notice(self, notice: Notice) -> None:
-        """Report a change of the connection, and of retries in a row the 1st, 2nd, 4th, 8th..."""
-        # A broker may be away for days.
+        """Report a change of the connection.
+
+        Of many retries in a row the first is reported, the second, the fourth, the eighth
+        and so on: a broker may be away for days.
+        """
         if notice.kind == "retry":
             error = notice.text.rpartition(";")[0]
             self._retries = self._retries + 1 if error == self._retry else 1
@@ -122,7 +125,10 @@ class Report:
         self.say(", ".join(part for part in parts if part))
 
     def show_progress(self, done_bytes: int, total_bytes: int | None) -> None:
-        """Set a bar to `done_bytes` of `total_bytes` (None: unknown), if reading takes a while."""
+        """Set a bar to `done_bytes` of `total_bytes`; None is an unknown total.
+
+        Nothing is imported or written for a recording that is read at once.
+        """
         if self._clock.monotonic() - self._began < _SOON:
             return
         if self._bar is None:

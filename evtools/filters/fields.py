@@ -362,7 +362,11 @@ def _task_fields(*names: str) -> Callable[[Any], tuple[object, ...]]:
 
 
 def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
-    """Return the fields of tasks by name; without `now` (epoch seconds) no task runs or is lost."""
+    """Return the fields of tasks, by name.
+
+    `now` returns the epoch seconds up to which running tasks have run, and as of which tasks
+    may be lost; without it neither is known.
+    """
 
     def runtime(task: Any) -> float | None:
         known = seconds(task.runtime)

@@ -79,7 +79,10 @@ def quote_pattern(text: str) -> str:
 
 
 def parse(text: str, names: Container[str] = ()) -> Node:
-    """Parse a filter with the fields `names`, in lower case; raise Mistake, with its place."""
+    """Parse a filter; raise Mistake, with its place, if it is not one.
+
+    `names` are those of fields in lower case: `in`, `like` and so on are operators only after one.
+    """
     if len(text) > MAX_CHARS:
         raise Mistake(f"a filter has at most {MAX_CHARS} characters", MAX_CHARS)
     return _Parser(_Scanner(text, names).tokens()).filter()

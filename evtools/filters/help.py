@@ -97,7 +97,10 @@ _CONTEXT_CHARS: Final = 36
 
 
 def caret(error: FilterError) -> str:
-    """Return the filter, or a part, and carets below the mistake: two lines, safe to print."""
+    """Return the filter, or the part around the mistake, and below it carets: two lines.
+
+    Both are indented by two blanks and safe for a terminal.
+    """
     text, start, end = error.text, error.position, error.position + error.length
     before, wrong, after = text[:start], text[start:end], text[end:]
     if len(before) > _CONTEXT_CHARS:

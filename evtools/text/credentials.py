@@ -41,7 +41,11 @@ _RULES: Final = tuple((re.compile(pattern, re.IGNORECASE), mask) for pattern, ma
 
 
 def hide_credentials(text: str) -> str:
-    """Return `text`, from exceptions or logs of others, without passwords recognised in it."""
+    """Return `text` without the passwords that can be recognised in it.
+
+    For exceptions and log records from elsewhere, which may quote whole URLs or the arguments of a
+    connection.  Applied where text leaves the program: logs, stderr, HTTP, systemd.
+    """
     for pattern, mask in _RULES:
         text = pattern.sub(mask, text)
     return text

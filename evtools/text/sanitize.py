@@ -83,7 +83,10 @@ def encoding_of(head: bytes) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    r"""Return a text file, UTF-8 or UTF-16, with \n at ends of lines; raise UnicodeDecodeError."""
+    r"""Return the content of a text file, UTF-8 or UTF-16, with \n at the ends of lines.
+
+    Raise UnicodeDecodeError for other encodings.
+    """
     text = data.decode(encoding_of(data)).removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -119,9 +122,11 @@ def clip(text: str, cols: int, ellipsis: str = _ELLIPSIS) -> str:
 
 
 def elide_middle(text: str, cols: int) -> str:
-    """Return `text`, or its two ends around an ellipsis, in at most `cols` columns."""
-    # Of dotted names the tail carries the meaning: the last part is kept whole if it takes a
-    # third to three quarters of the room, otherwise the tail has two thirds of it.
+    """Return `text`, or its two ends around an ellipsis, in at most `cols` columns.
+
+    Made for dotted names, whose tail carries the meaning: the last part is kept whole if
+    it takes a third to three quarters of the room, otherwise the tail has two thirds of it.
+    """
     if width(text) <= cols:
         return text
     room = cols - len(_ELLIPSIS)

@@ -40,7 +40,10 @@ class Permission(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Another place where Celery was, or is `alive`; `words` (passwords masked) lead there."""
+    """Another place on the same broker where Celery was at work, or is, if it is `alive`.
+
+    `words` of a command line lead there; passwords in them are masked.
+    """
 
     where: str
     seen: str

@@ -382,7 +382,11 @@ _KEY = re.compile(r"(worker|task)\.[a-z.]{1,40}")
 
 
 class Naming(NamedTuple):
-    """The names of our channels, mostly one, without the routing key that follows if `by_key`."""
+    """How our own channels are called.
+
+    `bases` are the names of the channel without a routing key, mostly one; `by_key` says
+    whether a key follows.
+    """
 
     bases: tuple[str, ...]
     exchange: str
@@ -392,7 +396,10 @@ class Naming(NamedTuple):
 
 
 def difference(ours: Naming, channel: str) -> tuple[str, ...]:
-    """Return the options that lead to `channel`, first `-b DATABASE`; none for our own."""
+    """Return the options that lead from our settings to `channel`.
+
+    A changed database is `-b` and its number, first of all.  There are none for our own channels.
+    """
     base, slash, key = channel.rpartition("/")
     by_key = bool(slash) and _KEY.fullmatch(key) is not None
     base = base if by_key else channel
