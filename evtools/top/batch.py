@@ -32,7 +32,11 @@ EXIT_FAILED: Final = 1
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print what the options ask for; return the exit status; raise EvtoolsError."""
+    """Print what the options ask for; return the exit status.
+
+    Raise EvtoolsError for what the user must mend, and BrokerUnavailable if there never was a
+    connection.
+    """
     clock = SystemClock()
     with ExitStack() as stack:
         batch = Batch(options, clock, origin=settings.source_of_url)

@@ -122,7 +122,10 @@ class Observation:
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print the result for the workers, UNKNOWN on an error; return a status of Nagios."""
+    """Print the result for the workers; return a status as Nagios has it.
+
+    What keeps it from finding out is UNKNOWN.
+    """
     check, patience = options.check, options.refresh
     assert check is not None
     try:
@@ -138,7 +141,10 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
 def observe(
     options: TopOptions, check: Check, settings: ConnectionSettings, clock: Clock
 ) -> list[Observation]:
-    """Listen until all have shown what they must, or time is up; ask them; raise EvtoolsError."""
+    """Listen until all workers have shown what they must, or time is up; then ask them.
+
+    Raise EvtoolsError when the broker cannot be reached.
+    """
     # Heartbeats are enough, and a busy cluster has few of them.
     settings = replace(watched(options, settings), routing_keys=("worker.#",))
     seen = {name: Observation(name) for name in check.workers}

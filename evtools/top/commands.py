@@ -289,7 +289,10 @@ class Session:
         self.show(view)
 
     def back(self) -> None:
-        """Close the detail, or go back to where a drill-down began, or leave, perhaps asking."""
+        """Close the detail, or go back to where the last drill-down began, or leave.
+
+        If that would lose the data of a long time, ask first.
+        """
         if self.detail is not None:
             self.detail = None
             return
@@ -466,7 +469,10 @@ class Session:
         self.layers.append(prompt)
 
     def apply_filter(self, text: str) -> None:
-        """Filter the table, or `save NAME` names its filter; raise FilterError, and keep it."""
+        """Filter the table; `save NAME` names the filter that is there instead.
+
+        Raise FilterError for an invalid filter, and keep the old one.
+        """
         table, saved = self.table, _SAVE.fullmatch(text.strip())
         if saved is None:
             table.set_filter(self.expanded(text))
@@ -481,7 +487,10 @@ class Session:
             raise UsageError("there is no filter to save")
 
     def expanded(self, text: str) -> str:
-        """Return a filter with the saved ones, written @NAME, put in; raise FilterError."""
+        """Return a filter with the saved ones, written @NAME, put in.
+
+        Raise FilterError for a name without a filter.
+        """
         saved = self.history.saved
         for found in _SAVED.finditer(text):
             if found[1] not in saved:

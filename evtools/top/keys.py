@@ -257,7 +257,7 @@ class Keymap:
         return next((_NAMES.get(key, key) for key in self._keys.get(command, ())), "")
 
     def help(self, contexts: Iterable[str], wanted: str = "") -> Iterator[Binding]:
-        """Yield the bindings of some contexts that have a text in keys, command or help."""
+        """Yield the bindings of some contexts that have `wanted` in keys, command or help."""
         active, wanted = set(contexts), wanted.casefold()
         for binding in self.bindings:  # in the order of CONTEXTS
             text = f"{keys_text(binding)}\n{binding.command}\n{binding.help}"
@@ -267,7 +267,10 @@ class Keymap:
     def footer(
         self, contexts: Sequence[str], cols: int, words: Mapping[str, str]
     ) -> list[tuple[str, str]]:
-        """Return (key, word) of the bottom line that fit into `cols`; `words` are others, or ""."""
+        """Return (key, word) of the bottom line, as many as fit into `cols`.
+
+        `words` has other words for some commands; "" leaves one out.
+        """
         items = []
         for command, usual, rank in FOOTER:
             word, keys = words.get(command, usual), self._keys[command]

@@ -66,7 +66,10 @@ STYLES: Final = tuple(_STYLES)
 
 
 def palette(theme: str) -> list[tuple[str, str, str, str, str, str]]:
-    """Return urwid's palette of a theme: style, colour of 16, "", mono, colour of 256, ""."""
+    """Return urwid's palette of a theme; an unknown theme is `mono`.
+
+    It is style, foreground of 16 colours, background, mono, foreground of 256, background.
+    """
     colours = _COLOURS.get(theme, {})
     entries = []
     for style, (settings, meaning) in _STYLES.items():

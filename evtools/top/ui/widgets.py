@@ -71,7 +71,10 @@ def spliced(below: Line, above: Line, start: int) -> Line:
 
 
 def wrapped(text: str, cols: int, *, words: bool = False) -> Iterator[str]:
-    """Yield `text` in pieces of at most `cols` columns, with `words` broken between words."""
+    """Yield `text` in pieces of at most `cols` columns.
+
+    With `words` it is broken between words, and a word that is longer than that is cut.
+    """
     cols = max(1, cols)
     # Looking at a part at a time keeps a line of a million characters linear.
     rest, window = 0, 4 * cols
@@ -291,7 +294,10 @@ class Pager:
             self._left = max(0, self._left + step)
 
     def search(self, text: str) -> bool:
-        """Look for a text from the first line on the screen on; return whether it is there."""
+        """Look for a text, whatever its case, from the first line on the screen on.
+
+        Return whether it is there.
+        """
         self.sought, self._found = text, self._top - 1
         self._pattern = re.compile(f"({re.escape(text)})", re.IGNORECASE)
         return self.search_next()
@@ -319,7 +325,11 @@ def closed() -> None:
 
 
 class Choice(NamedTuple):
-    """A line of a menu: `chosen` None is one to read, `key` "" stands for the next free digit."""
+    """One line of a menu.
+
+    `chosen` is called when it is chosen; None makes it a line to read.  `key` is "" for
+    the next free digit.
+    """
 
     text: str
     chosen: Callable[[], object] | None
