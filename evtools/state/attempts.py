@@ -574,25 +574,21 @@ class History:
         task.clock = self.clock
         self._show_newest(task)
         if self.news:
-            for name, known in self._announced(task).items():
-                setattr(task, name, task.uuid if known == task.uuid else known)
+            *others, news = self.news
+            is_latest = not others and news.retries == self.groups[-1].number
+            if is_latest and news.type == "task-received":
+                is_latest = news is self._events[-1]
+            elif is_latest:
+                sent = [event for event in self._events if event.type == "task-sent"]
+                is_latest = news is sent[-1] and _OF_TASK(news) == _OF_TASK(task)
+            # Of one that is the latest, it is enough to add what it says.
+            known = announcement(news) if is_latest else announced(self._events)
+            for name, text in known.items():
+                setattr(task, name, task.uuid if text == task.uuid else text)
             self.news = []
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
                 setattr(task, name, value)
-
-    def _announced(self, task: Any) -> dict[str, str]:
-        # All that the events say of the task as a whole, or what is new of it.
-        *others, news = self.news
-        if not others and news.retries == self.groups[-1].number:
-            if news.type == "task-received":
-                is_latest = news is self._events[-1]
-            else:
-                sent = [event for event in self._events if event.type == "task-sent"]
-                is_latest = news is sent[-1] and _OF_TASK(news) == _OF_TASK(task)
-            if is_latest:
-                return announcement(news)
-        return announced(self._events)
 
     def _show_newest(self, task: Any) -> None:
         # And while that waits, why the one before did not do.
