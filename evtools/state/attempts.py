@@ -300,9 +300,10 @@ def grouped(
     for event in sent:
         # That of the first attempt of its number that has none, or of a new one.
         number = event.retries or 0
-        waiting = (each for each in found if each.number == number and each.sent is None)
-        group = next(waiting, None)
-        if group is None:
+        for group in found:
+            if group.number == number and group.sent is None:
+                break
+        else:
             group = Group(number=number)
             found.append(group)
         group.client = event.hostname or None
@@ -362,14 +363,19 @@ def _group_of(event: TaskEvent, run: list[Group]) -> Group | None:
         return latest
     if kind == "task-started":
         # The newest delivery of the earliest attempt that waits.
-        waiting = [group for group in reversed(run) if not group.started and not group.ended]
-        return min(waiting, key=_retries, default=None)
+        found = None
+        for group in reversed(run):
+            waits = not group.started and not group.ended
+            if waits and (found is None or (group.retries or 0) < (found.retries or 0)):
+                found = group
+        return found
     unended = [group for group in run if not group.ended]
     running = [group for group in unended if group.started]
     if kind == "task-retried":
         # The newest that runs, else the one that is open for longest.  The next attempt may
         # have started, and even ended, before; so one that was followed by another comes first.
-        followed = [group for group in running if _retries(group) < _retries(latest)]
+        newest = latest.retries or 0
+        followed = [group for group in running if (group.retries or 0) < newest]
         return (followed[-1:] or running[-1:] or unended or [latest])[0]
     # The delivery of the latest attempt that runs, else the newest open one.
     for groups in (running, unended):
@@ -377,10 +383,6 @@ def _group_of(event: TaskEvent, run: list[Group]) -> Group | None:
         if own:
             return own[-1]
     return latest
-
-
-def _retries(group: Group) -> int:
-    return group.retries or 0
 
 
 # --- the events of a task that had several ---------------------------------------------
@@ -636,10 +638,14 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
+    events = list(events)
     known: dict[str, str] = {}
-    calls = [event for event in events if event.type in CALLS]
-    for event in sorted(calls, key=lambda call: (call.type == "task-received", call.retries or 0)):
-        known |= announcement(event)
+    for kind in ("task-sent", "task-received"):
+        calls = [event for event in events if event.type == kind]
+        if len(calls) > 1:
+            calls.sort(key=lambda call: call.retries or 0)
+        for event in calls:
+            known |= announcement(event)
     return known
 
 

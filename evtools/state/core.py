@@ -478,14 +478,19 @@ class Cluster(Kinds):
             event.hostname = worker.hostname
         if event.type in CALLS:
             for name in OF_TASK:
-                text, known = getattr(event, name), getattr(task, name)
-                if text == known:
-                    setattr(event, name, known)
-                elif text is not None:
-                    size += text.__sizeof__()
+                text = getattr(event, name)
+                if text is not None:
+                    known = getattr(task, name)
+                    if text == known:
+                        setattr(event, name, known)
+                    else:
+                        size += text.__sizeof__()
             if event.type == "task-sent":
-                for name in ("hostname", "queue", "exchange", "routing_key"):
-                    setattr(event, name, self._names[getattr(event, name)])
+                names = self._names
+                event.hostname = names[event.hostname]
+                event.queue = names[event.queue]
+                event.exchange = names[event.exchange]
+                event.routing_key = names[event.routing_key]
         else:
             size += text_bytes(event.result, event.exception, event.traceback)
         if history.add(task, event, worker, size):
