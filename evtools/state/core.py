@@ -241,14 +241,6 @@ def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool)
     return grown
 
 
-def _limit(of: str) -> Any:
-    return property(
-        lambda self: getattr(self, of).limit,
-        lambda self, limit: setattr(getattr(self, of), "limit", limit),
-        doc=f"How many {of} there may be.",
-    )
-
-
 class Kinds:
     """What tasks and workers are; a subclass may have its own."""
 
@@ -297,8 +289,23 @@ class Cluster(Kinds):
         self._swept = 0.0
         self._lock = RLock()
 
-    max_tasks_in_memory = _limit("tasks")
-    max_workers_in_memory = _limit("workers")
+    @property
+    def max_tasks_in_memory(self) -> int:
+        """How many tasks there may be."""
+        return self.tasks.limit
+
+    @max_tasks_in_memory.setter
+    def max_tasks_in_memory(self, limit: int) -> None:
+        self.tasks.limit = limit
+
+    @property
+    def max_workers_in_memory(self) -> float:
+        """How many workers there may be."""
+        return self.workers.limit
+
+    @max_workers_in_memory.setter
+    def max_workers_in_memory(self, limit: float) -> None:
+        self.workers.limit = limit
 
     @property
     def weight_bytes(self) -> int:

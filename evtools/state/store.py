@@ -6,14 +6,11 @@ from heapq import merge
 from itertools import chain, takewhile
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from evtools.state.attempts import FINAL_STATES, SUCCESS
 from evtools.state.task import Bucket, Task
 from evtools.state.worker import Worker
-
-if TYPE_CHECKING:
-    from evtools.state.core import Cluster
 
 #: The share of all tasks that finished ones may keep while others are forgotten,
 #: and the share of finished ones that failures may take.
@@ -27,6 +24,14 @@ _NAME_MAX_CHARS: Final = 255
 
 
 Value = TypeVar("Value")
+
+
+class _Owner(Protocol):
+    # The state, which is made of this module.
+    def adopt(self, task: Task) -> None: ...
+    def drop(self, tasks: Iterable[Task]) -> None: ...
+    def make_room(self) -> None: ...
+    def settle(self) -> None: ...
 
 
 class _CelerysNames(Mapping[str, Value]):
@@ -55,7 +60,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
     taken out, and `limit` bounds how many there are.
     """
 
-    def __init__(self, owner: "Cluster", limit: int) -> None:
+    def __init__(self, owner: _Owner, limit: int) -> None:
         self._owner = owner
         self.limit = limit
         #: Estimated bytes of all tasks together.

@@ -133,6 +133,7 @@ class Console:
                 on_click=self._click,
                 on_input=self._answer_soon,
             ),
+            picture=lambda: screen.draw(self.session, self.session.display.size()).lines,
             end=self.end,
             later=self.later,
             clock=clock,

@@ -16,7 +16,6 @@ from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
-from evtools.top import screen
 from evtools.top.control import ACTIONS, ControlClient, Request, actions_for, prepare, target_of
 from evtools.top.feed import Feed
 from evtools.top.files import History, Recording, render_table, save
@@ -99,16 +98,17 @@ class Message(NamedTuple):
 class Session:
     """The state of the screen, which keys and commands change; it draws nothing.
 
-    `end` leaves the loop, `later` does something in it after some seconds, and returns what
-    calls that off.  `where` is the broker, or the recording, fit to be shown; `control` is
-    None where nothing can be changed.  After `asks_after` seconds a key that leaves asks
-    first: the data of that time will be lost.
+    `picture` returns the lines of the screen as they are now.  `end` leaves the loop, `later`
+    does something in it after some seconds, and returns what calls that off.  `where` is the
+    broker, or the recording, fit to be shown; `control` is None where nothing can be changed.
+    After `asks_after` seconds a key that leaves asks first: the data of that time will be lost.
     """
 
     model: Model
     keymap: Keymap
     feed: Feed
     display: Display
+    picture: Callable[[], list[ui.Line]]
     end: Callable[[], None]
     later: Callable[[float, Callable[[], None]], Callable[[], object]]
     clock: Clock
@@ -746,8 +746,7 @@ class Session:
             self.say(f"{len(table)} rows in {path}")
         elif kind == "screenshot":
             # The picture on the terminal still has the menu in which it was asked for.
-            picture = screen.draw(self, self.display.size())
-            lines = (ui.plain(line).rstrip() for line in picture.lines)
+            lines = (ui.plain(line).rstrip() for line in self.picture())
             self.say(f"screenshot in {save(self.clock, self.view, 'txt', lines)}")
         elif kind == "recording":
             self._record("")

@@ -134,6 +134,7 @@ class FakeTerminal:
             keymap=Keymap(),
             feed=feed,
             display=host,
+            picture=lambda: screen.draw(self.session, host.size()).lines,
             end=host.end,
             later=host.later,
             clock=self.clock,
