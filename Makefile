@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-# Tests with servers and workers mostly wait: four at a time need a third of the time.
+# Tests with servers and workers mostly wait: five at a time need a quarter of the time.
 # They come first, so that what is quick fills the gaps at the end.  A file stays
 # together, for the workers that its tests share.
-ASIDE := -n 4 --dist loadfile --no-loadscope-reorder
+ASIDE := -n 5 --dist loadfile --no-loadscope-reorder
 INTEGRATION := tests/integration tests/smoke
 UNIT := tests/unit tests/scripts
 
