@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-# Tests with servers and workers mostly wait: five at a time need a quarter of the time.
+# Tests with servers and workers mostly wait, so more of them run than there are cores.
 # They come first, so that what is quick fills the gaps at the end.  A file stays
 # together, for the workers that its tests share.
 ASIDE := -n 5 --dist loadfile --no-loadscope-reorder
