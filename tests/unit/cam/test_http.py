@@ -211,7 +211,7 @@ def test_a_client_that_does_not_take_its_answer_or_never_stops_is_cut_off(
 
 
 def test_without_a_descriptor_for_another_connection_it_goes_on(serve, monkeypatch):
-    server, refused, accept = serve(), [], socket.socket.accept
+    refused, accept = [], socket.socket.accept
 
     def full(listening):
         if len(refused) < 2:
@@ -220,6 +220,7 @@ def test_without_a_descriptor_for_another_connection_it_goes_on(serve, monkeypat
         return accept(listening)
 
     monkeypatch.setattr(socket.socket, "accept", full)
+    server = serve()  # which takes the method when it begins to listen
     assert get(server)[0] == 200
     # It does not spin meanwhile.
     assert refused[1] - refused[0] >= module._PAUSE
