@@ -135,31 +135,24 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     No shell is involved, and the output is not shown anywhere.  Raise BrokerUnavailable
     if it fails, and UsageError if it cannot be run at all.
     """
-    # In a session of its own it cannot prompt on our terminal, and can be killed with
-    # everything it has started.
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
-        process = subprocess.Popen(  # noqa: S603  (what the user typed)
-            command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
-        )
+        process = _Program(command)
     except OSError as error:
         raise UsageError(
             f"--broker-command: cannot run {command[0]}: {error.strerror}",
             "it is run without a shell: a program and its arguments",
         ) from None
-    # This may be a thread, and the program must not outlive ours.
-    atexit.register(_kill, process)
     with process:
         try:
             out, errors = process.communicate(timeout=_COMMAND_TIMEOUT)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            process.end()
             raise _failed(command, f"no answer in {_COMMAND_TIMEOUT:g}s", b"") from None
         except BaseException:
-            _kill(process)
+            process.end()
             raise
         finally:
-            atexit.unregister(_kill)
+            atexit.unregister(process.end)
     if process.returncode != 0:
         status = process.returncode
         how = f"status {status}" if status > 0 else f"signal {-status}"
@@ -173,9 +166,28 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     return answer if _URL.match(answer) else with_password(base(), answer)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+class _Program(subprocess.Popen[bytes]):
+    # In a session of its own it cannot prompt on our terminal, and can be killed with
+    # everything it has started.
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # It must not outlive us.  This may be a thread, which ours need not wait for to end:
+        # perhaps before the program is known to have started.
+        atexit.register(self.end)
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        try:
+            super().__init__(
+                command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
+            )
+        except OSError:
+            atexit.unregister(self.end)
+            raise
+
+    def end(self) -> None:
+        pid = getattr(self, "pid", None)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _failed(command: Sequence[str], why: str, errors: bytes) -> BrokerUnavailable:
