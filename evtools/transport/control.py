@@ -4,8 +4,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from kombu.connection import Connection
 from kombu.messaging import Consumer
@@ -88,67 +89,54 @@ def call(
     and whatever the driver raises.
     """
     _may_publish(command, settings)
-    if expected is None and destination:
-        expected = len(destination)
-    inbox = _Inbox()
-    with reach(settings) as connection:
-        box, channel = mailbox(connection, settings), connection.default_channel
-        is_amqp = connection.transport.driver_name == "py-amqp"
-        malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
-        keep_packed(channel)
-        queue = box.reply_queue(channel)
-        queue.declare()
-        how: dict[str, Any] = {"on_message": inbox.receive, "on_decode_error": inbox.refuse}
-        try:
-            with Consumer(channel, [queue], accept=[], no_ack=True, **how):
-                box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
-                    command,
-                    dict(arguments or {}),
-                    destination=destination and list(destination),
-                    reply_ticket=inbox.ticket,
-                    timeout=deadline,
-                )
-                end = time.monotonic() + deadline
-                while (left := end - time.monotonic()) > 0:
-                    if expected is not None and len(inbox.by_node) >= expected:
-                        break
-                    try:
-                        connection.drain_events(timeout=left)
-                    except TimeoutError:
-                        break
-                    except malformed as error:
-                        inbox.refuse(None, error)
-        finally:
-            queue.delete()
-    complete = None if expected is None else len(inbox.by_node) >= expected
-    return Replies(inbox.by_node, complete, inbox.unread)
+    with ControlChannel(settings) as channel:
+        question = channel.ask(
+            command, arguments, destination=destination, deadline=deadline, expected=expected
+        )
+        while (left := question.left) > 0:
+            channel.drain(left)
+        return question.replies
 
 
-class _Inbox:
-    # Within bounds: anyone who can publish can send some.
+class Question:
+    """A command that was sent, and the replies that have come so far; one thread at a time.
 
-    def __init__(self) -> None:
+    `expected` is how many workers are to answer, None if that is not known.
+    """
+
+    def __init__(self, deadline: float, expected: int | None) -> None:
         self.ticket = str(uuid.uuid4())
-        self.by_node: dict[str, Any] = {}
-        self.unread: Counter[str] = Counter()
+        self.expected = expected
+        self._by_node: dict[str, Any] = {}
+        self._unread: Counter[str] = Counter()
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
+        self._end = time.monotonic() + deadline
 
-    def receive(self, received: Any) -> None:
-        if received.headers.get("ticket", self.ticket) == self.ticket:
-            try:
-                self._take(as_it_came(received))
-            except DecodeError as error:
-                self.refuse(None, error)
+    @property
+    def left(self) -> float:
+        """For how many seconds more replies are waited for; 0 if all have come."""
+        if self.expected is not None and len(self._by_node) >= self.expected:
+            return 0.0
+        return max(0.0, self._end - time.monotonic())
 
-    def refuse(self, _message: Any, error: Exception) -> None:
-        self.unread[error.kind if isinstance(error, DecodeError) else "no kombu envelope"] += 1
+    @property
+    def replies(self) -> Replies:
+        """What has come so far."""
+        complete = None if self.expected is None else len(self._by_node) >= self.expected
+        return Replies(dict(self._by_node), complete, dict(self._unread))
 
-    def _take(self, message: Message) -> None:
+    def refuse(self, error: Exception) -> None:
+        """Count a reply that cannot be read."""
+        self._unread[error.kind if isinstance(error, DecodeError) else "no kombu envelope"] += 1
+
+    def take(self, message: Message) -> None:
+        """Add the reply in a message; raise DecodeError for what is none, or one too many."""
         if message.compression:
             body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
             message = message._replace(body=body, compression=None)
-        if len(message.body) > self._left_bytes or len(self.by_node) >= _NODES_MAX:
+        # Anyone who can publish can send some.
+        if len(message.body) > self._left_bytes or len(self._by_node) >= _NODES_MAX:
             raise DecodeError("too many replies")
         self._left_bytes -= len(message.body)
         value = self._codec.value(message)
@@ -156,7 +144,98 @@ class _Inbox:
             raise DecodeError("no reply of a worker")
         if is_deep(value):
             raise DecodeError("nested too deep")
-        self.by_node.update(value)
+        self._by_node.update(value)
+
+
+class ControlChannel:
+    """Questions to the workers over one connection, which stays open between them.
+
+    There is one reply queue for all of them; `close` deletes it.  For one thread, and for
+    questions that may overlap.  Raise UsageError in read-only mode and whatever the driver
+    raises.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        _may_publish("a question", settings)
+        self._questions: dict[str, Question] = {}
+        with ExitStack() as undo:
+            self._connection = undo.enter_context(reach(settings))
+            channel = self._connection.default_channel
+            keep_packed(channel)
+            self._box = mailbox(self._connection, settings)
+            queue = self._box.reply_queue(channel)
+            queue.declare()
+            undo.callback(queue.delete)
+            how: dict[str, Any] = {
+                "on_message": self._receive,
+                "on_decode_error": lambda _, error: self._refuse(error),
+            }
+            undo.enter_context(Consumer(channel, [queue], accept=[], no_ack=True, **how))
+            is_amqp = self._connection.transport.driver_name == "py-amqp"
+            self._malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
+            self._undo = undo.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the reply queue and close the connection."""
+        self._undo.close()
+
+    def ask(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        destination: Sequence[str] | None = None,
+        deadline: float = DEADLINE,
+        expected: int | None = None,
+    ) -> Question:
+        """Send `command`; return what `drain` adds the replies to.
+
+        Arguments as of `call`.
+        """
+        if expected is None and destination:
+            expected = len(destination)
+        question = Question(deadline, expected)
+        self._questions = {ticket: one for ticket, one in self._questions.items() if one.left}
+        self._questions[question.ticket] = question
+        self._box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
+            command,
+            dict(arguments or {}),
+            destination=destination and list(destination),
+            reply_ticket=question.ticket,
+            timeout=deadline,
+        )
+        return question
+
+    def drain(self, timeout: float) -> None:
+        """Take replies that have come, or the next one within `timeout` seconds."""
+        try:
+            self._connection.drain_events(timeout=timeout)
+        except TimeoutError:
+            pass
+        except self._malformed as error:
+            self._refuse(error)
+
+    def _receive(self, received: Any) -> None:
+        ticket = received.headers.get("ticket")
+        if ticket is None and len(self._questions) == 1:
+            ticket = next(iter(self._questions))
+        question = self._questions.get(ticket) if isinstance(ticket, str) else None
+        if question is not None:
+            try:
+                question.take(as_it_came(received))
+            except DecodeError as error:
+                question.refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        # Whose reply it was to be is not known.
+        for question in self._questions.values():
+            question.refuse(error)
 
 
 def _may_publish(command: str, settings: ConnectionSettings) -> None:
