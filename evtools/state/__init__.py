@@ -4,6 +4,7 @@ from evtools.state.attempts import Attempt, History, attempts, event_bytes, in_o
 from evtools.state.celery import State
 from evtools.state.celery import Task as CeleryTask
 from evtools.state.core import Change
+from evtools.state.inspection import TASK_COMMANDS, InspectedTask, tasks_in
 from evtools.state.statistics import Statistics
 from evtools.state.statistics.failures import FailureGroup
 from evtools.state.statistics.rows import (
@@ -21,9 +22,9 @@ from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heart
 
 # fmt: off
 __all__ = [
-    "ALIVE", "OTHERS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change", "FailureGroup",
-    "History", "Liveness", "Quantiles", "QueueStatistics", "State", "Statistics", "Task", "Totals",
+    "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change", "FailureGroup",
+    "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics", "State", "Statistics", "Task", "Totals",
     "TypeStatistics", "Worker", "WorkerStatistics", "answers_wake_up", "attempts", "event_bytes",
-    "heartbeat_expires", "in_order", "unwrapped",
+    "heartbeat_expires", "in_order", "tasks_in", "unwrapped",
 ]
 # fmt: on

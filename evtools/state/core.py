@@ -29,6 +29,7 @@ from evtools.state.attempts import (
     plain,
     text_bytes,
 )
+from evtools.state.inspection import InspectedTask
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
 from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of, unsettled
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
@@ -131,6 +132,11 @@ def _started(
 ) -> int | None:
     known = task.worker
     if worker is None or task.started is not None:
+        started = task.started
+        if task.asked and known is worker and started and abs(started - at) < _START_SPREAD:
+            # The worker had said when, but not to the same part of a second.
+            task.started = at
+            task.asked = False
         return 0 if worker is not None and task.started == at and known == worker else None
     if known is not None and (
         task.pid != event.pid or (known is not worker and known.hostname != worker.hostname)
@@ -239,6 +245,10 @@ def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool)
     if event.eta is not None or event.expires is not None:
         grown += RARE_BYTES + text_bytes(event.eta, event.expires)
     return grown
+
+
+#: By how many seconds the start that a worker names when asked may differ from its event's.
+_START_SPREAD: Final = 1.0
 
 
 class Kinds:
@@ -543,6 +553,58 @@ class Cluster(Kinds):
             self._tree.discard(task.uuid)
             if self.on_forget is not None:
                 self.on_forget(task)
+
+    # --- what workers answer ---------------------------------------------------------
+
+    def seed(self, hostname: str, found: Iterable[InspectedTask], now: float) -> list[Task]:
+        """Take in tasks that a worker says it has; return those that are new or know more.
+
+        Nothing that events said is changed by it, and a task that ended stays ended: the
+        answer may be from before.  `now` is when it came, in UTC epoch seconds by our clock.
+        Tasks of a worker whose process is not known yet are left out, as their next events
+        would look like those of another attempt.
+        """
+        with self._lock:
+            worker = self.workers.get(hostname)
+            if worker is None or worker.pid is None:
+                return []
+            # For what looks for changes by number.
+            self.event_count += 1
+            return [task for one in found if (task := self._seed(worker, one, now)) is not None]
+
+    def _seed(self, worker: Worker, found: InspectedTask, now: float) -> Task | None:
+        task = self.tasks.find(found.uuid)
+        if task is None:
+            task = self._create(found.uuid)
+            task.first_received = now
+        elif task.history is not None or task.ended is not None:
+            return None
+        if task.worker is not None and task.worker.hostname != worker.hostname:
+            return None
+        grown = 0
+        for name in ("args", "kwargs", "eta"):
+            if getattr(task, name) is None and (text := getattr(found, name)) is not None:
+                setattr(task, name, text)
+                grown += text_bytes(text)
+        for name in ("name", "exchange", "routing_key"):
+            if getattr(task, name) is None:
+                setattr(task, name, self._names[getattr(found, name)])
+        if task.queue_or_none is None:
+            task.queue_or_none = self._names[found.queue]
+        if task.worker is None:
+            _set_worker(task, worker)
+            task.pid = worker.pid
+        if found.runs and task.state != STARTED:
+            task.state = STARTED
+            task.started = task.timestamp = found.started
+            task.asked = True
+        elif task.state == PENDING:
+            task.state, task.timestamp = RECEIVED, None
+        task.local_received = max(task.local_received, now)
+        task.serial = self.event_count
+        self.tasks.move(task)
+        self._grow(task, grown)
+        return task
 
     # --- other events ----------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class Task:
     utcoffset: float
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
     note: Mapping[str, Any] | None = None
+    #: Whether its start is known from an answer of its worker only.
+    asked: bool = False
 
     def __init__(
         self,

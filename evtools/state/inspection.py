@@ -1,0 +1,84 @@
+"""What workers answer when they are asked for their tasks."""
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Any, Final
+
+from msgspec import Struct
+
+#: Commands that workers answer with tasks that they have, and those that run them.
+TASK_COMMANDS: Final = ("active", "reserved", "scheduled")
+_UUID_MAX_CHARS: Final = 255
+#: As long as Celery sends the texts of arguments.
+_TEXT_MAX_CHARS: Final = 1024
+_TIME_MAX: Final = 1e11
+
+
+class InspectedTask(Struct, frozen=True):
+    """A task as the worker that has it describes it; what it does not say is None.
+
+    `started` is in UTC epoch seconds by the worker's clock, `eta` is as it was sent.
+    """
+
+    uuid: str
+    runs: bool
+    name: str | None = None
+    args: str | None = None
+    kwargs: str | None = None
+    started: float | None = None
+    eta: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+
+    @property
+    def queue(self) -> str | None:
+        """The queue it came from, where that is certain: AMQP's default exchange names it."""
+        return self.routing_key if self.exchange == "" else None
+
+
+def tasks_in(command: str, answer: object) -> Iterator[InspectedTask]:
+    """Yield the tasks in a worker's answer to one of `TASK_COMMANDS`.
+
+    As `celery.worker.control` makes them; what is none is left out.
+    """
+    for item in answer if isinstance(answer, list) else ():
+        request = item.get("request") if command == "scheduled" and _is_dict(item) else item
+        if not _is_dict(request):
+            continue
+        uuid = request.get("id")
+        if not isinstance(uuid, str) or not 0 < len(uuid) <= _UUID_MAX_CHARS:
+            continue
+        started, delivery = request.get("time_start"), request.get("delivery_info")
+        delivery = delivery if _is_dict(delivery) else {}
+        yield InspectedTask(
+            uuid=uuid,
+            runs=command == "active",
+            name=_text(request.get("name")),
+            args=_arguments(request.get("args")),
+            kwargs=_arguments(request.get("kwargs")),
+            started=float(started) if command == "active" and _is_time(started) else None,
+            eta=_text(item.get("eta")) if command == "scheduled" else None,
+            exchange=_text(delivery.get("exchange")),
+            routing_key=_text(delivery.get("routing_key")),
+        )
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_time(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and isfinite(value) and 0 < value < _TIME_MAX
+
+
+def _text(value: object) -> str | None:
+    return value[:_TEXT_MAX_CHARS] if isinstance(value, str) else None
+
+
+def _arguments(value: object) -> str | None:
+    """Return arguments as events have them; JSON made a list of the tuple."""
+    if isinstance(value, str) or value is None:
+        return _text(value)
+    text = repr(tuple(value) if isinstance(value, list) else value)
+    return text if len(text) <= _TEXT_MAX_CHARS else f"{text[: _TEXT_MAX_CHARS - 3]}..."
