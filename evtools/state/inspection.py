@@ -1,6 +1,6 @@
 """What workers answer when they are asked for their tasks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, Final
 
@@ -37,34 +37,43 @@ class InspectedTask(Struct, frozen=True):
 
 
 def tasks_in(command: str, answer: object) -> Iterator[InspectedTask]:
-    """Yield the tasks in a worker's answer to one of `TASK_COMMANDS`.
+    """Yield the tasks in a worker's answer to one of `TASK_COMMANDS`, or to query_task.
 
     As `celery.worker.control` makes them; what is none is left out.
     """
-    for item in answer if isinstance(answer, list) else ():
-        request = item.get("request") if command == "scheduled" and _is_dict(item) else item
-        if not _is_dict(request):
-            continue
+    for runs, eta, request in _requests(command, answer):
         uuid = request.get("id")
         if not isinstance(uuid, str) or not 0 < len(uuid) <= _UUID_MAX_CHARS:
             continue
-        started, delivery = request.get("time_start"), request.get("delivery_info")
-        delivery = delivery if _is_dict(delivery) else {}
+        started: Any = request.get("time_start")
+        delivery = request.get("delivery_info")
+        delivery = delivery if isinstance(delivery, Mapping) else {}
         yield InspectedTask(
             uuid=uuid,
-            runs=command == "active",
+            runs=runs,
             name=_text(request.get("name")),
             args=_arguments(request.get("args")),
             kwargs=_arguments(request.get("kwargs")),
-            started=float(started) if command == "active" and _is_time(started) else None,
-            eta=_text(item.get("eta")) if command == "scheduled" else None,
+            started=float(started) if runs and _is_time(started) else None,
+            eta=_text(eta),
             exchange=_text(delivery.get("exchange")),
             routing_key=_text(delivery.get("routing_key")),
         )
 
 
-def _is_dict(value: object) -> bool:
-    return isinstance(value, Mapping)
+def _requests(command: str, answer: Any) -> Iterator[tuple[bool, Any, Mapping[str, Any]]]:
+    """Yield whether a task runs, its ETA and its description, of each in an answer."""
+    items: Iterable[Any] = answer if isinstance(answer, list) else ()
+    if command == "query_task" and isinstance(answer, Mapping):
+        items = answer.values()
+    for item in items:
+        match item:
+            case {"request": dict(request)} if command == "scheduled":
+                yield False, item.get("eta"), request
+            case [str(state), dict(request)] if command == "query_task" and state != "ready":
+                yield state == "active", None, request
+            case dict(request) if command in ("active", "reserved"):
+                yield command == "active", None, request
 
 
 def _is_time(value: Any) -> bool:

@@ -108,6 +108,8 @@ class Question:
         self.ticket = str(uuid.uuid4())
         self.expected = expected
         self._by_node: dict[str, Any] = {}
+        #: The part of it that `take_new` has not returned yet.
+        self._new: dict[str, Any] = {}
         self._unread: Counter[str] = Counter()
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
@@ -125,6 +127,16 @@ class Question:
         """What has come so far."""
         complete = None if self.expected is None else len(self._by_node) >= self.expected
         return Replies(dict(self._by_node), complete, dict(self._unread))
+
+    @property
+    def replied(self) -> int:
+        """How many workers have replied."""
+        return len(self._by_node)
+
+    def take_new(self) -> dict[str, Any]:
+        """Return the replies that came since the last call."""
+        new, self._new = self._new, {}
+        return new
 
     def refuse(self, error: Exception) -> None:
         """Count a reply that cannot be read."""
@@ -145,6 +157,7 @@ class Question:
         if is_deep(value):
             raise DecodeError("nested too deep")
         self._by_node.update(value)
+        self._new.update(value)
 
 
 class ControlChannel:

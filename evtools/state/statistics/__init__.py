@@ -132,6 +132,13 @@ class Statistics:
         if failure is not None:
             raise failure
 
+    def seed(self, tasks: Iterable["Task"]) -> None:
+        """Know of tasks that workers named when they were asked: which of them run."""
+        for task in tasks:
+            self._types[task.name or UNKNOWN]  # has a row of its own by that
+            if task.state == STARTED_STATE:
+                self._run(task)
+
     # -- reading -----------------------------------------------------------------
 
     def types(self, window: str, now: float) -> list[TypeStatistics]:
@@ -267,9 +274,12 @@ class Statistics:
                 of_queue[SKEWED] += 1
         self._queues.left(task)
         if change.after == STARTED_STATE:
-            self._running[hash(task.uuid)] = ref(task)
-            if len(self._running) > _RUNNING_MAX:
-                self._running.popitem(last=False)
+            self._run(task)
+
+    def _run(self, task: "Task") -> None:
+        self._running[hash(task.uuid)] = ref(task)
+        if len(self._running) > _RUNNING_MAX:
+            self._running.popitem(last=False)
 
     def _completed(self, cell: int, task: "Task", change: "Change") -> None:
         # What the event says is of its own attempt, the task shows the newest.

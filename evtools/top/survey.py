@@ -1,0 +1,196 @@
+"""What evtop asks the workers and when, and what it knows by their answers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from evtools.state import ALIVE, TASK_COMMANDS, State, Statistics, Task, tasks_in
+from evtools.top.inspector import Answer, Inquiry, Inspector
+
+#: What is asked of all workers at first, and again after a gap in the stream.
+_AT_FIRST: Final = ("stats", "active_queues", *TASK_COMMANDS)
+#: What is asked of workers that appeared, and now and then of all.
+_OF_WORKERS: Final = ("stats", "active_queues")
+#: Time between two such questions to all workers, and to new ones, in seconds.
+_ALL_EVERY: Final = 60.0
+_NEW_EVERY: Final = 5.0
+#: Time between two questions about tasks without a name, or that may be lost, in seconds; and
+#: how many are asked about at once.
+_TASKS_EVERY: Final = 2.0
+_TASKS_MAX: Final = 50
+#: How many workers and tasks are remembered to have been asked about.
+_NODES_MAX: Final = 5000
+_ASKED_MAX: Final = 20_000
+_NAMES_MAX: Final = 1000
+#: How many open tasks are looked through for some to ask about.
+_LOOKED_AT_MAX: Final = 5000
+
+
+@dataclass(slots=True)
+class WorkerFacts:
+    """What a worker said of itself; None until it did.
+
+    `pool` is the size of its pool, `pid` that of its main process, `queues` the names of those
+    it consumes.
+    """
+
+    pool: int | None = None
+    pid: int | None = None
+    queues: tuple[str, ...] | None = None
+
+
+class Survey:
+    """Ask the workers in the background, and keep what they say of themselves.
+
+    The tasks that they name go into `state` and `statistics`.  One thread owns it: the
+    screen's.  Times (`now`) are UTC epoch seconds.
+    """
+
+    def __init__(self, inspector: Inspector, state: State, statistics: Statistics) -> None:
+        self.workers: dict[str, WorkerFacts] = {}
+        #: Why the workers could not be asked last, "" if they could.
+        self.error = ""
+        self._inspector = inspector
+        self._state = state
+        self._statistics = statistics
+        #: Inquiries without an end, and whether there ever was one.
+        self._waiting = 0
+        self._began = False
+        self._all_at = self._new_at = self._tasks_at = 0.0
+        #: Answers of workers of which no event came yet, with their command.
+        self._early: dict[str, list[tuple[str, Any]]] = {}
+        #: Workers that were asked, and tasks with when they were asked about.
+        self._nodes: set[str] = set()
+        self._asked: dict[str, float] = {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the first questions are answered, as far as they will be."""
+        return self._began and not self._waiting and not self._early
+
+    def begin(self, now: float) -> None:
+        """Ask all workers what they are and have: at first, and after a gap in the stream."""
+        self._began, self._all_at = True, now
+        for command in _AT_FIRST:
+            self._ask(command, {"safe": True} if command == "active" else {})
+
+    def take(self, now: float) -> bool:
+        """Take in the answers that came; return whether something is new."""
+        is_new = False
+        while (answer := self._inspector.take()) is not None:
+            self._take(answer, now)
+            is_new = True
+        for node in [node for node in self._early if self._is_known(node)]:
+            for command, value in self._early.pop(node):
+                self._seed(node, command, value, now)
+            is_new = True
+        return is_new
+
+    def go_on(self, now: float) -> None:
+        """Ask what is due: at most a few questions in as many seconds, and none if nothing is."""
+        if not self._began or self._waiting:
+            return
+        if now - self._all_at >= _ALL_EVERY:
+            self._all_at = now
+            for command in _OF_WORKERS:
+                self._ask(command, {})
+        if now - self._new_at >= _NEW_EVERY:
+            self._ask_new(now)
+        if now - self._tasks_at >= _TASKS_EVERY:
+            self._ask_about_tasks(now)
+
+    # --- questions ----------------------------------------------------------------------
+
+    def _ask(
+        self,
+        command: str,
+        arguments: Mapping[str, Any],
+        destination: tuple[str, ...] | None = None,
+        expected: int | None = None,
+    ) -> None:
+        self._waiting += 1
+        self._inspector.ask(Inquiry(command, arguments, destination, expected=expected))
+
+    def _ask_new(self, now: float) -> None:
+        new = [
+            worker.hostname
+            for worker in self._state.workers.values()
+            if worker.hostname not in self._nodes and worker.status(now) in ALIVE
+        ]
+        if new:
+            self._new_at = now
+            self._nodes.update(new[:_NAMES_MAX])
+            for command in _AT_FIRST:
+                self._ask(command, {}, tuple(new[:_NAMES_MAX]))
+
+    def _ask_about_tasks(self, now: float) -> None:
+        about: list[Task] = []
+        for task in self._unclear(now):
+            about.append(task)
+            if len(about) == _TASKS_MAX:
+                break
+        if not about:
+            return
+        self._tasks_at = now
+        while len(self._asked) > _ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
+        self._asked |= dict.fromkeys((task.uuid for task in about), now)
+        workers = {task.worker.hostname for task in about if task.worker is not None}
+        self._ask("query_task", {"ids": [task.uuid for task in about]}, tuple(sorted(workers)))
+
+    def _unclear(self, now: float) -> Iterable[Task]:
+        """Yield the tasks that a worker has and nobody named, and those that may be lost."""
+        # Those whose events came longest ago come first; looking at all would take too long.
+        for task in islice(self._state.tasks.settled()[2].values(), _LOOKED_AT_MAX):
+            worker = task.worker
+            if worker is None or task.uuid in self._asked:
+                continue
+            if (task.name is None or task.lost(now)) and worker.status(now) in ALIVE:
+                yield task
+
+    # --- answers ------------------------------------------------------------------------
+
+    def _take(self, answer: Answer, now: float) -> None:
+        command = answer.inquiry.command
+        if answer.over:
+            self._waiting -= 1
+            self.error = answer.error
+        for node, value in answer.by_node.items():
+            if node not in self.workers and len(self.workers) >= _NODES_MAX:
+                continue
+            facts = self.workers.setdefault(node, WorkerFacts())
+            self._nodes.add(node)
+            if command == "stats":
+                facts.pool, facts.pid = pool_size(value), _count(value, "pid")
+            elif command == "active_queues":
+                facts.queues = queue_names(value)
+            elif self._is_known(node):
+                self._seed(node, command, value, now)
+            elif len(self._early) < _NODES_MAX:
+                self._early.setdefault(node, []).append((command, value))
+
+    def _is_known(self, node: str) -> bool:
+        worker = self._state.workers.get(node)
+        return worker is not None and worker.pid is not None
+
+    def _seed(self, node: str, command: str, value: Any, now: float) -> None:
+        self._statistics.seed(self._state.seed(node, tasks_in(command, value), now))
+
+
+def pool_size(stats: Any) -> int | None:
+    """Return the size of the pool in a worker's answer to `stats`, None if it has none."""
+    return _count(stats.get("pool"), "max-concurrency") if isinstance(stats, Mapping) else None
+
+
+def _count(value: Any, name: str) -> int | None:
+    count = value.get(name) if isinstance(value, Mapping) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def queue_names(queues: Any) -> tuple[str, ...] | None:
+    """Return the names in a worker's answer to `active_queues`, None if it is none."""
+    if not isinstance(queues, list):
+        return None
+    names = (one.get("name") for one in queues if isinstance(one, Mapping))
+    return tuple(name for name in names if isinstance(name, str))[:_NAMES_MAX]

@@ -1,0 +1,143 @@
+"""What is asked of the workers and when, and what is known by their answers."""
+
+import pytest
+
+from evtools.state import State, Statistics
+from evtools.top.inspector import Answer, Inquiry
+from evtools.top.survey import Survey
+from tools.told import OTHER, UUID, WORKER, life, told
+
+STATS = {"pid": 77, "pool": {"max-concurrency": 4, "processes": [78, 79]}}
+QUEUES = [{"name": "mail", "exchange": {}}, {"name": "celery"}]
+ACTIVE = {"id": UUID, "name": "shop.pay", "args": "(1,)", "kwargs": "{}", "time_start": 11.0}
+
+
+class Workers:
+    """Stands for the thread that asks: keeps the inquiries, and gives answers that a test made."""
+
+    def __init__(self):
+        self.inquiries = []
+        self.answers = []
+
+    def ask(self, inquiry):
+        self.inquiries.append(inquiry)
+
+    def take(self):
+        return self.answers.pop(0) if self.answers else None
+
+    def answer(self, command, by_node, *, over=True, error=""):
+        found = [one for one in self.inquiries if one.command == command]
+        inquiry = found[-1] if found else Inquiry(command)
+        self.answers.append(Answer(inquiry, by_node, 15.0, len(by_node), over, error))
+
+    def answer_all(self, **by_command):
+        for inquiry in self.take_inquiries():
+            self.answer(inquiry.command, by_command.get(inquiry.command, {}))
+
+    def take_inquiries(self):
+        inquiries, self.inquiries = self.inquiries, []
+        return inquiries
+
+
+@pytest.fixture
+def workers():
+    return Workers()
+
+
+@pytest.fixture
+def state():
+    return State()
+
+
+@pytest.fixture
+def survey(workers, state):
+    return Survey(workers, state, Statistics())
+
+
+def commands(workers):
+    return [one.command for one in workers.take_inquiries()]
+
+
+def test_all_are_asked_once_at_first_and_rarely_after_that(survey, workers, state):
+    survey.go_on(10.0)
+    assert commands(workers) == []
+    survey.begin(10.0)
+    assert sorted({one.destination for one in workers.inquiries}) == [None]
+    workers.answer_all(stats={WORKER: STATS}, active_queues={WORKER: QUEUES})
+    assert not survey.is_done
+    assert survey.take(11.0)
+    assert survey.is_done
+    facts = survey.workers[WORKER]
+    assert (facts.pool, facts.pid, facts.queues) == (4, 77, ("mail", "celery"))
+    asked = 0
+    for second in range(600):
+        at = 11.0 + second
+        state.apply([told("worker-heartbeat", at)])
+        survey.go_on(at)
+        asked += len(workers.inquiries)
+        workers.answer_all()
+        survey.take(at)
+    assert 10 <= asked <= 30
+
+
+def test_tasks_that_workers_name_are_in_the_state_once_their_worker_is_known(
+    survey, workers, state
+):
+    survey.begin(10.0)
+    workers.answer("active", {WORKER: [ACTIVE]})
+    survey.take(11.0)
+    assert not state.tasks
+    state.apply([told("worker-heartbeat", 11.0)])
+    assert survey.take(12.0)
+    task = state.tasks[UUID]
+    assert (task.name, task.state, task.started) == ("shop.pay", "STARTED", 11.0)
+    [row] = survey._statistics.types("5m", 13.0)
+    assert (row.name, row.running) == ("shop.pay", 1)
+
+
+def test_a_worker_that_appears_is_asked_by_its_name(survey, workers, state):
+    survey.begin(10.0)
+    workers.answer_all(stats={WORKER: STATS})
+    survey.take(11.0)
+    state.apply([told("worker-heartbeat", 20.0), told("worker-heartbeat", 20.0, hostname=OTHER)])
+    survey.go_on(21.0)
+    assert {one.destination for one in workers.inquiries} == {(OTHER,)}
+    assert len(workers.take_inquiries()) == 5
+
+
+def test_a_task_without_a_name_is_asked_about_once(survey, workers, state):
+    survey.begin(10.0)
+    workers.answer_all(stats={WORKER: STATS})
+    state.apply([told("worker-heartbeat", 10.0), *life("started", start=11.0)])
+    survey.take(12.0)
+    survey.go_on(13.0)
+    [inquiry] = workers.inquiries
+    assert (inquiry.command, inquiry.arguments) == ("query_task", {"ids": [UUID]})
+    assert inquiry.destination == (WORKER,)
+    workers.answer_all(query_task={WORKER: {UUID: ["active", ACTIVE]}})
+    survey.take(13.5)
+    assert (state.tasks[UUID].name, state.tasks[UUID].started) == ("shop.pay", 11.0)
+    for second in range(14, 40):
+        survey.go_on(float(second))
+    assert commands(workers) == []
+
+
+def test_what_workers_answer_is_bounded_and_may_be_anything(survey, workers):
+    survey.begin(10.0)
+    for command in ("stats", "active_queues", "active", "reserved", "scheduled"):
+        for odd in (None, 7, "x", [], [None], {}, {"pool": 7}, {"error": "x"}, [{"name": 7}]):
+            workers.answer(command, {WORKER: odd}, over=False)
+    workers.answer("stats", {f"w{number}@x": STATS for number in range(6000)})
+    workers.answer("active", {f"w{number}@x": [ACTIVE] for number in range(6000)})
+    survey.take(11.0)
+    facts = survey.workers[WORKER]
+    assert (facts.pool, facts.queues) == (None, ())
+    assert len(survey.workers) <= 5000
+    assert len(survey._early) <= 5000
+
+
+def test_why_the_workers_cannot_be_asked_is_known(survey, workers):
+    survey.begin(10.0)
+    workers.answer("stats", {}, error="we may not publish")
+    survey.take(11.0)
+    assert survey.error == "we may not publish"
