@@ -54,6 +54,8 @@ _OPTIONS: Final = (
     Option("Screen", "--mouse", "Handle clicks and the wheel; the terminal then selects text with"
            " Shift.", FLAG),
     *memory("Screen"),
+    Option("Screen", "--no-ask", "Ask the workers nothing about their tasks, pools and queues;"
+           " actions still reach them.", FLAG),
     Option("Screen", "--broker-stats", "Also ask the broker for the length of queues.", FLAG),
     Option("Batch", "-B --batch", "Print the view as text, without a screen, and exit.",
            FLAG, in_file=False),
@@ -150,6 +152,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         filter=_filter(values),
         columns=tuple(filter(None, map(str.strip, (values["columns"] or "").split(",")))),
         refresh=_refresh(values),
+        ask=not (values["no_ask"] or values["read_only"] or values["read"]),
         colour=command.wants_colour(values["color"], sys.stdout),
         ascii=values["ascii"] or (with_screen and not speaks_utf8()),
         time_style=values["ts"],

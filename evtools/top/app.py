@@ -18,6 +18,7 @@ from evtools.top.commands import Session
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
+from evtools.top.inspector import Inspector
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
@@ -119,6 +120,10 @@ class Console:
         if not options.read_only and not options.read:
             control = ControlClient(own_settings, self.wake, clock=clock)
             stack.callback(control.close)
+        if options.ask:
+            inspector = Inspector(own_settings, self.wake, clock=clock)
+            stack.callback(inspector.close)
+            model.ask(inspector)
         where = sanitize(", ".join(options.read) if options.read else settings.masked())
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
         self.session = session = Session(
@@ -272,6 +277,9 @@ class Console:
             self.session.display.resume()
             self.draw_soon()
         self._interrupt()
+        survey = self.session.model.survey
+        if survey is not None:
+            survey.take(self.clock.wall())
         control = self.session.control
         while control is not None and (outcome := control.take()) is not None:
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
@@ -334,6 +342,8 @@ class Console:
         if isinstance(item, Notice):
             session.model.connection.apply(item)
             gc.collect(0)  # a connection broke, or came back
+            if session.model.survey is not None and item.kind in ("listening", "restored"):
+                session.model.survey.begin(self.clock.wall())
             if item.kind == "rewound":
                 options, connection = session.model.options, session.model.connection
                 session.replace(Model(clock=self.clock, options=options, connection=connection))
@@ -367,6 +377,8 @@ class Console:
         with self._guarded("refresh"):
             self._refreshed = self.clock.monotonic()
             session.settle()
+            if session.model.survey is not None:
+                session.model.survey.go_on(self.clock.wall())
             in_view = session.view == "queues"
             if self._stats is not None and in_view:
                 session.model.set_depths(self._stats.depths)

@@ -14,6 +14,7 @@ from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
 from evtools.top.feed import open_source, watched
 from evtools.top.files import Recording, render_table
+from evtools.top.inspector import Inspector
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus
@@ -42,6 +43,10 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         batch = Batch(options, clock, origin=settings.source_of_url)
         if options.broker_stats:
             batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
+        if options.ask:
+            inspector = Inspector(watched(options, settings), lambda: None, clock=clock)
+            stack.callback(inspector.close)
+            batch.ask(inspector)
         source = open_source(options, settings, batch.apply, clock=clock, stack=stack)
         redact = redactor(options.redact)
         recording = Recording(options.write, clock) if options.write else None
@@ -92,9 +97,15 @@ class Batch:
         self._every = math.inf if at_once else options.refresh
         self._due = clock.monotonic() + self._every
 
+    def ask(self, inspector: Inspector) -> None:
+        """Ask the workers for what no event says."""
+        self._model.ask(inspector)
+
     def apply(self, notice: Notice) -> None:
         """Apply a notice of the source."""
         self._connection.apply(notice)
+        if self._model.survey is not None and notice.kind in ("listening", "restored"):
+            self._model.survey.begin(self._clock.wall())
         if notice.kind == "lost":
             _log.warning("connection lost: %s", notice.text)
         elif notice.kind == "restored":
@@ -109,6 +120,9 @@ class Batch:
                 _log.error("internal error: some figures may be wrong; see --debug")
             self._failed = True
             _log.debug("events", exc_info=True)
+        if self._model.survey is not None:
+            self._model.survey.take(self._clock.wall())
+            self._model.survey.go_on(self._clock.wall())
         if self._clock.monotonic() >= self._due:
             self._due += self._every
             self._print()

@@ -11,8 +11,10 @@ from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
 from evtools.top.columns import RenderContext
+from evtools.top.inspector import Inspector
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters
+from evtools.top.survey import Survey
 from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
@@ -50,6 +52,8 @@ class Model:
         )
         self.statistics = Statistics()
         self.intake = StreamCounters()
+        #: What the workers are asked, if they are.
+        self.survey: Survey | None = None
         self._clock = clock
         #: The time and the view of the picture, its figures, and whether it stands still.
         self._now, self._view = clock.wall(), "tasks"
@@ -61,9 +65,9 @@ class Model:
         self._tasks = TasksView(self.state, clock)
         self._queues = QueuesView(self.statistics)
         self._events = EventsView(self.state, clock)
-        types, workers = TypesView(self.statistics), WorkersView(self.statistics, self.state)
-        errors = ErrorsView(self.statistics)
-        views = (self._tasks, types, workers, self._queues, self._events, errors)
+        self._workers = WorkersView(self.statistics, self.state)
+        types, errors = TypesView(self.statistics), ErrorsView(self.statistics)
+        views = (self._tasks, types, self._workers, self._queues, self._events, errors)
         self.views: Mapping[str, TableModel] = {view.name: view for view in views}
 
     def take(self, events: Sequence[Event]) -> None:
@@ -80,6 +84,11 @@ class Model:
             # The state takes in what the statistics have left, should they fail.
             stack.callback(deque, changes, maxlen=0)
             self.statistics.take(changes)
+
+    def ask(self, inspector: Inspector) -> None:
+        """Ask the workers for what no event says, from `Survey.begin` on."""
+        self.survey = Survey(inspector, self.state, self.statistics)
+        self._workers.facts = self.survey.workers
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         self._queues.depths = depths

@@ -70,6 +70,7 @@ class TopOptions:
     keys: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     # the cluster
     read_only: bool = False
+    ask: bool = True
     broker_stats: bool = False
     # recordings
     write: str = ""

@@ -11,6 +11,7 @@ from evtools.state import OTHERS, UNKNOWN, State, Statistics
 from evtools.text import human_age, human_count, human_duration
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
+from evtools.top.survey import WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport.queues import Depth
@@ -139,9 +140,18 @@ def _status(row: Any, context: RenderContext) -> str:
     return str(row.status)
 
 
+def _active(row: Any, _: RenderContext) -> str:
+    if row.active is None:
+        return NOTHING
+    return human_count(row.active) if row.pool is None else f"{row.active}/{row.pool}"
+
+
 def _skew(seconds: float) -> str:
     mark = " !" if abs(seconds) >= _SKEW_MARKED else ""
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
+
+
+_UNASKED: Final = WorkerFacts()
 
 
 class WorkersView(_Summary):
@@ -159,7 +169,9 @@ class WorkersView(_Summary):
             " busy?: gone or in a task, N processes: that many use its name",
             "status", cols=11, order=lambda row, _: _RANKS[row.status], format_row=_status),
         column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
-        column("count", "active", "ACTIVE", "running now", "active", cols=7),
+        column("count", "active", "ACTIVE", "running now, of as many as its pool has", "active",
+            format_row=_active, cols=7),
+        column("count", "pool", "POOL", "size of its pool, once asked", "pool", from_cols=140),
         column("count", "processed", "PROCESSED", "started since the worker was started",
             "processed", format=known("{:.0f}".format), cols=10, from_cols=100),
         column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
@@ -179,6 +191,9 @@ class WorkersView(_Summary):
         column("count", "processes", "PROCS",
             "processes that use its name, by their heartbeats; more than one is a mistake",
             "processes", from_cols=140),
+        column("name", "queues", "QUEUES", "the queues it consumes, once asked", "queues",
+            format=known(", ".join), order=lambda row, _: row.queues and row.queues[0],
+            kind=Kind.OTHER, cols=10, max_cols=40, from_cols=120),
         column("text", "version", "VERSION", "the software it runs", "version", cols=15,
             from_cols=100),
     )
@@ -186,6 +201,8 @@ class WorkersView(_Summary):
 
     def __init__(self, statistics: Statistics, state: State) -> None:
         self._state = state
+        #: What workers said of themselves, by their names.
+        self.facts: Mapping[str, WorkerFacts] = {}
         super().__init__(statistics)
 
     def load(self) -> None:
@@ -194,6 +211,7 @@ class WorkersView(_Summary):
         for name, worker in self._state.workers.items():
             status = worker.status(now)
             software = " ".join(filter(None, (worker.sw_ident, worker.sw_ver)))
+            facts = self.facts.get(name, _UNASKED)
             rows[name] = Fields(
                 **{name: getattr(worker, name) for name in _OF_WORKER},
                 status=status,
@@ -205,6 +223,8 @@ class WorkersView(_Summary):
                 version=software or None,
                 system=worker.sw_sys,
                 processes=worker.processes(now) or None,
+                pool=facts.pool,
+                queues=None if facts.queues is None else list(facts.queues),
             )
         self.rows = rows
 
