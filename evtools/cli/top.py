@@ -152,7 +152,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         filter=_filter(values),
         columns=tuple(filter(None, map(str.strip, (values["columns"] or "").split(",")))),
         refresh=_refresh(values),
-        ask=not (values["no_ask"] or values["read_only"] or values["read"]),
+        ask=not values["no_ask"],
         colour=command.wants_colour(values["color"], sys.stdout),
         ascii=values["ascii"] or (with_screen and not speaks_utf8()),
         time_style=values["ts"],

@@ -120,7 +120,7 @@ class Console:
         if not options.read_only and not options.read:
             control = ControlClient(own_settings, self.wake, clock=clock)
             stack.callback(control.close)
-        if options.ask:
+        if options.ask and not options.read_only and not options.read:
             inspector = Inspector(own_settings, self.wake, clock=clock)
             stack.callback(inspector.close)
             model.ask(inspector)

@@ -43,7 +43,7 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         batch = Batch(options, clock, origin=settings.source_of_url)
         if options.broker_stats:
             batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
-        if options.ask:
+        if options.ask and not options.read_only and not options.read:
             inspector = Inspector(watched(options, settings), lambda: None, clock=clock)
             stack.callback(inspector.close)
             batch.ask(inspector)
