@@ -1,6 +1,14 @@
 """The state of a cluster, from its events."""
 
-from evtools.state.attempts import Attempt, History, attempts, event_bytes, in_order, unwrapped
+from evtools.state.attempts import (
+    Attempt,
+    History,
+    attempts,
+    epoch,
+    event_bytes,
+    in_order,
+    unwrapped,
+)
 from evtools.state.celery import State
 from evtools.state.celery import Task as CeleryTask
 from evtools.state.core import Change
@@ -24,7 +32,7 @@ from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heart
 __all__ = [
     "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change", "FailureGroup",
     "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics", "State", "Statistics", "Task", "Totals",
-    "TypeStatistics", "Worker", "WorkerStatistics", "answers_wake_up", "attempts", "event_bytes",
+    "TypeStatistics", "Worker", "WorkerStatistics", "answers_wake_up", "attempts", "epoch", "event_bytes",
     "heartbeat_expires", "in_order", "tasks_in", "unwrapped",
 ]
 # fmt: on

@@ -27,6 +27,14 @@ _NAMES_MAX: Final = 1000
 _LOOKED_AT_MAX: Final = 5000
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a worker answered to a command, and when, in UTC epoch seconds by our clock."""
+
+    value: Any
+    at: float
+
+
 @dataclass(slots=True)
 class WorkerFacts:
     """What a worker said of itself; None until it did.

@@ -1,0 +1,195 @@
+"""The page of one worker: what it said of itself when it was asked, a section for each command."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from evtools.state import InspectedTask, epoch, tasks_in
+from evtools.text import hide_credentials, human_age, human_duration, sanitize
+from evtools.top.columns import RenderContext, as_text, finite, one_line
+from evtools.top.survey import Reply
+from evtools.top.table import Detail, labelled, paragraph
+
+#: More lines of a section than anyone reads.
+_LINES_MAX: Final = 2000
+_NAME_COLS: Final = 40
+_ARGUMENTS_COLS: Final = 80
+_SHOWN_CHARS: Final = 2000
+#: Settings whose values are secrets, whatever the worker itself has masked.
+_SECRETS: Final = re.compile("API|TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL", re.IGNORECASE)
+#: Of its run times, what share a task may be beyond before it is marked.
+_LONG: Final = 3.0
+
+
+#: The section of each command, in the order in which they are shown.
+COMMANDS: Final[Mapping[str, str]] = {
+    "Running": "active",
+    "Reserved": "reserved",
+    "Scheduled": "scheduled",
+    "Pool": "stats",
+    "Queues": "active_queues",
+    "Registered": "registered",
+    "Revoked": "revoked",
+    "Config": "conf",
+}
+
+
+def worker_page(
+    name: str,
+    lines: tuple[str, ...],
+    info: tuple[str, ...],
+    replies: Mapping[str, Reply],
+    p95: Callable[[str], float | None],
+    context: RenderContext,
+) -> Detail:
+    """Return the page of the worker `name`, with what it `replies` to commands.
+
+    `lines` stand above the sections, and `info` is one.  `p95` returns how long 95 % of a
+    type of task run at most, in seconds.  What was not answered yet says so.
+    """
+    sections: dict[str, tuple[str, ...]] = {}
+    for title, command in COMMANDS.items():
+        reply = replies.get(command)
+        if reply is None:
+            sections[title] = ("No answer yet.",)
+            continue
+        found = list(_section(command, reply.value, p95, context))
+        if len(found) > _LINES_MAX:
+            found = [*found[:_LINES_MAX], f"and {len(found) - _LINES_MAX} more lines"]
+        age = human_age(max(0.0, context.now - reply.at))
+        sections[title] = (*found, "", f"as the worker said {age} ago")
+    return Detail(one_line(name, _NAME_COLS), lines, {**sections, "Info": info}, "Running")
+
+
+def _section(
+    command: str, value: Any, p95: Callable[[str], float | None], context: RenderContext
+) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(value.get("error"), str):
+        yield from paragraph(f"It could not say: {value['error']}")
+    elif command in ("active", "reserved", "scheduled"):
+        yield from _tasks(command, value, p95, context)
+    elif command == "stats":
+        yield from _pool(value)
+    elif command == "active_queues":
+        yield from _queues(value)
+    elif command == "conf":
+        yield from _settings(value)
+    else:
+        names = sorted(map(as_text, value)) if isinstance(value, list) else []
+        yield from (sanitize(name[:_SHOWN_CHARS]) for name in names)
+        if not names:
+            yield "None."
+
+
+def _tasks(
+    command: str, value: Any, p95: Callable[[str], float | None], context: RenderContext
+) -> Iterator[str]:
+    tasks = list(tasks_in(command, value))
+    if command == "active":
+        tasks.sort(key=lambda task: task.started or context.now)
+    elif command == "scheduled":
+        tasks.sort(key=lambda task: task.eta or "")
+    if not tasks:
+        yield "No tasks."
+    for task in tasks:
+        when = _when(command, task, p95, context)
+        name = one_line(task.name or "?", _NAME_COLS)
+        called = f"{task.args or '?'} {task.kwargs or '?'}"
+        called = one_line(called, _ARGUMENTS_COLS)
+        yield f"{f'{when:<28}' if when else ''}{sanitize(task.uuid[:8]):<10}{name}  {called}"
+
+
+def _when(
+    command: str, task: InspectedTask, p95: Callable[[str], float | None], context: RenderContext
+) -> str:
+    if command == "active" and task.started is not None:
+        ran = max(0.0, context.now - task.started)
+        usual = p95(task.name or "")
+        text = human_duration(ran)
+        if usual:
+            text += f" (p95 {human_duration(usual)})"
+            text += " LONG" if ran > _LONG * usual else ""
+        return text
+    if command == "scheduled":
+        due = epoch(task.eta)
+        if due is None:
+            return sanitize(task.eta or "?")[:28]
+        return f"due in {human_age(due - context.now)}" if due > context.now else "due"
+    return ""
+
+
+def _pool(stats: Any) -> Iterator[str]:
+    if not isinstance(stats, Mapping):
+        yield "Nothing that can be read."
+        return
+    pool, rusage, broker = (_part(stats, name) for name in ("pool", "rusage", "broker"))
+    processes = pool.get("processes")
+    processes = processes if isinstance(processes, list) else []
+    uptime, memory = finite(stats.get("uptime")), finite(rusage.get("maxrss"))
+    cpu = [finite(rusage.get(name)) for name in ("utime", "stime")]
+    yield from labelled(
+        (label, None if value is None else as_text(value)[:_SHOWN_CHARS])
+        for label, value in (
+            ("pool", pool.get("implementation")),
+            ("size", pool.get("max-concurrency")),
+            ("processes", " ".join(map(as_text, processes)) or None),
+            ("tasks/process", pool.get("max-tasks-per-child")),
+            ("time limits", _limits(pool.get("timeouts"))),
+            ("prefetch", stats.get("prefetch_count")),
+            ("uptime", None if uptime is None else human_duration(uptime)),
+            ("pid", stats.get("pid")),
+            ("CPU", " + ".join(f"{one:.1f}s" for one in cpu if one is not None) or None),
+            ("memory", None if memory is None else f"{memory / 1024:.0f} MiB at the most"),
+            ("clock", stats.get("clock")),
+            ("broker", " ".join(as_text(broker[one]) for one in _BROKER if broker.get(one))),
+        )
+    )
+    total = _part(stats, "total")
+    if total:
+        yield ""
+        yield "started since then"
+        for name, count in sorted(total.items(), key=lambda pair: as_text(pair[0])):
+            yield f"  {one_line(as_text(count), 12):>12}  {one_line(as_text(name), 100)}"
+
+
+_BROKER: Final = ("transport", "hostname", "port", "virtual_host")
+
+
+def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = value.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _limits(timeouts: Any) -> str | None:
+    if not isinstance(timeouts, list) or len(timeouts) != 2:  # noqa: PLR2004  (soft and hard)
+        return None
+    texts = [human_duration(one) if one else "none" for one in map(finite, timeouts)]
+    return f"soft {texts[0]}, hard {texts[1]}"
+
+
+def _queues(queues: Any) -> Iterator[str]:
+    found = [one for one in queues if isinstance(one, Mapping)] if isinstance(queues, list) else []
+    if not found:
+        yield "It consumes no queue."
+    for queue in found:
+        exchange = _part(queue, "exchange")
+        facts = [
+            as_text(queue.get("name")),
+            f"exchange {as_text(exchange.get('name'))} ({as_text(exchange.get('type'))})",
+            f"key {as_text(queue.get('routing_key'))}",
+            *(
+                flag
+                for flag in ("durable", "exclusive", "auto_delete", "no_ack")
+                if queue.get(flag)
+            ),
+        ]
+        yield sanitize("  ".join(facts)[:_SHOWN_CHARS])
+
+
+def _settings(settings: Any) -> Iterator[str]:
+    if not isinstance(settings, Mapping) or not settings:
+        yield "Only Celery's own settings."
+        return
+    for name, value in sorted(settings.items(), key=lambda pair: as_text(pair[0])):
+        text = "********" if _SECRETS.search(as_text(name)) else hide_credentials(as_text(value))
+        yield sanitize(f"{as_text(name)} = {text}"[:_SHOWN_CHARS])
