@@ -10,6 +10,11 @@ from evtools.top.inspector import Answer, Inquiry, Inspector
 
 #: What is asked of all workers at first, and again after a gap in the stream.
 _AT_FIRST: Final = ("stats", "active_queues", *TASK_COMMANDS)
+#: What the page of a worker shows.
+PAGE_COMMANDS: Final = (
+    *TASK_COMMANDS, "stats", "active_queues", "registered", "revoked", "conf",
+)  # fmt: skip
+_OF_TASKS: Final = (*TASK_COMMANDS, "query_task")
 #: What is asked of workers that appeared, and now and then of all.
 _OF_WORKERS: Final = ("stats", "active_queues")
 #: Time between two such questions to all workers, and to new ones, in seconds.
@@ -19,6 +24,8 @@ _NEW_EVERY: Final = 5.0
 #: how many are asked about at once.
 _TASKS_EVERY: Final = 2.0
 _TASKS_MAX: Final = 50
+#: How old the section of a worker's page may be that is looked at, in seconds.
+_PAGE_EVERY: Final = 5.0
 #: How many workers and tasks are remembered to have been asked about.
 _NODES_MAX: Final = 5000
 _ASKED_MAX: Final = 20_000
@@ -59,6 +66,13 @@ class Survey:
         self.workers: dict[str, WorkerFacts] = {}
         #: Why the workers could not be asked last, "" if they could.
         self.error = ""
+        #: The worker whose page is open, and what it replied to commands.
+        self.page = ""
+        self.replies: dict[str, Reply] = {}
+        #: When it was asked last, by command.
+        self._page_asked: dict[str, float] = {}
+        #: Of the last question to all: how many workers replied, and how many there were.
+        self.replied = self.expected = 0
         self._inspector = inspector
         self._state = state
         self._statistics = statistics
@@ -81,7 +95,7 @@ class Survey:
         """Ask all workers what they are and have: at first, and after a gap in the stream."""
         self._began, self._all_at = True, now
         for command in _AT_FIRST:
-            self._ask(command, {"safe": True} if command == "active" else {})
+            self._ask_all(command, now)
 
     def take(self, now: float) -> bool:
         """Take in the answers that came; return whether something is new."""
@@ -102,11 +116,28 @@ class Survey:
         if now - self._all_at >= _ALL_EVERY:
             self._all_at = now
             for command in _OF_WORKERS:
-                self._ask(command, {})
+                self._ask_all(command, now)
         if now - self._new_at >= _NEW_EVERY:
             self._ask_new(now)
         if now - self._tasks_at >= _TASKS_EVERY:
             self._ask_about_tasks(now)
+
+    def look_at(self, node: str, command: str, now: float) -> None:
+        """Have a worker asked for its whole page, and from then on for what is looked at.
+
+        `command` is that of the section.
+        """
+        if node != self.page:
+            self.page, self.replies, self._page_asked = node, {}, {}
+        for one in PAGE_COMMANDS:
+            asked = self._page_asked.get(one)
+            if asked is None or (one == command and now - asked >= _PAGE_EVERY):
+                self._page_asked[one] = now
+                self._ask(one, {}, (node,))
+
+    def close_page(self) -> None:
+        """Ask no more for the page, and forget it."""
+        self.page, self.replies, self._page_asked = "", {}, {}
 
     # --- questions ----------------------------------------------------------------------
 
@@ -119,6 +150,12 @@ class Survey:
     ) -> None:
         self._waiting += 1
         self._inspector.ask(Inquiry(command, arguments, destination, expected=expected))
+
+    def _ask_all(self, command: str, now: float) -> None:
+        # As events of all may not have come yet, the end of the deadline counts at first.
+        known = sum(worker.status(now) in ALIVE for worker in self._state.workers.values())
+        arguments = {"safe": True} if command == "active" else {}
+        self._ask(command, arguments, expected=known if self.workers else None)
 
     def _ask_new(self, now: float) -> None:
         new = [
@@ -164,6 +201,11 @@ class Survey:
         if answer.over:
             self._waiting -= 1
             self.error = answer.error
+        if command == "stats" and answer.inquiry.destination is None:
+            self.replied = answer.replied
+            self.expected = max(answer.inquiry.expected or 0, answer.replied)
+        if self.page and self.page in answer.by_node and command in PAGE_COMMANDS:
+            self.replies[command] = Reply(answer.by_node[self.page], answer.at)
         for node, value in answer.by_node.items():
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
@@ -173,6 +215,8 @@ class Survey:
                 facts.pool, facts.pid = pool_size(value), _count(value, "pid")
             elif command == "active_queues":
                 facts.queues = queue_names(value)
+            elif command not in _OF_TASKS:
+                continue
             elif self._is_known(node):
                 self._seed(node, command, value, now)
             elif len(self._early) < _NODES_MAX:

@@ -4,7 +4,7 @@ import pytest
 
 from evtools.state import State, Statistics
 from evtools.top.inspector import Answer, Inquiry
-from evtools.top.survey import Survey
+from evtools.top.survey import PAGE_COMMANDS, Survey
 from tools.told import OTHER, UUID, WORKER, life, told
 
 STATS = {"pid": 77, "pool": {"max-concurrency": 4, "processes": [78, 79]}}
@@ -25,14 +25,14 @@ class Workers:
     def take(self):
         return self.answers.pop(0) if self.answers else None
 
-    def answer(self, command, by_node, *, over=True, error=""):
+    def answer(self, command, by_node, *, over=True, error="", inquiry=None):
         found = [one for one in self.inquiries if one.command == command]
-        inquiry = found[-1] if found else Inquiry(command)
+        inquiry = inquiry or (found[-1] if found else Inquiry(command))
         self.answers.append(Answer(inquiry, by_node, 15.0, len(by_node), over, error))
 
     def answer_all(self, **by_command):
         for inquiry in self.take_inquiries():
-            self.answer(inquiry.command, by_command.get(inquiry.command, {}))
+            self.answer(inquiry.command, by_command.get(inquiry.command, {}), inquiry=inquiry)
 
     def take_inquiries(self):
         inquiries, self.inquiries = self.inquiries, []
@@ -141,3 +141,40 @@ def test_why_the_workers_cannot_be_asked_is_known(survey, workers):
     workers.answer("stats", {}, error="we may not publish")
     survey.take(11.0)
     assert survey.error == "we may not publish"
+
+
+def test_the_page_of_a_worker_is_asked_for_and_then_what_is_looked_at(survey, workers, state):
+    survey.begin(10.0)
+    workers.answer_all(stats={WORKER: STATS})
+    survey.take(10.0)
+    survey.look_at(WORKER, "active", 11.0)
+    asked = workers.inquiries
+    assert {one.destination for one in asked} == {(WORKER,)}
+    assert sorted(one.command for one in asked) == sorted(PAGE_COMMANDS)
+    workers.answer_all(active={WORKER: [ACTIVE]}, conf={WORKER: {"x": 1}})
+    survey.take(11.5)
+    assert survey.replies.keys() == {"active", "conf"}
+    assert survey.replies["conf"].value == {"x": 1}
+    for second in range(12, 31):
+        survey.look_at(WORKER, "active", float(second))
+    assert commands(workers) == ["active"] * 3
+    survey.look_at(OTHER, "active", 31.0)
+    assert not survey.replies
+    assert {one.destination for one in workers.take_inquiries()} == {(OTHER,)}
+    survey.close_page()
+    assert survey.page == ""
+
+
+def test_how_many_replied_is_of_the_workers_that_are_there(survey, workers, state):
+    nodes = [f"w{number}@x" for number in range(5)]
+    state.apply([told("worker-heartbeat", 10.0, hostname=node) for node in nodes])
+    survey.begin(10.0)
+    workers.answer_all(stats=dict.fromkeys(nodes, STATS))
+    survey.take(11.0)
+    assert (survey.replied, survey.expected) == (5, 5)
+    state.apply([told("worker-heartbeat", 70.0, hostname=node) for node in nodes])
+    survey.go_on(71.0)
+    assert {one.expected for one in workers.inquiries} == {5}
+    workers.answer_all(stats=dict.fromkeys(nodes[:3], STATS))
+    survey.take(73.0)
+    assert (survey.replied, survey.expected) == (3, 5)
