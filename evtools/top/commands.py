@@ -29,6 +29,7 @@ from evtools.top.ui.terminal import Display, copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
 from evtools.top.views.events import EventsView
 from evtools.top.views.tasks import TasksView
+from evtools.top.views.worker import SECTIONS
 from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
@@ -250,9 +251,15 @@ class Session:
 
     def look(self) -> None:
         """Have the detail show the row under the cursor, as it is now."""
+        if self.detail is not None and self.table.focus_key is not None:
+            self.detail.follow(self.table.focus_key)
+        survey = self.model.survey
+        if survey is not None and self.detail is not None and self.view == "workers":
+            commands = SECTIONS.get(self.detail.section, ())
+            survey.look_at(self.detail.key, commands, self.clock.wall())
+        elif survey is not None:
+            survey.close_page()
         if self.detail is not None:
-            if self.table.focus_key is not None:
-                self.detail.follow(self.table.focus_key)
             self.detail.show(self.table.detail(self.detail.key))
 
     def open_detail(self, section: str = "") -> None:
@@ -266,7 +273,9 @@ class Session:
         """Open the detail of a row, or another view with the tasks of the row."""
         key = self.table.focus_key
         drilled = self.table.drill(key) if key is not None and not self.reading else None
-        if drilled is None:
+        # A worker has a page before its tasks.
+        has_page = self.view == "workers" and self.model.survey is not None
+        if drilled is None or (has_page and self.detail is None):
             self.open_detail()
             return
         view, filter_text = drilled

@@ -88,7 +88,7 @@ class Model:
     def ask(self, inspector: Inspector) -> None:
         """Ask the workers for what no event says, from `Survey.begin` on."""
         self.survey = Survey(inspector, self.state, self.statistics)
-        self._workers.facts = self.survey.workers
+        self._workers.survey = self.survey
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         self._queues.depths = depths

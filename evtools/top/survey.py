@@ -1,6 +1,6 @@
 """What evtop asks the workers and when, and what it knows by their answers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -26,6 +26,8 @@ _TASKS_EVERY: Final = 2.0
 _TASKS_MAX: Final = 50
 #: How old the section of a worker's page may be that is looked at, in seconds.
 _PAGE_EVERY: Final = 5.0
+#: For how long it is open before all of it is asked for.
+_PAGE_STAYS: Final = 0.5
 #: How many workers and tasks are remembered to have been asked about.
 _NODES_MAX: Final = 5000
 _ASKED_MAX: Final = 20_000
@@ -69,7 +71,8 @@ class Survey:
         #: The worker whose page is open, and what it replied to commands.
         self.page = ""
         self.replies: dict[str, Reply] = {}
-        #: When it was asked last, by command.
+        #: Since when it is open, and when it was asked last, by command.
+        self._page_at = 0.0
         self._page_asked: dict[str, float] = {}
         #: Of the last question to all: how many workers replied, and how many there were.
         self.replied = self.expected = 0
@@ -122,16 +125,19 @@ class Survey:
         if now - self._tasks_at >= _TASKS_EVERY:
             self._ask_about_tasks(now)
 
-    def look_at(self, node: str, command: str, now: float) -> None:
-        """Have a worker asked for its whole page, and from then on for what is looked at.
-
-        `command` is that of the section.
-        """
+    def look_at(self, node: str, commands: Collection[str], now: float) -> None:
+        """Have a worker asked for its page, and again for what is looked at: `commands`."""
         if node != self.page:
             self.page, self.replies, self._page_asked = node, {}, {}
+            self._page_at = now
         for one in PAGE_COMMANDS:
             asked = self._page_asked.get(one)
-            if asked is None or (one == command and now - asked >= _PAGE_EVERY):
+            if asked is None:
+                # Not of every worker that the cursor passes.
+                is_due = one in commands or now - self._page_at >= _PAGE_STAYS
+            else:
+                is_due = one in commands and now - asked >= _PAGE_EVERY
+            if is_due:
                 self._page_asked[one] = now
                 self._ask(one, {}, (node,))
 

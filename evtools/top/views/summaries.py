@@ -11,9 +11,10 @@ from evtools.state import OTHERS, UNKNOWN, State, Statistics
 from evtools.text import human_age, human_count, human_duration
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
-from evtools.top.survey import WorkerFacts
+from evtools.top.survey import Survey, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
+from evtools.top.views.worker import worker_page
 from evtools.transport.queues import Depth
 
 
@@ -201,17 +202,18 @@ class WorkersView(_Summary):
 
     def __init__(self, statistics: Statistics, state: State) -> None:
         self._state = state
-        #: What workers said of themselves, by their names.
-        self.facts: Mapping[str, WorkerFacts] = {}
+        #: What the workers are asked, if they are.
+        self.survey: Survey | None = None
         super().__init__(statistics)
 
     def load(self) -> None:
         now, rows = self.context.now, {}
+        asked = {} if self.survey is None else self.survey.workers
         figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
         for name, worker in self._state.workers.items():
             status = worker.status(now)
             software = " ".join(filter(None, (worker.sw_ident, worker.sw_ver)))
-            facts = self.facts.get(name, _UNASKED)
+            facts = asked.get(name, _UNASKED)
             rows[name] = Fields(
                 **{name: getattr(worker, name) for name in _OF_WORKER},
                 status=status,
@@ -227,6 +229,18 @@ class WorkersView(_Summary):
                 queues=None if facts.queues is None else list(facts.queues),
             )
         self.rows = rows
+
+    def detail(self, key: str) -> Detail | None:
+        detail, survey = super().detail(key), self.survey
+        if detail is None or survey is None:
+            return detail
+        replies = survey.replies if survey.page == key else {}
+        types = {row.name: row for row in self._statistics.types("all", self.context.now)}
+
+        def p95(name: str) -> float | None:
+            return None if name not in types else types[name].run.p95
+
+        return worker_page(key, (), detail.sections["Info"], replies, p95, self.context)
 
     def notes(self) -> list[str]:
         """Return what the filter could not see, and how many workers have left the table."""

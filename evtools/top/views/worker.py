@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from evtools.state import InspectedTask, epoch, tasks_in
+from evtools.state import TASK_COMMANDS, InspectedTask, epoch, tasks_in
 from evtools.text import hide_credentials, human_age, human_duration, sanitize
 from evtools.top.columns import RenderContext, as_text, finite, one_line
 from evtools.top.survey import Reply
@@ -21,17 +21,17 @@ _SECRETS: Final = re.compile("API|TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL", r
 _LONG: Final = 3.0
 
 
-#: The section of each command, in the order in which they are shown.
-COMMANDS: Final[Mapping[str, str]] = {
-    "Running": "active",
-    "Reserved": "reserved",
-    "Scheduled": "scheduled",
-    "Pool": "stats",
-    "Queues": "active_queues",
-    "Registered": "registered",
-    "Revoked": "revoked",
-    "Config": "conf",
+#: The commands whose answers make each section, in the order in which they are shown.
+SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Tasks": TASK_COMMANDS,
+    "Pool": ("stats",),
+    "Queues": ("active_queues",),
+    "Registered": ("registered",),
+    "Revoked": ("revoked",),
+    "Config": ("conf",),
 }
+#: A heading for each group of tasks.
+_GROUPS: Final = {"active": "running", "reserved": "reserved", "scheduled": "scheduled"}
 
 
 def worker_page(
@@ -48,17 +48,24 @@ def worker_page(
     type of task run at most, in seconds.  What was not answered yet says so.
     """
     sections: dict[str, tuple[str, ...]] = {}
-    for title, command in COMMANDS.items():
-        reply = replies.get(command)
-        if reply is None:
-            sections[title] = ("No answer yet.",)
-            continue
-        found = list(_section(command, reply.value, p95, context))
-        if len(found) > _LINES_MAX:
-            found = [*found[:_LINES_MAX], f"and {len(found) - _LINES_MAX} more lines"]
-        age = human_age(max(0.0, context.now - reply.at))
-        sections[title] = (*found, "", f"as the worker said {age} ago")
-    return Detail(one_line(name, _NAME_COLS), lines, {**sections, "Info": info}, "Running")
+    for title, commands in SECTIONS.items():
+        text: list[str] = []
+        for command in commands:
+            reply = replies.get(command)
+            if reply is None:
+                found, age = ["No answer yet."], ""
+            else:
+                found = list(_section(command, reply.value, p95, context))
+                age = f"{human_age(max(0.0, context.now - reply.at))} ago"
+            if len(found) > _LINES_MAX:
+                found = [*found[:_LINES_MAX], f"and {len(found) - _LINES_MAX} more lines"]
+            if command in _GROUPS:
+                text += [*([""] if text else []), f"{_GROUPS[command]:<12}{age}"]
+                text += [f"  {line}" for line in found]
+            else:
+                text += [*found, *(["", f"as it replied {age}"] if age else [])]
+        sections[title] = tuple(text)
+    return Detail(one_line(name, _NAME_COLS), lines, {**sections, "Info": info}, "Tasks")
 
 
 def _section(

@@ -147,18 +147,20 @@ def test_the_page_of_a_worker_is_asked_for_and_then_what_is_looked_at(survey, wo
     survey.begin(10.0)
     workers.answer_all(stats={WORKER: STATS})
     survey.take(10.0)
-    survey.look_at(WORKER, "active", 11.0)
+    survey.look_at(WORKER, ["active"], 10.5)
+    assert commands(workers) == ["active"]
+    survey.look_at(WORKER, ["active"], 11.0)
     asked = workers.inquiries
     assert {one.destination for one in asked} == {(WORKER,)}
-    assert sorted(one.command for one in asked) == sorted(PAGE_COMMANDS)
-    workers.answer_all(active={WORKER: [ACTIVE]}, conf={WORKER: {"x": 1}})
+    assert {"active", *(one.command for one in asked)} == {*PAGE_COMMANDS}
+    workers.answer_all(stats={WORKER: STATS}, conf={WORKER: {"x": 1}})
     survey.take(11.5)
-    assert survey.replies.keys() == {"active", "conf"}
+    assert survey.replies.keys() == {"stats", "conf"}
     assert survey.replies["conf"].value == {"x": 1}
     for second in range(12, 31):
-        survey.look_at(WORKER, "active", float(second))
+        survey.look_at(WORKER, ["active"], float(second))
     assert commands(workers) == ["active"] * 3
-    survey.look_at(OTHER, "active", 31.0)
+    survey.look_at(OTHER, ["active"], 31.0)
     assert not survey.replies
     assert {one.destination for one in workers.take_inquiries()} == {(OTHER,)}
     survey.close_page()

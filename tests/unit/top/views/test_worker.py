@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.top.columns import RenderContext
-from evtools.top.survey import Reply
-from evtools.top.views.worker import COMMANDS, worker_page
+from evtools.top.survey import PAGE_COMMANDS, Reply
+from evtools.top.views.worker import SECTIONS, worker_page
 
 NOW = 1795186532.0
 TASK = {"id": "eacdf44c-x", "name": "shop.pay", "args": [1], "kwargs": {}}
@@ -25,7 +25,7 @@ def page(command, value, *, at=NOW - 3.0, p95=None):
 
 
 def section(command, value, **how):
-    title = next(title for title, one in COMMANDS.items() if one == command)
+    title = next(title for title, commands in SECTIONS.items() if command in commands)
     return page(command, value, **how).sections[title]
 
 
@@ -53,23 +53,22 @@ def section(command, value, **how):
     ],
 )  # fmt: skip
 def test_a_section_shows_what_the_worker_said_and_how_old_it_is(command, value, shown):
-    lines = section(command, value)
-    text = "\n".join(lines)
+    text = "\n".join(section(command, value))
     assert [part for part in shown if part not in text] == []
-    assert lines[-1] == "as the worker said 3s ago"
+    assert "3s ago" in text
     assert "geheim" not in text
     assert "\x1b" not in text
 
 
 def test_a_task_that_runs_far_longer_than_usual_is_marked():
     tasks = [{**TASK, "time_start": NOW - 90}]
-    assert "p95 10.0s) LONG" in section("active", tasks, p95=10.0)[0]
-    assert "LONG" not in section("active", tasks, p95=80.0)[0]
+    assert "p95 10.0s) LONG" in section("active", tasks, p95=10.0)[1]
+    assert "LONG" not in section("active", tasks, p95=80.0)[1]
 
 
 def test_what_was_not_answered_yet_says_so():
     sections = page("active", []).sections
-    assert [*sections] == [*COMMANDS, "Info"]
+    assert [*sections] == [*SECTIONS, "Info"]
     assert sections["Config"] == ("No answer yet.",)
 
 
@@ -94,7 +93,7 @@ values = st.recursive(
 )
 
 
-@given(st.sampled_from([*COMMANDS.values()]), values)
+@given(st.sampled_from(PAGE_COMMANDS), values)
 def test_any_answer_can_be_shown(command, value):
     for line in section(command, value):
         assert line.isprintable()
