@@ -3,45 +3,14 @@
 import pytest
 
 from evtools.state import State, Statistics
-from evtools.top.inspector import Answer, Inquiry
 from evtools.top.survey import PAGE_COMMANDS, Survey
+from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import OTHER, UUID, WORKER, life, told
-
-STATS = {"pid": 77, "pool": {"max-concurrency": 4, "processes": [78, 79]}}
-QUEUES = [{"name": "mail", "exchange": {}}, {"name": "celery"}]
-ACTIVE = {"id": UUID, "name": "shop.pay", "args": "(1,)", "kwargs": "{}", "time_start": 11.0}
-
-
-class Workers:
-    """Stands for the thread that asks: keeps the inquiries, and gives answers that a test made."""
-
-    def __init__(self):
-        self.inquiries = []
-        self.answers = []
-
-    def ask(self, inquiry):
-        self.inquiries.append(inquiry)
-
-    def take(self):
-        return self.answers.pop(0) if self.answers else None
-
-    def answer(self, command, by_node, *, over=True, error="", inquiry=None):
-        found = [one for one in self.inquiries if one.command == command]
-        inquiry = inquiry or (found[-1] if found else Inquiry(command))
-        self.answers.append(Answer(inquiry, by_node, 15.0, len(by_node), over, error))
-
-    def answer_all(self, **by_command):
-        for inquiry in self.take_inquiries():
-            self.answer(inquiry.command, by_command.get(inquiry.command, {}), inquiry=inquiry)
-
-    def take_inquiries(self):
-        inquiries, self.inquiries = self.inquiries, []
-        return inquiries
 
 
 @pytest.fixture
 def workers():
-    return Workers()
+    return AskedWorkers()
 
 
 @pytest.fixture
