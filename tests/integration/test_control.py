@@ -1,4 +1,3 @@
-import contextlib
 import json
 import pickle
 import threading
@@ -7,15 +6,15 @@ import zlib
 
 import pytest
 from celery import Celery
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection
 from redis import Redis
 
+from cluster.impostor import FAST, Impostor
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings, Replies, broadcast, call, connect
 from evtools.transport.control import mailbox
 from servers.redis import RedisServer
 
-FAST = {"polling_interval": 0.01}
 JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
 
 
@@ -54,50 +53,6 @@ def test_nobody_answers_on_an_exchange_of_nobody():
     settings = ConnectionSettings(urls="memory://", control_exchange="nobody", options=FAST)
     assert call(settings, "ping", deadline=0.1) == Replies({}, complete=None)
     assert call(settings, "ping", deadline=0, expected=1) == Replies({}, complete=False)
-
-
-class Impostor(threading.Thread):
-    """Answer each command with what a worker should not.
-
-    `replies(send, to)` is called with what sends a body, and where to.
-    """
-
-    def __init__(self, url, exchange, replies):
-        super().__init__(daemon=True)
-        self.replies = replies
-        self.connection = Connection(url, transport_options=FAST if "memory" in url else {})
-        channel = self.connection.default_channel
-        queue = Queue(
-            f"impostor.{exchange}",
-            Exchange(f"{exchange}.pidbox", type="fanout", durable=False),
-            durable=False,
-            auto_delete=True,
-        )
-        self.consumer = Consumer(channel, [queue], callbacks=[self.answer], no_ack=True)
-        self.consumer.consume()
-        self.ended = False
-        self.start()
-
-    def answer(self, command, message):
-        if to := command.get("reply_to"):
-            producer = Producer(self.connection.default_channel)
-            ticket = {"ticket": command["ticket"]}
-            self.replies(
-                lambda body, headers=ticket, **how: producer.publish(
-                    body, headers=dict(headers), **to, **how
-                ),
-                to,
-            )
-
-    def run(self):
-        while not self.ended:
-            with contextlib.suppress(TimeoutError):
-                self.connection.drain_events(timeout=0.1)
-
-    def end(self):
-        self.ended = True
-        self.join(10)
-        self.connection.release()
 
 
 @pytest.fixture
