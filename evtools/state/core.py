@@ -514,6 +514,12 @@ class Cluster(Kinds):
             history.show(task)
         return history.weight_bytes - before
 
+    def _grow(self, task: Task, grown: int) -> None:
+        task.weight_bytes += grown
+        self.tasks.weight_bytes += grown
+        if self.weight_bytes > self.max_bytes:
+            self.make_room()
+
     def make_room(self) -> None:
         """Forget tasks until the others fit into the bounds; one may always stay.
 
@@ -635,10 +641,7 @@ class Cluster(Kinds):
         task.local_received = max(task.local_received, received)
         task.serial = self.event_count
         self.tasks.move(task)
-        task.weight_bytes += grown
-        self.tasks.weight_bytes += grown
-        if self.weight_bytes > self.max_bytes:
-            self.make_room()
+        self._grow(task, grown)
         return Change(event, task, created, before)
 
     def _apply_worker(self, event: Event) -> Change:

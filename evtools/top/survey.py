@@ -74,8 +74,10 @@ class Survey:
         #: Since when it is open, and when it was asked last, by command.
         self._page_at = 0.0
         self._page_asked: dict[str, float] = {}
-        #: Of the last question to all: how many workers replied, and how many there were.
+        #: Of the last question to all: how many workers replied, how many there were, and when
+        #: the last reply came, in UTC epoch seconds.
         self.replied = self.expected = 0
+        self.replied_at = 0.0
         self._inspector = inspector
         self._state = state
         self._statistics = statistics
@@ -210,6 +212,7 @@ class Survey:
         if command == "stats" and answer.inquiry.destination is None:
             self.replied = answer.replied
             self.expected = max(answer.inquiry.expected or 0, answer.replied)
+            self.replied_at = answer.at
         if self.page and self.page in answer.by_node and command in PAGE_COMMANDS:
             self.replies[command] = Reply(answer.by_node[self.page], answer.at)
         for node, value in answer.by_node.items():

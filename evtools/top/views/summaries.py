@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from evtools.filters import Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, State, Statistics
-from evtools.text import human_age, human_count, human_duration
+from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
 from evtools.top.survey import Survey, WorkerFacts
@@ -241,6 +241,16 @@ class WorkersView(_Summary):
             return None if name not in types else types[name].run.p95
 
         return worker_page(key, (), detail.sections["Info"], replies, p95, self.context)
+
+    def news(self) -> str:
+        survey = self.survey
+        if survey is None or not survey.replied_at:
+            return super().news()
+        age = human_age(max(0.0, self.context.now - survey.replied_at))
+        text = f"{survey.replied} of {survey.expected} replied {age} ago"
+        if survey.error:
+            text = sanitize(f"they could not be asked: {survey.error}")
+        return ", ".join(filter(None, (super().news(), text)))
 
     def notes(self) -> list[str]:
         """Return what the filter could not see, and how many workers have left the table."""

@@ -68,3 +68,12 @@ def test_the_table_has_the_pool_and_the_queues(asked):
     [line] = [line for line in terminal.text.splitlines() if W1 in line]
     assert "/4" in line
     assert "mail, celery" in line
+
+
+def test_how_many_replied_and_why_not_stands_below_the_table(asked):
+    terminal, workers = asked
+    terminal.press("3")
+    assert "1 of 1 replied" in terminal.text
+    workers.answer("stats", {}, error="access refused\x1b[2J")
+    refresh(terminal)
+    assert r"they could not be asked: access refused\x1b[2J" in terminal.text
