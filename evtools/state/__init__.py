@@ -30,9 +30,10 @@ from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heart
 
 # fmt: off
 __all__ = [
-    "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change", "FailureGroup",
-    "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics", "State", "Statistics", "Task", "Totals",
-    "TypeStatistics", "Worker", "WorkerStatistics", "answers_wake_up", "attempts", "epoch", "event_bytes",
-    "heartbeat_expires", "in_order", "tasks_in", "unwrapped",
+    "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change",
+    "FailureGroup", "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics",
+    "State", "Statistics", "Task", "Totals", "TypeStatistics", "Worker", "WorkerStatistics",
+    "answers_wake_up", "attempts", "epoch", "event_bytes", "heartbeat_expires", "in_order",
+    "tasks_in", "unwrapped",
 ]
 # fmt: on

@@ -230,17 +230,18 @@ class WorkersView(_Summary):
             )
         self.rows = rows
 
-    def detail(self, key: str) -> Detail | None:
-        detail, survey = super().detail(key), self.survey
-        if detail is None or survey is None:
+    def detail_of(self, subject: Any) -> Detail:
+        detail, survey = super().detail_of(subject), self.survey
+        if survey is None:
             return detail
-        replies = survey.replies if survey.page == key else {}
+        name = subject.hostname
+        replies = survey.replies if survey.page == name else {}
         types = {row.name: row for row in self._statistics.types("all", self.context.now)}
 
         def p95(name: str) -> float | None:
             return None if name not in types else types[name].run.p95
 
-        return worker_page(key, (), detail.sections["Info"], replies, p95, self.context)
+        return worker_page(name, (), detail.sections["Info"], replies, p95, self.context)
 
     def news(self) -> str:
         survey = self.survey

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from evtools.state import TASK_COMMANDS, InspectedTask, epoch, tasks_in
 from evtools.text import hide_credentials, human_age, human_duration, sanitize
-from evtools.top.columns import RenderContext, as_text, finite, one_line
+from evtools.top.columns import RenderContext, as_text, one_line
 from evtools.top.survey import Reply
 from evtools.top.table import Detail, labelled, paragraph
 
+#: No figure of a worker is larger.
+_NUMBER_MAX: Final = 1e15
 #: More lines of a section than anyone reads.
 _LINES_MAX: Final = 2000
 _NAME_COLS: Final = 40
@@ -132,8 +134,8 @@ def _pool(stats: Any) -> Iterator[str]:
     pool, rusage, broker = (_part(stats, name) for name in ("pool", "rusage", "broker"))
     processes = pool.get("processes")
     processes = processes if isinstance(processes, list) else []
-    uptime, memory = finite(stats.get("uptime")), finite(rusage.get("maxrss"))
-    cpu = [finite(rusage.get(name)) for name in ("utime", "stime")]
+    uptime, memory = _finite(stats.get("uptime")), _finite(rusage.get("maxrss"))
+    cpu = [_finite(rusage.get(name)) for name in ("utime", "stime")]
     yield from labelled(
         (label, None if value is None else as_text(value)[:_SHOWN_CHARS])
         for label, value in (
@@ -167,10 +169,15 @@ def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
+def _finite(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < _NUMBER_MAX else None
+
+
 def _limits(timeouts: Any) -> str | None:
     if not isinstance(timeouts, list) or len(timeouts) != 2:  # noqa: PLR2004  (soft and hard)
         return None
-    texts = [human_duration(one) if one else "none" for one in map(finite, timeouts)]
+    texts = [human_duration(one) if one else "none" for one in map(_finite, timeouts)]
     return f"soft {texts[0]}, hard {texts[1]}"
 
 
