@@ -297,6 +297,9 @@ class DemoWorker:
         #: Tasks it was given and has not started, and those that run.
         self.received: dict[str, DemoTask] = {}
         self.running: dict[str, DemoTask] = {}
+        #: When those that run were started, and the worker itself, by its clock.
+        self.started: dict[str, float] = {}
+        self.since = 0.0
         #: Starts per second and longest run time in seconds, by task type.
         self.rate_limits: dict[str, float] = {}
         self.time_limits: dict[str, float] = {}
@@ -306,14 +309,18 @@ class DemoWorker:
         self.software = {"sw_ident": "py-celery", "sw_ver": character.version, "sw_sys": "Linux"}
         self._due: deque[DemoTask] = deque()
         self._next_start: dict[str, float] = {}
-        self._revoked: dict[str, None] = {}
+        self.revoked: dict[str, None] = {}
         self._leaving: float | None = None
+
+    def now(self) -> float:
+        """Return the time that its clock shows, in UTC epoch seconds."""
+        return self._simulation.wall() + self._skew
 
     def emit(self, type_: str, *, of_child: bool = False, **fields: Any) -> None:
         """Send an event, of its main process or a child, at the time its clock shows."""
         if self.sends_task_events or not type_.startswith("task-"):
             sender = self._child if of_child else self.main
-            sender.send(type_, timestamp=self._simulation.wall() + self._skew, **fields)
+            sender.send(type_, timestamp=self.now(), **fields)
 
     # -- coming and going --------------------------------------------------------
 
@@ -327,6 +334,7 @@ class DemoWorker:
         for offset, sender in enumerate((self.main, self._child)):
             sender.pid, sender.clock = pid + offset, LamportClock()
         self.up, self._leaving, self.processed = True, None, 0
+        self.since = self.now()
         self.emit("worker-online", **self._vitals())
         simulation.after(HEARTBEAT_EVERY, partial(self._beat, pid))
         simulation.deliver()
@@ -403,7 +411,7 @@ class DemoWorker:
         """Take a task; it starts when its time has come and there is room."""
         now = self._simulation.wall()
         expired = 0 < task.expires < now
-        if expired or task.uuid in self._revoked:  # then it has no task-received
+        if expired or task.uuid in self.revoked:  # then it has no task-received
             self._emit_revoked(task.uuid, expired=expired)
             return
         self.received[task.uuid] = task
@@ -413,9 +421,9 @@ class DemoWorker:
 
     def revoke(self, uuid: str, signum: int | None = None) -> None:
         """Let a task not start; with a signal, also end it if it runs."""
-        self._revoked[uuid] = None
-        if len(self._revoked) > REVOKED_MAX:
-            del self._revoked[next(iter(self._revoked))]
+        self.revoked[uuid] = None
+        if len(self.revoked) > REVOKED_MAX:
+            del self.revoked[next(iter(self.revoked))]
         if self.received.pop(uuid, None) is not None:
             self._emit_revoked(uuid)
         elif signum is not None and self.running.pop(uuid, None) is not None:
@@ -450,6 +458,8 @@ class DemoWorker:
     def _start(self, task: DemoTask) -> None:
         del self.received[task.uuid]
         self.running[task.uuid] = task
+        self.started = {uuid: at for uuid, at in self.started.items() if uuid in self.running}
+        self.started[task.uuid] = self.now()
         self.processed += 1
         self.emit("task-started", uuid=task.uuid)
         kind, simulation = task.kind, self._simulation
@@ -645,21 +655,51 @@ def _stats(worker: DemoWorker) -> Any:
         "pid": worker.main.pid,
         "clock": str(worker.main.clock.value),
         "total": {"shop": worker.processed},
-        "pool": {"max-concurrency": worker.concurrency},
+        "uptime": int(worker.now() - worker.since),
+        "prefetch_count": 2 * worker.concurrency,
+        "pool": {
+            "implementation": "celery.concurrency.prefork:TaskPool",
+            "max-concurrency": worker.concurrency,
+            "processes": [worker.main.pid + 1],
+            "timeouts": [0, 0],
+        },
     }
 
 
-def _requests(worker: DemoWorker, tasks: Mapping[str, DemoTask]) -> list[dict[str, Any]]:
+def _requests(worker: DemoWorker, tasks: Iterable[DemoTask]) -> list[dict[str, Any]]:
     return [
         {
             "id": task.uuid,
             **{name: task.fields[name] for name in ("name", "args", "kwargs")},
             "hostname": worker.hostname,
             "worker_pid": worker.main.pid,
+            "time_start": worker.started.get(task.uuid),
             "delivery_info": {"exchange": "", "routing_key": task.kind.queue},
         }
-        for task in tasks.values()
+        for task in tasks
     ]
+
+
+def _reserved(worker: DemoWorker, *, due: bool) -> list[DemoTask]:
+    return [task for task in worker.received.values() if (task.eta <= worker.now()) is due]
+
+
+def _scheduled(worker: DemoWorker, **_: Any) -> list[dict[str, Any]]:
+    tasks = _reserved(worker, due=False)
+    return [
+        {"eta": _iso(task.eta), "priority": 6, "request": request}
+        for task, request in zip(tasks, _requests(worker, tasks), strict=True)
+    ]
+
+
+def _query(worker: DemoWorker, ids: list[str], **_: Any) -> dict[str, Any]:
+    groups = {"active": worker.running, "reserved": worker.received}
+    return {
+        uuid: [state, _requests(worker, [tasks[uuid]])[0]]
+        for state, tasks in groups.items()
+        for uuid in ids
+        if uuid in tasks
+    }
 
 
 # fmt: off
@@ -681,8 +721,13 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "enable_events": (partial(DemoWorker.switch_events, on=True), "task events enabled"),
     "disable_events": (partial(DemoWorker.switch_events, on=False), "task events disabled"),
     "shutdown": (lambda worker, **_: worker.leave(AWAY), ""),
-    "active": (lambda worker, **_: _requests(worker, worker.running), ""),
-    "reserved": (lambda worker, **_: _requests(worker, worker.received), ""),
+    "active": (lambda worker, **_: _requests(worker, worker.running.values()), ""),
+    "reserved": (lambda worker, **_: _requests(worker, _reserved(worker, due=True)), ""),
+    "scheduled": (_scheduled, ""),
+    "query_task": (_query, ""),
+    "revoked": (lambda worker, **_: [*worker.revoked], ""),
+    "conf": (lambda _worker, **_: {"broker_url": "memory://", "task_send_sent_event": True,
+                                   "worker_send_task_events": True}, ""),
     "active_queues": (lambda worker: [{"name": key, "routing_key": key, "exchange": {"name": key}}
                                       for key in sorted(worker.queues)], ""),
     "registered": (lambda _worker, **_: sorted(BY_NAME), ""),
