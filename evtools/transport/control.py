@@ -4,7 +4,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -195,8 +195,9 @@ class ControlChannel:
         self.close()
 
     def close(self) -> None:
-        """Delete the reply queue and close the connection."""
-        self._undo.close()
+        """Delete the reply queue and close the connection, unless it is broken."""
+        with suppress(*self._connection.connection_errors, *self._connection.channel_errors):
+            self._undo.close()
 
     def ask(
         self,
