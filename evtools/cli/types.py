@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -225,6 +224,8 @@ def _broker(text: str) -> Broker:
     if text == "-":
         return Broker(read_url("-"), "-b - (stdin)")
     if text.startswith("@"):
+        from pathlib import Path
+
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
         return Broker(read_url(whole), f"-b @{path}", whole)
@@ -245,6 +246,8 @@ def read_url(path: str) -> str:
 
 def _content(path: str, limit: int = -1) -> str:
     # Of a file, or of stdin, from which a limit takes one line.
+    from pathlib import Path
+
     from evtools.text import decode_text
 
     stdin = sys.stdin.buffer if path == "-" else None
