@@ -22,6 +22,7 @@ from evtools.top.views.tasks import TasksView
 from evtools.transport.queues import Depth
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
+from evtools.wire.redact import redactor
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
@@ -87,7 +88,8 @@ class Model:
 
     def ask(self, inspector: Inspector) -> None:
         """Ask the workers for what no event says, from `Survey.begin` on."""
-        self.survey = Survey(inspector, self.state, self.statistics)
+        redact = redactor(self.options.redact)
+        self.survey = Survey(inspector, self.state, self.statistics, redact)
         self._workers.survey = self.survey
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:

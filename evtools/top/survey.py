@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from evtools.state import ALIVE, TASK_COMMANDS, State, Statistics, Task, tasks_in
+from msgspec.structs import replace
+
+from evtools.state import ALIVE, TASK_COMMANDS, InspectedTask, State, Statistics, Task, tasks_in
 from evtools.top.inspector import Answer, Inquiry, Inspector
+from evtools.wire.redact import Redactor
 
 #: What is asked of all workers at first, and again after a gap in the stream.
 _AT_FIRST: Final = ("stats", "active_queues", *TASK_COMMANDS)
@@ -60,11 +63,17 @@ class WorkerFacts:
 class Survey:
     """Ask the workers in the background, and keep what they say of themselves.
 
-    The tasks that they name go into `state` and `statistics`.  One thread owns it: the
-    screen's.  Times (`now`) are UTC epoch seconds.
+    The tasks that they name go into `state` and `statistics`, masked by `redact`.  One thread
+    owns it: the screen's.  Times (`now`) are UTC epoch seconds.
     """
 
-    def __init__(self, inspector: Inspector, state: State, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        inspector: Inspector,
+        state: State,
+        statistics: Statistics,
+        redact: Redactor | None = None,
+    ) -> None:
         self.workers: dict[str, WorkerFacts] = {}
         #: Why the workers could not be asked last, "" if they could.
         self.error = ""
@@ -81,6 +90,7 @@ class Survey:
         self._inspector = inspector
         self._state = state
         self._statistics = statistics
+        self._redact = redact
         #: Inquiries without an end, and whether there ever was one.
         self._waiting = 0
         self._began = False
@@ -214,7 +224,9 @@ class Survey:
             self.expected = max(answer.inquiry.expected or 0, answer.replied)
             self.replied_at = answer.at
         if self.page and self.page in answer.by_node and command in PAGE_COMMANDS:
-            self.replies[command] = Reply(answer.by_node[self.page], answer.at)
+            value = answer.by_node[self.page]
+            masked = value if self._redact is None else self._redact.of_value(value)
+            self.replies[command] = Reply(masked, answer.at)
         for node, value in answer.by_node.items():
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
@@ -236,7 +248,16 @@ class Survey:
         return worker is not None and worker.pid is not None
 
     def _seed(self, node: str, command: str, value: Any, now: float) -> None:
-        self._statistics.seed(self._state.seed(node, tasks_in(command, value), now))
+        tasks = map(self._masked, tasks_in(command, value))
+        self._statistics.seed(self._state.seed(node, tasks, now))
+
+    def _masked(self, task: InspectedTask) -> InspectedTask:
+        # As the events of a task are.
+        if self._redact is None:
+            return task
+        fields = {"name": task.name, "args": task.args, "kwargs": task.kwargs}
+        self._redact(fields)
+        return replace(task, **fields)
 
 
 def pool_size(stats: Any) -> int | None:

@@ -79,6 +79,10 @@ class Redactor:
             if name not in _KEPT:
                 fields[name] = self._field(name, value)
 
+    def of_value(self, value: Any) -> Any:
+        """Return a value of any JSON type masked, at any depth."""
+        return self._value(value)
+
     def of_event(self, event: Event) -> Event:
         """Return an event masked, and what is joined to it; it may be the same object."""
         masked = event

@@ -4,6 +4,7 @@ import pytest
 
 from evtools.state import State, Statistics
 from evtools.top.survey import PAGE_COMMANDS, Survey
+from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import OTHER, UUID, WORKER, life, told
 
@@ -149,3 +150,20 @@ def test_how_many_replied_is_of_the_workers_that_are_there(survey, workers, stat
     workers.answer_all(stats=dict.fromkeys(nodes[:3], STATS))
     survey.take(73.0)
     assert (survey.replied, survey.expected) == (3, 5)
+
+
+def test_what_is_to_be_masked_is_masked_in_answers_too(workers, state):
+    survey = Survey(workers, state, Statistics(), redactor(["password", "/s3cret\\d/"]))
+    survey.begin(10.0)
+    state.apply([told("worker-heartbeat", 10.0)])
+    secret = {**ACTIVE, "args": "('s3cret1',)", "kwargs": "{'password': 'geheim'}"}
+    nested = {**secret, "id": "other", "args": ["s3cret2"], "kwargs": {"password": "geheim"}}
+    workers.answer("active", {WORKER: [secret]})
+    workers.answer("reserved", {WORKER: [nested]})
+    survey.look_at(WORKER, ["reserved"], 10.0)
+    survey.take(11.0)
+    shown = [task.args + task.kwargs for task in state.tasks.values()]
+    shown.append(repr(survey.replies))
+    assert len(shown) == 3
+    assert not [text for text in shown if "s3cret1" in text or "s3cret2" in text]
+    assert not [text for text in shown if "geheim" in text]
