@@ -35,6 +35,8 @@ _PAGE_STAYS: Final = 0.5
 _NODES_MAX: Final = 5000
 _ASKED_MAX: Final = 20_000
 _NAMES_MAX: Final = 1000
+#: No pool is larger, and no pid.
+_COUNT_MAX: Final = 2**32
 #: How many open tasks are looked through for some to ask about.
 _LOOKED_AT_MAX: Final = 5000
 
@@ -267,7 +269,9 @@ def pool_size(stats: Any) -> int | None:
 
 def _count(value: Any, name: str) -> int | None:
     count = value.get(name) if isinstance(value, Mapping) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    if not isinstance(count, int) or isinstance(count, bool):
+        return None
+    return count if 0 <= count < _COUNT_MAX else None
 
 
 def queue_names(queues: Any) -> tuple[str, ...] | None:

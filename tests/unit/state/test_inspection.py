@@ -100,6 +100,9 @@ def test_odd_values_of_a_task_are_left_out():
     odd = {name: {"x": float("nan")} for name in ACTIVE} | {"id": UUID, "time_start": float("nan")}
     [found] = tasks_in("active", [odd])
     assert (found.name, found.started, found.queue) == (None, None, None)
+    for time in (10**400, -1, True, float("inf"), "12"):
+        [found] = tasks_in("active", [{**ACTIVE, "time_start": time}])
+        assert found.started is None
     [found] = tasks_in("active", [{**ACTIVE, "args": ["x" * 5000]}])
     assert len(found.args) == 1024
     assert found.args.endswith("...")

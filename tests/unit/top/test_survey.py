@@ -3,7 +3,7 @@
 import pytest
 
 from evtools.state import State, Statistics
-from evtools.top.survey import PAGE_COMMANDS, Survey
+from evtools.top.survey import PAGE_COMMANDS, Survey, pool_size
 from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import OTHER, UUID, WORKER, life, told
@@ -94,6 +94,7 @@ def test_a_task_without_a_name_is_asked_about_once(survey, workers, state):
 
 def test_what_workers_answer_is_bounded_and_may_be_anything(survey, workers):
     survey.begin(10.0)
+    assert pool_size({"pool": {"max-concurrency": 10**400}}) is None
     for command in ("stats", "active_queues", "active", "reserved", "scheduled"):
         for odd in (None, 7, "x", [], [None], {}, {"pool": 7}, {"error": "x"}, [{"name": 7}]):
             workers.answer(command, {WORKER: odd}, over=False)
