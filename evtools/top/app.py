@@ -279,7 +279,8 @@ class Console:
         self._interrupt()
         survey = self.session.model.survey
         if survey is not None:
-            survey.take(self.clock.wall())
+            with self._guarded("answers"):
+                survey.take(self.clock.wall())
         control = self.session.control
         while control is not None and (outcome := control.take()) is not None:
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
