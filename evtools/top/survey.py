@@ -233,8 +233,8 @@ class Survey:
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
             facts = self.workers.setdefault(node, WorkerFacts())
-            self._nodes.add(node)
             if command == "stats":
+                self._nodes.add(node)
                 facts.pool, facts.pid = pool_size(value), _count(value, "pid")
             elif command == "active_queues":
                 facts.queues = queue_names(value)
