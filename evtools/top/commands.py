@@ -16,7 +16,16 @@ from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
-from evtools.top.control import ACTIONS, ControlClient, Request, actions_for, prepare, target_of
+from evtools.top.control import (
+    ACTIONS,
+    Action,
+    Argument,
+    ControlClient,
+    Request,
+    actions_for,
+    prepare,
+    target_of,
+)
 from evtools.top.feed import Feed
 from evtools.top.files import History, Recording, render_table, save
 from evtools.top.keys import BINDINGS, Keymap
@@ -795,9 +804,9 @@ class Session:
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
         table = self.table
         rows = [(key, table.values(key)) for key in table.targets()]
-        offered = {}
+        offered: dict[Action, list[str]] = {}
         for action in actions_for(self.view):
-            found = (target_of(action, self.view, *row) for row in rows)
+            found = (target_of(action, self.view, *row) for row in rows if action.target is None)
             offered[action] = list(dict.fromkeys(one for one in found if one is not None))
         if name:
             chosen = next((action for action in ACTIONS if action.name == name), None)
@@ -805,19 +814,28 @@ class Session:
                 raise UsageError(f"there is no action {name}")
             if chosen not in offered:
                 raise UsageError(f"{chosen.title} is not for {table.title.lower()}")
-            now = self.clock.wall()
-            self._answer(prepare(self.model.state, chosen, offered[chosen], now=now), {})
+            begin = partial(self._begin, chosen)
+            if chosen.target is None:
+                begin(*offered[chosen])
+            else:
+                self._question(chosen, chosen.target, begin)
             return
         choices = []
         for action, targets in offered.items():
-            if targets:
+            do = partial(self._act, action.name)
+            if action.target is not None:
+                choices.append(ui.Choice(f"{action.title}  ...", do, action.key))
+            elif targets:
                 many = f"{len(targets)} {action.kind}s"
                 about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
-                do = partial(self._act, action.name)
                 choices.append(ui.Choice(f"{action.title}  ({about})", do, action.key))
         if not choices:
             raise UsageError("there are no actions on this row")
         self.layers.append(ui.Menu("actions", choices))
+
+    def _begin(self, action: Action, *targets: str) -> None:
+        request = prepare(self.model.state, action, targets, now=self.clock.wall())
+        self._answer(request, {})
 
     def _answer(self, request: Request, answers: dict[str, str]) -> None:
         # Ask the next question of a request, or for its confirmation if there is none left.
@@ -826,20 +844,23 @@ class Session:
         if argument is None:
             self._confirm(request.answered(answers))
             return
+        name = argument.name
+        self._question(
+            action, argument, lambda text: self._answer(request, {**answers, name: text})
+        )
 
-        def answered(text: str) -> Callable[[], None]:
-            return partial(self._answer, request, {**answers, argument.name: text})
-
+    def _question(self, action: Action, argument: Argument, then: Callable[[str], None]) -> None:
+        # Ask until the answer is one.
         def accepted(text: str) -> ui.OnClose:
             try:
                 argument.parse(text.strip())
             except ValueError as error:
                 prompt.notes = [("error", f"{error} ({argument.question})")]
                 return None
-            return answered(text)
+            return partial(then, text.strip())
 
         if argument.choices:
-            choices = [ui.Choice(choice, answered(choice)) for choice in argument.choices]
+            choices = [ui.Choice(choice, partial(then, choice)) for choice in argument.choices]
             self.layers.append(ui.Menu(f"{action.title}: {argument.title}", choices))
         else:
             label, hint = f"{argument.title}> ", f"{argument.question}:"

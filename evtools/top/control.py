@@ -21,15 +21,17 @@ from evtools.text import human_duration, parse_duration, sanitize
 from evtools.top.options import View
 from evtools.transport import ConnectionSettings, call, explain
 from evtools.transport.control import DEADLINE
+from evtools.transport.queues import purge
 
 #: The kinds of targets.
-Kind: TypeAlias = Literal["task", "type", "worker", "queue"]
+Kind: TypeAlias = Literal["task", "type", "worker", "queue", "stamp"]
 Values: TypeAlias = Mapping[str, Any]
 
 # --- actions ----------------------------------------------------------------------------
 
 _NAME_MAX_BYTES: Final = 255
 _PROCESSES_MAX: Final = 1000
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9]\d{0,17})", re.ASCII)
 #: As Celery parses it: tasks per second, or per the unit given.
 _RATE_TEXT: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?(?:/[smh])?", re.ASCII)
 
@@ -70,6 +72,21 @@ def _name(text: str, noun: str = "queue") -> str:
     return text
 
 
+def _stamp(text: str) -> str:
+    header, equals, value = text.partition("=")
+    if not (header and equals and value and text.isprintable()):
+        raise ValueError(f"{_shown(text)} is not a stamp")
+    if len(text.encode()) > _NAME_MAX_BYTES:
+        raise ValueError(f"longer than {_NAME_MAX_BYTES} bytes")
+    return text
+
+
+def _header_of(stamp: str) -> dict[str, list[Any]]:
+    # A stamp may be a number, which is another one to workers.
+    header, _, value = stamp.partition("=")
+    return {header: [value, int(value)] if _WHOLE.fullmatch(value) else [value]}
+
+
 class Argument(NamedTuple):
     """One question of an action: its name in the command, a word for it, how to answer.
 
@@ -89,9 +106,12 @@ class Action(NamedTuple):
     """One row of the table of actions.
 
     `key` chooses it in the menu.  `command` is the workers' name for it, `consequence` a
-    sentence for the dialog.  `constants` are arguments that never change.  `severity` is how
-    it is confirmed: not at all, by `y` or the count, by the name.  Where not `answers`,
-    workers do not reply.
+    sentence for the dialog.  `severity` is how it is confirmed: not at all, by `y` or the
+    count, by the name.  Where not `answers`, workers do not reply; where it `shows` them, all
+    replies are worth reading, and not those of failures only.
+
+    `target` asks for the target, which then is that of no row.  `carry_out` does what is no
+    command to the workers, and yields a reply for each target.
     """
 
     name: str
@@ -101,9 +121,19 @@ class Action(NamedTuple):
     command: str
     consequence: str
     arguments: tuple[Argument, ...] = ()
-    constants: tuple[tuple[str, Any], ...] = ()
     severity: Literal["mild", "normal", "severe"] = "normal"
     answers: bool = True
+    shows: bool = False
+    target: Argument | None = None
+    carry_out: "Callable[[ConnectionSettings, Request], Iterator[Reply]] | None" = None
+
+
+def _purge(settings: ConnectionSettings, request: "Request") -> "Iterator[Reply]":
+    for queue, purged in purge(settings, request.targets):
+        deleted = purged.messages
+        text = f"{deleted} message{'s' if deleted != 1 else ''} deleted"
+        reason = f"nothing deleted: {purged.reason}"
+        yield Reply.of(queue, reason if deleted is None else text, failed=deleted is None)
 
 
 # fmt: off
@@ -113,6 +143,11 @@ _MOST: Final = Argument("max", "maximum", "Most processes", _processes)
 _LEAST: Final = Argument("min", "minimum", "Fewest processes", partial(_processes, least=0), "0")
 _SIGNAL: Final = Argument("signal", "signal", "SIGTERM asks, SIGKILL does not", str,
                           choices=("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGUSR1"))
+_LET_RUN: Final = "let them run"
+_RUNNING: Final = Argument("signal", "those that run", "A signal, or none",
+                           lambda text: None if text == _LET_RUN else text,
+                           choices=(_LET_RUN, *_SIGNAL.choices))
+_STAMP: Final = Argument("stamp", "stamp", "HEADER=VALUE, as with monitoring_id=4711", _stamp)
 _RATE: Final = Argument("rate_limit", "rate",
                         "Rate limit per worker (10/s, 100/m, 5/h; 0 = none)", _rate)
 _SOFT: Final = Argument("soft", "soft limit", "30s, 5m; empty = none", _limit)
@@ -126,7 +161,10 @@ ACTIONS: Final = (
            "Workers will skip it. If it is already running, it goes on."),
     Action("terminate", "K", "Revoke and terminate", "task", "revoke",
            "Workers will skip it. If it is already running, its process gets the signal.",
-           (_SIGNAL,), constants=(("terminate", True),)),
+           (_SIGNAL,)),
+    Action("revoke-stamped", "M", "Revoke by a stamp", "stamp", "revoke_by_stamped_headers",
+           "Until they restart, workers will skip every task with this stamp.",
+           (_RUNNING,), shows=True, target=_STAMP),
     Action("rate-limit", "L", "Limit the rate", "type", "rate_limit",
            "Until it restarts, each worker starts tasks of this type at this rate at most.",
            (_RATE,)),
@@ -145,6 +183,10 @@ ACTIONS: Final = (
            "The worker starts more processes.", (_COUNT,)),
     Action("pool-shrink", "H", "Shrink the pool", "worker", "pool_shrink",
            "The worker ends processes when they are idle.", (_COUNT,)),
+    # Celery refuses it unless the worker has the setting, and says so in its reply.
+    Action("pool-restart", "R", "Restart the pool", "worker", "pool_restart",
+           "New processes take the place of those of the pool; what these run may be lost."
+           " Only where worker_pool_restarts is set."),
     Action("autoscale", "A", "Autoscale", "worker", "autoscale",
            "The pool grows and shrinks between these; only where it does so already.",
            (_MOST, _LEAST)),
@@ -160,14 +202,20 @@ ACTIONS: Final = (
     Action("queue-cancel", "X", "Stop all workers consuming it", "queue", "cancel_consumer",
            "No worker takes tasks from this queue any more; they pile up in it.",
            severity="severe"),
+    Action("purge", "U", "Purge", "queue", "",
+           "All messages that wait in it are deleted for good. What workers have taken from it,"
+           " running, reserved or unacknowledged, stays.",
+           severity="severe", shows=True, carry_out=_purge),
 )
 
 #: The argument of commands that takes a target of a kind.  A worker is none: they are sent to it.
-_SUBJECTS: Final[Mapping[Kind, str]] = {"task": "task_id", "type": "task_name", "queue": "queue"}
+_SUBJECTS: Final[Mapping[Kind, str]] = {
+    "task": "task_id", "type": "task_name", "queue": "queue", "stamp": "headers",
+}
 #: The kinds of targets that a row of each view names, and in which field; "" is its key.
 _KINDS_OF: Final[Mapping[View, Mapping[Kind, str]]] = {
-    "tasks":   {"task": "", "type": "name"},
-    "types":   {"type": ""},
+    "tasks":   {"task": "", "type": "name", "stamp": ""},
+    "types":   {"type": "", "stamp": ""},
     "workers": {"worker": ""},
     "queues":  {"queue": ""},
     "events":  {"task": "uuid", "type": "name"},
@@ -196,15 +244,21 @@ def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -
 
 #: How much is shown of a target, and of a reply.
 _SHOWN_CHARS: Final = 200
-_FAILURES_SHOWN: Final = 3
+_REPLIES_SHOWN: Final = 3
 
 
 class Reply(NamedTuple):
-    """The answer of one worker, as text that may be shown."""
+    """The answer of one worker, or for one target, by `name`, as text that may be shown."""
 
-    worker: str
+    name: str
     text: str
     failed: bool
+
+    @classmethod
+    def of(cls, name: str, answer: Any, *, failed: bool) -> "Reply":
+        """Return a reply of anything, sanitised."""
+        name, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, answer))
+        return cls(name, text, failed)
 
 
 def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
@@ -213,8 +267,7 @@ def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
         failed = isinstance(answer, Mapping) and "error" in answer
         if isinstance(answer, Mapping):
             answer = answer.get("error" if failed else "ok", answer)  # noqa: PLW2901
-        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, answer))
-        yield Reply(worker, text, failed)
+        yield Reply.of(name, answer, failed=failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,53 +334,70 @@ class Request:
 
     @property
     def expected(self) -> int | None:
-        """How many workers are likely to answer, None if that is not known."""
+        """How many replies are likely, None if that is not known."""
         if not self.action.answers:
             return 0
+        if self.action.carry_out is not None:
+            return len(self.targets)
         return self.workers if self.destination is None else len(self.destination)
 
     def commands(self) -> list[Values]:
         """Return the arguments of each command to the workers."""
         # The worker is where a command is sent, and not a part of it.
         given = {name: value for name, value in self.values.items() if name != "worker"}
-        given |= dict(self.action.constants)
+        if "signal" in given:
+            given["terminate"] = given["signal"] is not None
         if self.action.kind == "worker":
             return [given]
         subject = _SUBJECTS[self.action.kind]
         if self.action.kind == "task":  # of which one command takes many
             return [given | {subject: list(self.targets)}]
+        if self.action.kind == "stamp":
+            return [given | {subject: _header_of(target)} for target in self.targets]
         return [given | {subject: target} for target in self.targets]
 
     @property
     def replied(self) -> int:
-        """How many workers have replied."""
-        return len({reply.worker for reply in self.replies})
+        """How many replies have come, of workers or for targets."""
+        return len({reply.name for reply in self.replies})
 
     @property
     def good(self) -> bool:
-        """Whether it was sent, no worker refused and none was silent."""
+        """Whether it was sent, and nothing was refused or missing."""
         silent = self.replied < (self.expected or 0)
         return not (self.error or silent or any(reply.failed for reply in self.replies))
 
     def sentence(self) -> str:
         """Return one line that says how it went."""
-        if self.error:
-            return f"{self.summary}: not sent: {self.error}"
-        if not self.action.answers:
-            return f"{self.summary}: sent; workers do not answer this"
-        # A worker that evtop has not seen yet answers as well as any other.
-        count = max(self.replied, self.expected or 0)
-        replied = f"{self.replied} of {count}" if count == self.expected else str(count)
-        noun = "worker" if count == 1 else "workers"
-        parts = [f"{self.summary}: {replied} {noun} replied in {human_duration(self.seconds)}"]
-        failures = [f"{one.worker}: {one.text}" for one in self.replies if one.failed]
-        parts += failures[:_FAILURES_SHOWN]
-        if len(failures) > _FAILURES_SHOWN:
-            parts.append(f"and {len(failures) - _FAILURES_SHOWN} more failures")
+        action, parts = self.action, list[str]()
+        if action.carry_out is None:
+            if self.error:
+                return f"{self.summary}: not sent: {self.error}"
+            if not action.answers:
+                return f"{self.summary}: sent; workers do not answer this"
+            # A worker that evtop has not seen yet answers as well as any other.
+            count = max(self.replied, self.expected or 0)
+            replied = f"{self.replied} of {count}" if count == self.expected else str(count)
+            noun = "worker" if count == 1 else "workers"
+            parts.append(f"{replied} {noun} replied in {human_duration(self.seconds)}")
+        # Those that failed come first.
+        shown = sorted(
+            (one for one in self.replies if action.shows or one.failed),
+            key=lambda one: not one.failed,
+        )
+        is_named = action.carry_out is None or len(self.targets) > 1
+        parts += [
+            f"{one.name}: {one.text}" if is_named else one.text for one in shown[:_REPLIES_SHOWN]
+        ]
+        if len(shown) > _REPLIES_SHOWN:
+            noun = "more" if action.shows else "more failures"
+            parts.append(f"and {len(shown) - _REPLIES_SHOWN} {noun}")
         for reason, count in self.unread.items():
             noun = "reply" if count == 1 else "replies"
             parts.append(f"{count} {noun} could not be read: {reason}")
-        return "; ".join(parts)
+        if self.error:
+            parts.append(f"not done: {self.error}")
+        return f"{self.summary}: {'; '.join(parts)}"
 
     def audit(self) -> str:
         """Return one line of JSON: the user, the action, the targets, the replies."""
@@ -335,7 +405,7 @@ class Request:
             who = getpass.getuser()
         except (KeyError, OSError, ImportError):
             who = str(os.getuid())
-        replies = {one.worker: ("error: " if one.failed else "") + one.text for one in self.replies}
+        replies = {one.name: ("error: " if one.failed else "") + one.text for one in self.replies}
         facts = {
             "who": f"{who}@{socket.gethostname()}", "action": self.action.name,
             "targets": self.targets, "arguments": dict(self.values),
@@ -427,13 +497,12 @@ class ControlClient(threading.Thread):
             replies: list[Reply] = []
             unread: Counter[str] = Counter()
             error = ""
-            send = partial(call, self._settings, deadline=self._deadline)
-            command, to, expected = request.action.command, request.destination, request.expected
+            carry_out = request.action.carry_out
             try:
-                for arguments in request.commands():
-                    answered = send(command, arguments, destination=to, expected=expected)
-                    unread.update(answered.unread)
-                    replies += replies_of(answered.by_node)
+                if carry_out is not None:
+                    replies.extend(carry_out(self._settings, request))
+                else:
+                    self._command(request, replies, unread)
             except Exception as exc:  # noqa: BLE001  (explained to the user)
                 error = explain(exc, self._settings).message
             seconds, got = self._clock.monotonic() - began, tuple(replies)
@@ -441,3 +510,11 @@ class ControlClient(threading.Thread):
             _audit.info("audit %s", outcome.audit())
             self._outcomes.append(outcome)
             self._wake()
+
+    def _command(self, request: Request, replies: list[Reply], unread: Counter[str]) -> None:
+        send = partial(call, self._settings, deadline=self._deadline)
+        command, to, expected = request.action.command, request.destination, request.expected
+        for arguments in request.commands():
+            answered = send(command, arguments, destination=to, expected=expected)
+            unread.update(answered.unread)
+            replies += replies_of(answered.by_node)

@@ -264,7 +264,8 @@ class Simulation:
                 free = [worker for worker in self.workers if worker.has_room(name)]
                 if not free:
                     break
-                self.rng.choice(free).receive(queue.popleft())
+                with suppress(IndexError):  # it may be purged meanwhile
+                    self.rng.choice(free).receive(queue.popleft())
 
     def _repeat(self, deed: Callable[[], None], every: float) -> None:
         deed()
@@ -561,6 +562,10 @@ class DemoCluster(threading.Thread):
                 rate=self._rate,
             )
             listen(connection, self._settings, simulation.workers)
+            channel: Any = connection.channel()
+            for name, tasks in simulation.queues.items():
+                # So that the broker counts them, and a purge deletes them.
+                channel._queue_for(name).queue = tasks  # noqa: SLF001
             began = clock.monotonic()
             while not self._stopping.is_set():
                 pause = simulation.play(clock.monotonic() - began)
@@ -714,6 +719,9 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "time_limit": (_limit_time, ""),
     "pool_grow": (lambda worker, n=1: worker.resize(n), "pool will grow"),
     "pool_shrink": (lambda worker, n=1: worker.resize(-n), "pool will shrink"),
+    "pool_restart": (lambda _worker: {"error": "ValueError('Pool restarts not enabled')"}, ""),
+    "revoke_by_stamped_headers": (lambda _worker, headers, **_: headers,
+                                  "headers {} flagged as revoked, but not terminated"),
     "autoscale": (lambda _worker, **_: {"error": "ValueError('Autoscale not enabled')"}, ""),
     "add_consumer": (lambda worker, queue, **_: worker.serve(queue), "add consumer {queue}"),
     "cancel_consumer": (lambda worker, queue, **_: worker.queues.discard(queue),
@@ -725,6 +733,7 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "reserved": (lambda worker, **_: _requests(worker, _reserved(worker, due=True)), ""),
     "scheduled": (_scheduled, ""),
     "query_task": (_query, ""),
+    "clock": (lambda worker: {"clock": worker.main.clock.value}, ""),
     "revoked": (lambda worker, **_: [*worker.revoked], ""),
     "conf": (lambda _worker, **_: {"broker_url": "memory://", "task_send_sent_event": True,
                                    "worker_send_task_events": True}, ""),

@@ -1,6 +1,6 @@
-"""How long queues are, as the broker itself counts."""
+"""How long queues are, as the broker itself counts, and purging them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, Self
@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
 from kombu.connection import Connection
 
+from evtools.errors import UsageError
 from evtools.transport.connection import reach
 from evtools.transport.errors import explain
 from evtools.transport.settings import ConnectionSettings
@@ -19,7 +20,7 @@ _NAME_MAX_BYTES: Final = 255
 _REASONS: Final[dict[type[Exception], str]] = {
     NotFound: "there is no such queue",
     ResourceLocked: "it belongs to one connection",
-    AccessRefused: "we may not see it",
+    AccessRefused: "we have no permission for it",
 }
 
 
@@ -35,6 +36,10 @@ class Depth:
     reason: str = ""
 
 
+_NO_NAME: Final = Depth(None, reason="no queue can be called that")
+_MISSING: Final = Depth(None, reason=_REASONS[NotFound])
+
+
 class Gauge:
     """Ask a broker about queues, on a connection that stays open; publish nothing."""
 
@@ -48,7 +53,7 @@ class Gauge:
         Raise UsageError for settings that cannot work and BrokerUnavailable when the broker
         does not answer; the next look connects again.
         """
-        depths = {name: Depth(None, reason="no queue can be called that") for name in queues}
+        depths = dict.fromkeys(queues, _NO_NAME)
         names = [name for name in depths if _is_name(name)]
         try:
             if self._connection is None:
@@ -56,7 +61,7 @@ class Gauge:
             transport = self._connection.transport
             channel: Any = self._connection.default_channel
             if transport.driver_name == "py-amqp":
-                depths.update(_of_rabbitmq(self._connection, names))
+                depths.update(_on_rabbitmq(self._connection, names, _length))
             elif transport.driver_type == "redis":
                 depths.update(_of_redis(channel, names))
             else:
@@ -78,6 +83,36 @@ class Gauge:
         self.close()
 
 
+def purge(settings: ConnectionSettings, queues: Iterable[str]) -> Iterator[tuple[str, Depth]]:
+    """Delete all messages that are ready in each queue; yield how many those were.
+
+    None of them where the broker refuses, with the reason.  What consumers have and did not
+    acknowledge stays.  Raise UsageError in read-only mode and whatever the driver raises.
+    """
+    if settings.read_only:
+        raise UsageError(
+            "no queue is purged: read-only mode changes nothing",
+            "leave out --read-only (or EVTOOLS_READ_ONLY) to act on the cluster",
+        )
+    names = list(dict.fromkeys(queues))
+    yield from ((name, _NO_NAME) for name in names if not _is_name(name))
+    names = list(filter(_is_name, names))
+    with reach(settings) as connection:
+        channel: Any = connection.default_channel
+        if connection.transport.driver_name == "py-amqp":
+            yield from _on_rabbitmq(
+                connection, names, lambda channel, name: Depth(channel.queue_purge(name))
+            )
+        elif connection.transport.driver_type == "redis":
+            for name, depth in _of_redis(channel, names):
+                # A key of that name that is no list would be deleted just the same.
+                yield name, depth if depth.reason else Depth(channel.queue_purge(name))
+        else:
+            for name in names:
+                is_there = channel._has_queue(name)  # noqa: SLF001
+                yield name, Depth(channel.queue_purge(name)) if is_there else _MISSING
+
+
 def _is_name(text: str) -> bool:
     # Senders choose any.
     try:
@@ -86,18 +121,24 @@ def _is_name(text: str) -> bool:
         return False
 
 
-def _of_rabbitmq(connection: Connection, queues: Iterable[str]) -> Iterator[tuple[str, Depth]]:
+def _on_rabbitmq(
+    connection: Connection, queues: Iterable[str], ask: Callable[[Any, str], Depth]
+) -> Iterator[tuple[str, Depth]]:
     channel = connection.channel()
     for queue in queues:
         try:
-            declared = channel.queue_declare(queue, passive=True)
+            answer = ask(channel, queue)
         except ChannelError as exc:
             # The channel is closed by that.
             channel = connection.channel()
-            yield queue, Depth(None, reason=_REASONS.get(type(exc), str(exc)))
-        else:
-            yield queue, Depth(declared.message_count, declared.consumer_count)
+            answer = Depth(None, reason=_REASONS.get(type(exc), str(exc)))
+        yield queue, answer
     channel.close()
+
+
+def _length(channel: Any, queue: str) -> Depth:
+    declared = channel.queue_declare(queue, passive=True)
+    return Depth(declared.message_count, declared.consumer_count)
 
 
 def _of_redis(channel: Any, queues: list[str]) -> Iterator[tuple[str, Depth]]:

@@ -126,6 +126,26 @@ def test_a_task_that_runs_is_terminated(own_worker, act, celery_capture):
     assert event["terminated"]
 
 
+def test_tasks_with_a_stamp_are_revoked_and_those_that_run_are_terminated(
+    own_worker, act, celery_capture
+):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    sign = own_worker.app.signature("cluster.occupy", args=(60,), app=own_worker.app)
+    sign.stamp(rush="a=b", number=7)
+    uuid = sign.apply_async().id
+    capture.wait_for(type="task-started", uuid=uuid)
+    do = act(own_worker)
+    outcome = do("revoke-stamped", "rush=c", signal="SIGKILL")
+    assert "were not terminated" in outcome.sentence()
+    assert do("revoke-stamped", "number=7", signal="SIGKILL").good
+    capture.wait_for(type="task-revoked", uuid=uuid)
+    assert "flagged as revoked, but not terminated" in do("revoke-stamped", "rush=a=b").sentence()
+    sign = own_worker.app.signature("cluster.add", args=(1, 1), app=own_worker.app)
+    sign.stamp(rush="a=b")
+    uuid = sign.apply_async().id
+    capture.wait_for(type="task-revoked", uuid=uuid)
+
+
 # --- types ------------------------------------------------------------------------
 
 
@@ -194,6 +214,12 @@ def test_a_worker_that_may_not_scale_itself_says_so(steady_worker, act):
     outcome = act(steady_worker)("autoscale", steady_worker.hostname, max="3", min="1")
     assert not outcome.good
     assert "Autoscale not enabled" in outcome.sentence()
+
+
+def test_a_pool_is_restarted_only_where_the_worker_allows_it(steady_worker, act):
+    outcome = act(steady_worker)("pool-restart", steady_worker.hostname)
+    assert not outcome.good
+    assert "Pool restarts not enabled" in outcome.sentence()
 
 
 def queues_of(worker: Worker) -> set[str]:

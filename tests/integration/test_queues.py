@@ -3,9 +3,9 @@ import uuid
 import pytest
 from kombu import Connection, Queue
 
-from evtools.errors import BrokerUnavailable
+from evtools.errors import BrokerUnavailable, UsageError
 from evtools.transport import ConnectionSettings
-from evtools.transport.queues import Depth, Gauge
+from evtools.transport.queues import Depth, Gauge, purge
 
 
 @pytest.fixture
@@ -80,3 +80,47 @@ def test_a_broker_that_is_away_is_reported_and_forgiven(own_redis, queue):
             gauge.look([queue])
         own_redis.start()
         assert gauge.look([queue])[queue].messages == 0
+
+
+def purged(url, *queues, **settings):
+    return dict(purge(ConnectionSettings(urls=url, **settings), queues))
+
+
+def test_on_redis_all_priorities_are_purged_under_the_prefix_and_nothing_else(
+    redis_server, redis_url, queue
+):
+    options = {"global_keyprefix": "blue.", "priority_steps": [0, 5], "sep": "::"}
+    fill(redis_url, queue, 0, 5, 5, **options)
+    fill(redis_url, queue, 0, 3, 9)
+    database = int(redis_url.rpartition("/")[2])
+    redis_server.redis_cli("SET", f"{queue}-odd", "x", database=database)
+    assert purged(redis_url, queue, "none", "", options=options) == {
+        "": Depth(None, reason="no queue can be called that"),
+        queue: Depth(3),
+        "none": Depth(0),
+    }
+    assert look(redis_url, queue)[queue].messages == 3
+    found = purged(redis_url, f"{queue}-odd", queue)
+    assert found[queue] == Depth(3)
+    assert "WRONGTYPE" in found[f"{queue}-odd"].reason
+    # What is no queue was not deleted.
+    assert redis_server.redis_cli("GET", f"{queue}-odd", database=database).strip() == "x"
+
+
+def test_on_rabbitmq_what_is_ready_is_purged_and_what_was_taken_stays(rabbitmq_server, queue):
+    fill(rabbitmq_server.url, queue, 0, 0, 0)
+    with Connection(rabbitmq_server.url) as consumer:
+        channel = consumer.default_channel
+        assert channel.basic_get(queue) is not None
+        assert purged(rabbitmq_server.url, "nobodys", queue) == {
+            "nobodys": Depth(None, reason="there is no such queue"),
+            queue: Depth(2),
+        }
+    assert look(rabbitmq_server.url, queue)[queue].messages == 1
+
+
+def test_nothing_is_purged_in_read_only_mode(redis_url, queue):
+    fill(redis_url, queue, 0)
+    with pytest.raises(UsageError, match="no queue is purged: read-only mode"):
+        purged(redis_url, queue, read_only=True)
+    assert look(redis_url, queue)[queue].messages == 1

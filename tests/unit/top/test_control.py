@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from kombu import Connection
 
 from evtools.clock import SystemClock
 from evtools.errors import UsageError
@@ -138,6 +139,35 @@ def test_a_worker_is_shut_down_after_its_name_was_typed(crowd, sent, keys, confi
     assert [request.action.name for request in sent] == ["shutdown"] * confirmed
 
 
+def test_a_stamp_is_typed_also_where_there_is_no_row(crowd, sent):
+    crowd.command("filter state:retry")
+    crowd.press("a", "M")
+    for text, refused in (("rush", True), ("=x", True), ("rush=", True), ("rush=a=b", False)):
+        crowd.press("ctrl-u")
+        crowd.write(text)
+        crowd.press("enter")
+        assert ("is not a stamp" in crowd.lines()[-2]) is refused
+    crowd.press("2")
+    assert dialog(crowd)[:2] == ["rush=a=b", "those that run: SIGTERM"]
+    crowd.press("y")
+    assert sent[0].commands() == [
+        {"headers": {"rush": ["a=b"]}, "signal": "SIGTERM", "terminate": True}
+    ]
+    assert crowd.message == "Revoke by a stamp, stamp rush=a=b: sent ..."
+
+
+def test_a_queue_is_purged_after_its_name_was_typed(crowd, sent):
+    crowd.take({**crowd.life.sent("u1"), "queue": "mail"})
+    crowd.press("4", "a", "U")
+    text = " ".join(dialog(crowd))
+    assert "running, reserved or unacknowledged, stays" in text
+    crowd.press("y", "enter")
+    assert sent == []
+    crowd.command("purge")
+    crowd.press(*"mail", "enter")
+    assert [(one.action.name, one.targets) for one in sent] == [("purge", ("mail",))]
+
+
 def test_the_menu_has_the_actions_on_this_row_or_the_marks(crowd):
     crowd.press("a")
     lines = "\n".join(dialog(crowd))
@@ -160,8 +190,10 @@ def test_an_action_can_be_named_and_a_ping_is_not_asked_about(crowd, sent):
         ("actions dance", "there is no action dance"),
         ("shutdown", "Shut down is not for tasks"),
         ("filter state:retry", ""),
-        ("actions", "there are no actions on this row"),
         ("revoke", "revoke: no row to do it to"),
+        ("view events", ""),
+        ("filter nothing", ""),
+        ("actions", "there are no actions on this row"),
     ):
         crowd.session.message = None
         crowd.command(line)
@@ -299,6 +331,7 @@ def test_a_target_is_described_for_people(state, action, target, label):
 
 
 _TERM = {"task_id": ["a"], "terminate": True, "signal": "SIGKILL"}
+_STAMPED = {"headers": {"id": ["7", 7]}, "terminate": False, "signal": None}
 
 
 @pytest.mark.parametrize(
@@ -313,6 +346,8 @@ _TERM = {"task_id": ["a"], "terminate": True, "signal": "SIGKILL"}
          [{"task_name": "x", "soft": 30, "hard": 60}], None, 2),
         ("pool-grow", ["w1@h", "w2@h"], {"n": "2"}, [{"n": 2}], ("w1@h", "w2@h"), 2),
         ("shutdown", ["w1@h"], {}, [{}], ("w1@h",), 0),
+        ("pool-restart", ["w1@h"], {}, [{}], ("w1@h",), 1),
+        ("revoke-stamped", ["id=7"], {}, [_STAMPED], None, 2),
         ("queue-add", ["mail"], {"worker": "w2@h"}, [{"queue": "mail"}], ("w2@h",), 1),
         ("queue-cancel", ["mail"], {}, [{"queue": "mail"}], None, 2),
     ],
@@ -342,6 +377,9 @@ def outcome(action, replies, expected=2, **more):
     return replace(asked, workers=expected, replies=tuple(replies), seconds=1.04, **more)
 
 
+NONE = Reply("b", "there is no such queue", failed=True)
+STAMPED = "Revoke by a stamp, stamp x: 2 of 2 workers replied in 1.04s; {}"
+PURGED = Reply("a", "12 messages deleted", failed=False)
 REPLIED = "Revoke, task x: {} replied in 1.04s"
 LIMITED = "Limit the rate, task type x: {0} of {0} workers replied in 1.04s; "
 UNREAD = {"message too large": 1, "no JSON": 2}
@@ -364,6 +402,13 @@ UNREAD = {"message too large": 1, "no JSON": 2}
         (outcome("revoke", [OK], 1, unread=UNREAD),
          REPLIED.format("1 of 1 worker") + "; 1 reply could not be read: message too large; "
          "2 replies could not be read: no JSON", True),
+        (outcome("revoke-stamped", [OK, BAD]),
+         STAMPED.format("w2@h: unknown task; w1@h: flagged"), False),
+        (outcome("purge", [PURGED]), "Purge, queue x: 12 messages deleted", True),
+        (replace(outcome("purge", [PURGED, NONE]), targets=("a", "b")),
+         "Purge, 2 queues: b: there is no such queue; a: 12 messages deleted", False),
+        (replace(outcome("purge", [PURGED], error="cannot reach it"), targets=("a", "b")),
+         "Purge, 2 queues: a: 12 messages deleted; not done: cannot reach it", False),
     ],
 )  # fmt: skip
 def test_an_outcome_is_one_sentence(made, sentence, good):
@@ -429,6 +474,21 @@ def test_requests_are_carried_out_and_logged_in_their_order(open_client, caplog,
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 103
     assert all(line.startswith('audit {"who": ') for line in lines)
+
+
+def test_a_queue_is_purged_and_that_is_logged(open_client, caplog):
+    client, woken = open_client("memory://purge")
+    with Connection("memory://purge") as connection:
+        queue = connection.SimpleQueue("mail")
+        queue.put({})
+    made = outcome_of(client, woken, request("purge", "mail", "sms"))
+    assert made.sentence() == (
+        "Purge, 2 queues: sms: nothing deleted: there is no such queue; mail: 1 message deleted"
+    )
+    assert not made.good
+    line = json.loads(caplog.records[-1].getMessage().removeprefix("audit "))
+    assert (line["action"], line["targets"]) == ("purge", ["mail", "sms"])
+    assert line["replies"]["mail"] == "1 message deleted"
 
 
 def test_a_broker_that_is_away_is_an_outcome_that_shows_no_password(open_client):
