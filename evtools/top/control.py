@@ -185,8 +185,8 @@ ACTIONS: Final = (
            "The worker ends processes when they are idle.", (_COUNT,)),
     # Celery refuses it unless the worker has the setting, and says so in its reply.
     Action("pool-restart", "R", "Restart the pool", "worker", "pool_restart",
-           "New processes take the place of those of the pool; what these run may be lost."
-           " Only where worker_pool_restarts is set."),
+           "Its processes end after the task that they run, and new ones take their places."
+           " Refused unless worker_pool_restarts is set."),
     Action("autoscale", "A", "Autoscale", "worker", "autoscale",
            "The pool grows and shrinks between these; only where it does so already.",
            (_MOST, _LEAST)),

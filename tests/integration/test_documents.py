@@ -11,6 +11,7 @@ import signal
 import tomllib
 
 import pytest
+from celery.worker.control import Panel
 
 import check_docs
 from evtools import __version__, errors
@@ -31,6 +32,8 @@ from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.top import check
 from evtools.top import options as top_options
 from evtools.top.control import ACTIONS
+from evtools.top.survey import PAGE_COMMANDS
+from evtools.top.views.worker import SECTIONS
 from evtools.wire import GAP, Joiner, envelope
 from tools.command import ROOT
 from tools.gaps import gap
@@ -245,6 +248,18 @@ def test_every_action_is_described():
     for action in ACTIONS:
         for word in action.title.lower().split():
             assert word in text, action.title
+
+
+def test_every_command_of_celery_is_in_evtop_or_it_says_why_not():
+    text = section("COMMANDS OF CELERY", TOP_PAGE)
+    rows = dict(re.findall(r"^ {7}([a-z_]+) {2,}(.*(?:\n {35}.*)*)", text, re.MULTILINE))
+    assert {*rows} == {*Panel.meta}
+    for action in ACTIONS:
+        assert not action.command or f"a {action.key} " in rows[action.command], action.name
+    for title, commands in SECTIONS.items():
+        assert [one for one in commands if f"page of a worker, {title}" not in rows[one]] == []
+    asked = {*PAGE_COMMANDS, *(action.command for action in ACTIONS)}
+    assert not [name for name in asked if "not here" in rows.get(name, "")]
 
 
 # --- evcam(1) ---------------------------------------------------------------------
