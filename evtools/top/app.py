@@ -18,11 +18,11 @@ from evtools.top.commands import Session
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
-from evtools.top.inspector import Inspector
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.status import ConnectionStatus
+from evtools.top.survey import Inspector
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge

@@ -14,10 +14,10 @@ from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
 from evtools.top.feed import open_source, watched
 from evtools.top.files import Recording, render_table
-from evtools.top.inspector import Inspector
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus
+from evtools.top.survey import Inspector
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
 from evtools.wire import Defect, Event

@@ -11,10 +11,9 @@ from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
 from evtools.top.columns import RenderContext
-from evtools.top.inspector import Inspector
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters
-from evtools.top.survey import Survey
+from evtools.top.survey import Inspector, Survey
 from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView

@@ -1,16 +1,20 @@
-"""Remote control of workers through kombu's pidbox."""
+"""Remote control of workers through kombu's pidbox, and tasks sent to them."""
 
+import os
+import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
+from amqp.exceptions import NotFound, ResourceLocked
 from kombu.connection import Connection
-from kombu.messaging import Consumer
+from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox
+from redis.exceptions import ResponseError
 
 from evtools.errors import DecodeError, UsageError
 from evtools.transport.connection import REPLY_MAX_BYTES, reach
@@ -250,6 +254,82 @@ class ControlChannel:
         # Whose reply it was to be is not known.
         for question in self._questions.values():
             question.refuse(error)
+
+
+# --- tasks --------------------------------------------------------------------------------
+
+#: As of a client of Celery.
+_NO_CALLBACKS: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+#: Why RabbitMQ takes nothing for a queue.
+_NO_QUEUE: Final[Mapping[type[Exception], str]] = {
+    NotFound: "there is no such queue",
+    ResourceLocked: "it belongs to one connection",
+}
+
+
+class TaskCall(NamedTuple):
+    """A task to be sent: its arguments, as values that JSON has, and as events show them.
+
+    `parent_id` is the task that it is sent again for, `root_id` the first of their workflow.
+    """
+
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    queue: str
+    argsrepr: str
+    kwargsrepr: str
+    root_id: str | None = None
+    parent_id: str | None = None
+
+
+def send_tasks(settings: ConnectionSettings, calls: Sequence[TaskCall]) -> Iterator[str]:
+    """Send tasks into their queues, and yield the new id of each once the broker has it.
+
+    The messages are of version 2 of Celery's task protocol, in JSON.  Raise UsageError in
+    read-only mode, and before anything is sent where RabbitMQ lacks one of the queues; and
+    whatever the driver raises.
+    """
+    _may_publish("a task", settings)
+    with reach(settings) as connection:
+        channel: Any = connection.default_channel
+        is_amqp = connection.transport.driver_name == "py-amqp"
+        for queue in dict.fromkeys(call.queue for call in calls):
+            try:
+                channel.queue_declare(queue, passive=True) if is_amqp else channel._size(queue)  # noqa: SLF001
+            except (NotFound, ResourceLocked, ResponseError) as error:
+                reason = _NO_QUEUE.get(type(error), str(error).rpartition("error: ")[2])
+                raise UsageError(f"queue {queue}: {reason}", "see the queues in view 4") from None
+        if is_amqp:  # then it is sent once the broker says that it has it
+            channel.basic_publish = channel.basic_publish_confirm
+        producer = Producer(channel, serializer="json")
+        for call in calls:
+            task_id = str(uuid.uuid4())
+            producer.publish(
+                (list(call.args), dict(call.kwargs), _NO_CALLBACKS),
+                exchange="",
+                routing_key=call.queue,
+                headers=_headers(task_id, call),
+                correlation_id=task_id,
+                reply_to="",
+                delivery_mode=2,
+                priority=0,
+                # The default exchange drops silently what it has no queue for.
+                mandatory=True,
+                confirm_timeout=settings.connect_timeout,
+            )
+            yield task_id
+
+
+def _headers(task_id: str, call: TaskCall) -> dict[str, Any]:
+    return {
+        "lang": "py", "task": call.name, "id": task_id, "shadow": None, "eta": None,
+        "expires": None, "group": None, "group_index": None, "retries": 0,
+        "timelimit": [None, None], "root_id": call.root_id or task_id, "parent_id": call.parent_id,
+        "argsrepr": call.argsrepr, "kwargsrepr": call.kwargsrepr,
+        "origin": f"evtop{os.getpid()}@{socket.gethostname()}", "ignore_result": False,
+        "replaced_task_nesting": 0, "stamped_headers": None, "stamps": {},
+    }  # fmt: skip
 
 
 def _may_publish(command: str, settings: ConnectionSettings) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.impostor import Impostor
 from evtools.clock import SystemClock
-from evtools.top.inspector import Inquiry, Inspector
+from evtools.top.survey import Inquiry, Inspector
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 

@@ -1,20 +1,25 @@
 """Tasks that we send arrive at real workers as Celery's own do."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from evtools.errors import UsageError
+from evtools.state import State
 from evtools.top.rerun import call_of
 from evtools.transport import ConnectionSettings
-from evtools.transport.task_sender import send_task
+from evtools.transport.connection import reach
+from evtools.transport.control import TaskCall, send_tasks
 
 CALLS = [
     ((), {}),
     ((1, -2.5, None, True), {}),
     (("it's", "é 日本 \U0001f980", ""), {"name": "say 'no'"}),
-    (([1, [2, 3]],), {"when": "2026-11-30T12:00:00+00:00"}),
+    (([1, [2, 3]], {"a": {"b": True}}), {"when": "2026-11-30T12:00:00+00:00"}),
+    (("two\nlines", {1: "a"}), {}),
 ]
+
+
+def call(queue="celery"):
+    return TaskCall("x", (), {}, queue, "()", "{}")
 
 
 def test_a_task_sent_again_runs_with_the_same_arguments(celery_worker, celery_capture):
@@ -23,32 +28,49 @@ def test_a_task_sent_again_runs_with_the_same_arguments(celery_worker, celery_ca
     send = celery_worker.app.send_task
     ids = [send("cluster.echo", args=args, kwargs=kwargs).id for args, kwargs in CALLS]
     capture.wait_for_each(ids, {"task-succeeded"})
-    received = {one["uuid"]: one for one in capture.events if one["type"] == "task-received"}
-    again = {}
-    for first, (args, kwargs) in zip(ids, CALLS, strict=True):
-        event = received[first]
-        call = call_of(SimpleNamespace(**event, queue_or_none=None))
-        assert call == ("cluster.echo", list(args), kwargs)
-        again[first] = send_task(settings, *call, queue=celery_worker.queue, root_id=first)
+    state = State()
+    state.apply(capture.events)
+    calls = [call_of(state.tasks[uuid]) for uuid in ids]
+    assert [one[1:3] for one in calls] == [(list(args), kwargs) for args, kwargs in CALLS]
+    assert {one.queue for one in calls} == {celery_worker.queue}
+    again = dict(zip(ids, send_tasks(settings, calls), strict=True))
     capture.wait_for_each(again.values(), {"task-succeeded"})
     ended = {one["uuid"]: one for one in capture.events if one["type"] == "task-succeeded"}
     received = {one["uuid"]: one for one in capture.events if one["type"] == "task-received"}
     for first, second in again.items():
         assert ended[second]["result"] == ended[first]["result"]
-        assert received[second]["root_id"] == first
+        for field in ("args", "kwargs"):
+            assert received[second][field] == received[first][field]
+        assert received[second]["root_id"] == received[second]["parent_id"] == first
 
 
-def test_a_queue_that_is_not_there_is_not_sent_to(rabbitmq_url):
-    with pytest.raises(UsageError, match="there is no queue nowhere"):
-        send_task(ConnectionSettings(urls=rabbitmq_url), "x", (), {}, queue="nowhere")
+def test_nothing_is_sent_where_a_queue_is_missing(rabbitmq_url):
+    settings = ConnectionSettings(urls=rabbitmq_url)
+    with reach(settings) as connection:
+        channel = connection.default_channel
+        channel.queue_declare("there", auto_delete=True)
+        with pytest.raises(UsageError, match="queue nowhere: there is no such queue"):
+            list(send_tasks(settings, [call("there"), call("nowhere")]))
+        assert channel.queue_delete("there") == 0
+
+
+def test_a_queue_that_belongs_to_one_connection_is_not_sent_to(rabbitmq_url):
+    settings = ConnectionSettings(urls=rabbitmq_url)
+    with reach(settings) as connection:
+        connection.default_channel.queue_declare("own", exclusive=True)
+        with pytest.raises(UsageError, match="queue own: it belongs to one connection"):
+            list(send_tasks(settings, [call("own")]))
+
+
+def test_a_key_of_redis_that_is_no_queue_is_not_sent_to(redis_url):
+    settings = ConnectionSettings(urls=redis_url)
+    with reach(settings) as connection:
+        connection.default_channel.client.set("taken", "x")
+    with pytest.raises(UsageError, match="queue taken: WRONGTYPE Operation"):
+        list(send_tasks(settings, [call("taken")]))
 
 
 def test_read_only_sends_nothing():
     settings = ConnectionSettings(urls="redis://127.0.0.1:1/0", read_only=True)
-    with pytest.raises(UsageError, match="x is not sent: read-only"):
-        send_task(settings, "x", (), {}, queue="celery")
-
-
-def test_what_json_has_no_form_for_is_not_sent(redis_url):
-    with pytest.raises(UsageError, match="x is not sent"):
-        send_task(ConnectionSettings(urls=redis_url), "x", (object(),), {}, queue="celery")
+    with pytest.raises(UsageError, match="a task is not sent: read-only"):
+        list(send_tasks(settings, [call()]))

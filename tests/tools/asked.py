@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evtools.top.inspector import Answer, Inquiry
+from evtools.top.survey import Answer, Inquiry
 from tools.told import UUID
 
 STATS = {"pid": 77, "pool": {"max-concurrency": 4, "processes": [78, 79]}}
