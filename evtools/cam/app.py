@@ -23,7 +23,7 @@ from evtools.cam.options import BUILT_IN, CamOptions
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, UsageError
-from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source, connect
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.trust import enter_folder
@@ -117,7 +117,7 @@ class Process:
     def _run(self, stack: ExitStack) -> int:
         options, settings, clock = self._options, self._settings, SystemClock()
         loop = Loop(options, find(options), clock, self._notifier, self._ready, self._hang_up)
-        source: EventReceiver | RecordingReader
+        source: Source
         if options.read:
             since, until = options.since, options.until
             source = RecordingReader(
@@ -130,7 +130,7 @@ class Process:
                 # Not to connect, but to import everything for that: months later, the files
                 # of a single-file binary may be gone.
                 connect(settings)
-            source = open_live(settings, loop.on_notice, demo=options.demo, stack=stack)
+            source = open_live([settings], loop.on_notice, demo=options.demo, stack=stack)
         if options.listen:
             # Before the camera is installed, which may be content with that.
             broker = None if options.read or options.demo else settings

@@ -107,11 +107,13 @@ _NUMBERS: Final = ("maxrate", "uid", "gid")
 
 def run(ctx: click.Context) -> int:
     from evtools.cli import logs
+    from evtools.cli.connection import one_cluster
     from evtools.transport import check_transport
 
     word = ctx.params["command"]
     logs.set_up("evcam", ctx.params)
-    settings = command.setup(ctx, secrets=secrets(ctx.params))
+    clusters = command.setup(ctx, secrets=secrets(ctx.params))
+    settings = one_cluster(clusters, "evcam records")
     options = build_options(ctx)
     if not (options.read or options.demo or word in _ABOUT_ANOTHER):
         check_transport(settings)

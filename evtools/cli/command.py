@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
@@ -110,8 +111,8 @@ class Plugin(click.Command):
 
 def setup(
     ctx: click.Context, *, secrets: Iterable[str] = (), level: str = "warning"
-) -> "ConnectionSettings":
-    """Return the connection settings of the command line; print them, and exit, if asked to.
+) -> "tuple[ConnectionSettings, ...]":
+    """Return the settings of each cluster on the command line; print them, and exit, if asked to.
 
     Warnings about settings are logged at `level`; passwords and `secrets` are removed from
     the process list.  Raise UsageError or ImproperlyConfigured.
@@ -125,19 +126,19 @@ def setup(
 
     for warning in sources_of(ctx).warnings:
         log(warning)
-    settings = connection_settings(ctx)
-    hide_secrets(sys.argv, settings.urls, secrets)
+    clusters = connection_settings(ctx)
+    hide_secrets(sys.argv, [each.urls for each in clusters], secrets)
     if ctx.params["show_config"]:
         from evtools.cli.show_config import show_config
 
-        click.echo(show_config(ctx, settings))
+        click.echo(show_config(ctx, clusters))
         ctx.exit()
-    if "pickle" in settings.accept:
+    if "pickle" in clusters[0].accept:
         log("pickled events are decoded, if they are harmless")
-    return settings
+    return clusters
 
 
-def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()) -> None:
+def hide_secrets(arguments: Sequence[str], urls: Iterable[str], others: Iterable[str] = ()) -> None:
     """Remove the passwords of `urls`, and others, from the command line that ps shows.
 
     They are visible for a moment after the start; `-b @FILE` never shows them at all.
@@ -146,7 +147,9 @@ def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()
     from evtools.transport.url import MASK, secrets
 
     title = hidden = " ".join(arguments)
-    for secret in sorted({*secrets(urls), *others} - {""}, key=len, reverse=True):
+    for secret in sorted(
+        {*chain.from_iterable(map(secrets, urls)), *others} - {""}, key=len, reverse=True
+    ):
         hidden = hidden.replace(secret, MASK)
     hidden = hide_credentials(hidden)  # those of --broker-command, for example
     if hidden != title:

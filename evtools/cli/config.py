@@ -197,8 +197,9 @@ def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
                 options[option] = "none"
         elif option == "broker_option" and not isinstance(value, Mapping):
             raise BadSetting(f"{name}: not a table")
-        elif option == "broker" and isinstance(value, list):
-            options[option] = ";".join(map(str, value))
+        elif option == "broker":
+            # A list is of brokers to fail over to.
+            options[option] = [";".join(map(str, value)) if isinstance(value, list) else value]
         else:
             options[option] = dict(value) if option == "broker_option" else value
     return options

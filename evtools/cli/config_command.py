@@ -47,14 +47,14 @@ def run(ctx: click.Context) -> int:
     for warning in sources_of(ctx).warnings:
         logging.getLogger(__name__).warning(warning)
     settings = connection_settings(ctx)
-    hide_secrets(sys.argv, settings.urls)
+    hide_secrets(sys.argv, [each.urls for each in settings])
     common = rows_of(ctx, settings)
     lines = [head(ctx), *aligned(common)]
-    broker, stdin = ctx.params["broker"], sys.stdin
+    brokers, stdin = ctx.params["broker"], sys.stdin
     for name in _CONFIGURED:
-        if broker and broker.via.endswith("(stdin)"):
+        if any(each.via.endswith("(stdin)") for each in brokers):
             # It has been read already.
-            sys.stdin = io.TextIOWrapper(io.BytesIO(broker.url.encode()))
+            sys.stdin = io.TextIOWrapper(io.BytesIO(brokers[0].url.encode()))
         try:
             words = list(ctx.meta[ARGUMENTS])
             with command(name).make_context(TOOLS[name].program, words) as tool:

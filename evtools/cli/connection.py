@@ -33,11 +33,41 @@ _SHOWN_CHARS: Final = 300
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def connection_settings(ctx: click.Context) -> ConnectionSettings:
-    """Return the settings that the parsed command line of `ctx` asks for.
+def connection_settings(ctx: click.Context) -> tuple[ConnectionSettings, ...]:
+    """Return the settings of each cluster that the parsed command line of `ctx` asks for.
 
-    Raise UsageError or ImproperlyConfigured.
+    They differ in their address and name.  Raise UsageError or ImproperlyConfigured.
     """
+    brokers: tuple[Broker | None, ...] = ctx.params["broker"] or (None,)
+    # A replay or demo ignores a broker that it was not given on its command line: what the
+    # environment or a file has may be wrong then.
+    if (ctx.params.get("demo") or ctx.params.get("read")) and not is_typed(ctx, "broker"):
+        return (_settings(ctx),)
+    if len(brokers) > 1:
+        names = [broker.cluster for broker in brokers if broker is not None]
+        if not all(names):
+            hint = "as in: -b prod=URL -b eu=URL"
+            raise UsageError("several brokers are given, and not all have a name", hint)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(f"two brokers are called {twice[0]}", "give each a name of its own")
+        if ctx.params["broker_command"]:
+            hint = "several can be read from files: -b prod=@FILE"
+            raise UsageError("--broker-command is about one broker, and several are given", hint)
+    return tuple(_settings(ctx, **_address(ctx, broker)) for broker in brokers)
+
+
+def one_cluster(clusters: Sequence[ConnectionSettings], who: str) -> ConnectionSettings:
+    """Return the settings of the only cluster; raise UsageError if there are several.
+
+    `who` says what can look at one alone, as the beginning of a sentence.
+    """
+    if len(clusters) > 1:
+        names = ", ".join(each.cluster for each in clusters)
+        raise UsageError(f"{who} one cluster at a time", f"choose one of {names}: give one -b")
+    return clusters[0]
+
+
+def _settings(ctx: click.Context, **address: Any) -> ConnectionSettings:
     values = ctx.params
     sources = config.sources_of(ctx)
     # An application's transport options may be for another transport unless they are given
@@ -57,31 +87,29 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         # None is a value of these.
         "event_queue_ttl": values["event_queue_ttl"],
         "event_queue_expires": values["event_queue_expires"],
+        **address,
     }
-    # A replay or demo ignores a broker that it was not given on its command line: what the
-    # environment or a file has may be wrong then.
-    if is_typed(ctx, "broker") or not (values.get("demo") or values.get("read")):
-        fields |= _address(ctx)
     # Empty means the default.
     routing_keys, accept = values["event_routing_key"] or None, values["accept"] or None
     given = values | {"routing_keys": routing_keys, "accept": accept}
     return build(ConnectionSettings, given, **fields)
 
 
-def _address(ctx: click.Context) -> dict[str, Any]:
+def _address(ctx: click.Context, broker: Broker | None) -> dict[str, Any]:
     # Where the broker is, and how its URL is read again if it comes from a file.
-    broker, command = ctx.params["broker"], ctx.params["broker_command"]
+    command = ctx.params["broker_command"]
     fields: dict[str, Any] = {}
     read: Callable[[], str] | None = None
     if broker is not None:
-        fields = {"urls": broker.url, "source_of_url": broker_origin(ctx)}
+        origin = broker_origin(ctx, broker)
+        fields = {"urls": broker.url, "source_of_url": origin, "cluster": broker.cluster}
         path = config.sources_of(ctx).path
         from_settings = ctx.get_parameter_source("broker") is ParameterSource.DEFAULT_MAP
         if broker.path:
             read = partial(_url_in_file, broker.path)
-        elif path and from_settings and broker_origin(ctx).startswith(str(path)):
+        elif path and from_settings and origin.startswith(str(path)):
             # Otherwise it is the application's.
-            read = partial(_url_in_settings, ctx, str(path.absolute()))
+            read = partial(_url_in_settings, ctx, str(path.absolute()), broker.cluster)
     urls = fields.get("urls", DEFAULT_URL)
     if command:
         fields["source_of_url"] = "--broker-command"
@@ -98,21 +126,25 @@ def _url_in_file(path: str) -> str:
         raise UsageError(f"-b @FILE: {error}") from None
 
 
-def _url_in_settings(ctx: click.Context, path: str) -> str:
+def _url_in_settings(ctx: click.Context, path: str, cluster: str) -> str:
     setting = config.load(ctx.command, path, ctx.params["profile"]).settings.get("broker")
     if setting is None:
         raise UsageError(f"{path}: it no longer has a broker")
     try:
-        broker: Broker = BROKER.convert(setting.value, None, ctx)
+        brokers: list[Broker] = [BROKER.convert(text, None, ctx) for text in setting.value]
     except click.BadParameter as error:
         raise UsageError(f"{path}: broker: {error.message}") from None
-    return broker.url
+    found = next((broker.url for broker in brokers if broker.cluster == cluster), None)
+    if found is None:
+        raise UsageError(f"{path}: it no longer has the broker of {cluster or 'one cluster'}")
+    return found
 
 
-def broker_origin(ctx: click.Context) -> str:
-    """Return where the broker's URL comes from."""
+def broker_origin(ctx: click.Context, broker: Broker | None = None) -> str:
+    """Return where the URL of a broker, by default the first, comes from."""
     origin = config.origin(ctx, "broker")
-    via = ctx.params["broker"].via if ctx.params["broker"] else ""
+    brokers = ctx.params["broker"] if broker is None else (broker,)
+    via = brokers[0].via if brokers else ""
     if not via:
         return origin
     # "-b @FILE" is enough; a variable or a settings file with the name of a file is not.

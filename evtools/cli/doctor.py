@@ -55,7 +55,9 @@ def run(ctx: click.Context) -> int:
 
     # Libraries complain about what the findings explain better.
     logs.set_up("evtools doctor", {"quiet": True, "debug": ctx.params["debug"]})
-    settings = command.setup(ctx, level="error")
+    from evtools.cli.connection import one_cluster
+
+    settings = one_cluster(command.setup(ctx, level="error"), "the doctor examines")
     options = build_options(ctx.params)
     from evtools.doctor import app
 

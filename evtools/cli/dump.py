@@ -90,13 +90,14 @@ def run(ctx: click.Context) -> int:
     from evtools.transport import check_transport
 
     logs.set_up("evdump", ctx.params)
-    settings = command.setup(ctx)
+    clusters = command.setup(ctx)
     options = build_options(ctx)
     if not (options.read or options.demo):
-        check_transport(settings)
+        for settings in clusters:
+            check_transport(settings)
     from evtools.dump import app
 
-    return app.run(options, settings)
+    return app.run(options, clusters)
 
 
 def build_options(ctx: click.Context) -> DumpOptions:

@@ -116,9 +116,12 @@ _opt = partial(Option, shared=True)
 
 # fmt: off
 SHARED: Final = (
-    _opt("Common", "-b --broker URL|@FILE|-", "Broker to watch: redis://, rediss://, sentinel://,"
-         " amqp://, amqps://. @FILE and - (stdin) keep the password out of the process list.",
-         types.BROKER, envvar=BROKER_VARIABLES, shown="amqp://guest@localhost//"),
+    _opt("Common", "-b --broker URL|@FILE|-", "Broker to watch: redis://, rediss://,"
+         " sentinel://, amqp://, amqps://. @FILE and - (stdin) keep the password out of the process"
+         " list. Several clusters have a name each: -b prod=URL -b eu=URL.",
+         types.BROKER, multiple=True, envvar=BROKER_VARIABLES, shown="amqp://guest@localhost//",
+         helps={"evdoctor": "Broker to examine: redis://, rediss://, sentinel://, amqp://,"
+                " amqps://. @FILE and - (stdin) keep the password out of the process list."}),
     _opt("Broker", "-A --app APP", "Take the settings of a Celery application, as celery -A does."),
     _opt("Broker", "--broker-command", "Run this program, without a shell, to get the broker's URL"
          " or its password: at the start, and whenever the broker refuses the last one.",

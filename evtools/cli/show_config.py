@@ -20,16 +20,18 @@ _VALUE_MAX_COLS: Final = 44
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
-def show_config(ctx: click.Context, settings: "ConnectionSettings") -> str:
+def show_config(ctx: click.Context, clusters: "Sequence[ConnectionSettings]") -> str:
     """Return every setting as in the settings file, with its origin and secrets masked."""
-    return "\n".join((head(ctx), *aligned(rows_of(ctx, settings)), *keys_of(ctx)))
+    return "\n".join((head(ctx), *aligned(rows_of(ctx, clusters)), *keys_of(ctx)))
 
 
 def head(ctx: click.Context) -> str:
     return f"# settings file: {sanitize(str(sources_of(ctx).path or 'none'))}"
 
 
-def rows_of(ctx: click.Context, settings: "ConnectionSettings") -> list[tuple[str, str, str]]:
+def rows_of(
+    ctx: click.Context, clusters: "Sequence[ConnectionSettings]"
+) -> list[tuple[str, str, str]]:
     """Return name, value and origin of each setting."""
     from evtools.cli.connection import broker_origin
 
@@ -37,7 +39,7 @@ def rows_of(ctx: click.Context, settings: "ConnectionSettings") -> list[tuple[st
     for option in file_options(ctx.command):
         name = option.name or ""
         place = broker_origin(ctx) if name == "broker" else origin(ctx, name)
-        rows.append((name, _value(ctx, option, settings), sanitize(place)))
+        rows.append((name, _value(ctx, option, clusters), sanitize(place)))
     return rows
 
 
@@ -56,14 +58,17 @@ def keys_of(ctx: click.Context) -> Iterator[str]:
             yield f"{toml_key(name)} = {toml(keys)}  # {sanitize(str(sources.path))}"
 
 
-def _value(ctx: click.Context, option: Option, settings: "ConnectionSettings") -> str:
+def _value(ctx: click.Context, option: Option, clusters: "Sequence[ConnectionSettings]") -> str:
     from evtools.cli.connection import transport_options
     from evtools.transport.url import mask_options
 
     name = option.name or ""
     value = ctx.params[name]
     if name == "broker":
-        return toml(settings.masked())
+        named = [
+            f"{one.cluster}={one.masked()}" if one.cluster else one.masked() for one in clusters
+        ]
+        return toml(named if len(named) > 1 else named[0])
     if option.type in types.PAIRS:
         is_broker = name == "broker_option"
         value = mask_options(transport_options(ctx) if is_broker else merged_pairs(ctx, name))
@@ -72,7 +77,7 @@ def _value(ctx: click.Context, option: Option, settings: "ConnectionSettings") -
     elif option.type is types.DURATION_OR_NONE and value is None:
         value = "none"
     elif name in ("accept", "event_routing_key"):
-        value = settings.accept if name == "accept" else settings.routing_keys
+        value = clusters[0].accept if name == "accept" else clusters[0].routing_keys
     elif isinstance(value, types.TextFile):
         value = value.path
     return hide_credentials(toml(value))  # a camera may be the URL of a database

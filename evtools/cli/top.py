@@ -96,6 +96,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)?", re.ASCII)
 
 def run(ctx: click.Context) -> int:
     from evtools.cli import logs
+    from evtools.cli.connection import one_cluster
     from evtools.transport import check_transport
 
     values = ctx.params
@@ -103,7 +104,8 @@ def run(ctx: click.Context) -> int:
     to_file = values["log_file"] or on_screen
     handler = logs.file_handler("evtop", values["log_file"]) if to_file else None
     logs.set_up("evtop", values, handler)
-    settings = command.setup(ctx)
+    clusters = command.setup(ctx)
+    settings = one_cluster(clusters, "evtop shows")
     options = build_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)

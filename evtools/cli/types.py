@@ -29,6 +29,8 @@ _TIME_OF_DAY: Final = re.compile(
     r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+#: The name of a cluster, and its broker.
+_NAMED: Final = re.compile(r"\s*([^\s=:/@;]+)=(?!=)(.*)", re.DOTALL)
 #: Smaller numbers are seconds ago; this is March 1973.
 _EPOCH_MIN: Final = 1e8
 
@@ -37,11 +39,13 @@ class Broker(NamedTuple):
     """A broker URL; `via` is where it was read from, if not the command line.
 
     `path` is the absolute name of a file: a daemon changes its working directory later.
+    `cluster` is the name that the user gave it, as in prod=URL.
     """
 
     url: str
     via: str = ""
     path: str = ""
+    cluster: str = ""
 
 
 class TextFile(NamedTuple):
@@ -77,8 +81,8 @@ class Parsed(ParamType):
         return value
 
 
-class Recordings(Parsed):
-    """Files; in the environment one a line, as a name may contain anything else."""
+class Lines(Parsed):
+    """Files or URLs; in the environment one a line, as they may contain anything else."""
 
     envvar_list_splitter = "\n"
 
@@ -221,6 +225,13 @@ def _regex(text: str) -> str:
 
 
 def _broker(text: str) -> Broker:
+    if named := _NAMED.fullmatch(text):
+        from evtools.wire import is_cluster_name
+
+        name, address = named.groups()
+        if not is_cluster_name(name):
+            raise ValueError(f"{name!r} is no name for a cluster: letters, digits, _ . and - are")
+        return _broker(address)._replace(cluster=name)
     if text == "-":
         return Broker(read_url("-"), "-b - (stdin)")
     if text.startswith("@"):
@@ -266,7 +277,7 @@ def _content(path: str, limit: int = -1) -> str:
 
 
 # fmt: off
-BROKER            = Parsed("URL", _broker)
+BROKER            = Lines("URL", _broker)
 COMMAND           = Parsed("CMD", lambda text: tuple(shlex.split(text)),
                            hint="quote it as for a shell")
 COUNT             = click.IntRange(min=1)
@@ -284,7 +295,7 @@ KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
 POSITIVE_DURATION = Parsed("DUR", _positive, float, int)
 RATE              = Parsed("RATE", str, int, float)
-RECORDING         = Recordings("FILE", str)
+RECORDING         = Lines("FILE", str)
 REDACTION         = Parsed("PATTERN", str)
 REGEX             = Parsed("RE", _regex)
 ROUTING_KEY       = Parsed("KEY", _routing_key)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -36,7 +36,7 @@ EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
 _COLLECT_AFTER: Final = (50_000, 20, 100)
 
 
-def run(options: DumpOptions, settings: ConnectionSettings) -> int:
+def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
     """Dump events until asked to end; return the exit status.
 
     Raise EvtoolsError for what the user must fix: a bad filter or template, a refused login,
@@ -56,7 +56,7 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
             )  # fmt: skip
             stack.callback(source.close)
         else:
-            source = open_live(settings, dump.report.notice, demo=options.demo, stack=stack)
+            source = open_live(clusters, dump.report.notice, demo=options.demo, stack=stack)
         stack.callback(dump.report.hide_progress)
         dump.open(source, stack)
         with Signals(source.stop, clock, reopen_on_hangup=bool(options.write)) as signals:

@@ -213,7 +213,7 @@ class LogfmtFormatter(Formatter):
 
     def format(self, event: Event) -> bytes:
         sent = event.as_dict()
-        line = envelope(sent, event.joined)
+        line = envelope(sent, event.joined, event.cluster or "")
         if "v" not in sent:
             del line["v"]
         pairs = []

@@ -104,6 +104,7 @@ _FIELDS: Final[tuple[tuple[str, Kind, str, str, Container[object] | None], ...]]
     ("name", Kind.TEXT, "task name", _NOT_RECEIVED, STATES),
     ("state", Kind.STATE, "state of the task, after the event", "", STATES),
     ("worker", Kind.TEXT, "sender of the event, as celery@host", "", None),
+    ("cluster", Kind.TEXT, "name of the cluster, as in -b NAME=URL", "only one is watched", None),
     ("host", Kind.TEXT, "host of the worker: the part after the @", "", None),
     ("uuid", Kind.ID, "task id", "", STATES),
     ("args", Kind.TEXT, "arguments", _NOT_RECEIVED, STATES),
@@ -176,6 +177,7 @@ def _table(
     getters = {
         "has": lambda _: None,
         "host": _host,
+        "cluster": lambda subject: getattr(subject, "cluster", None) or None,
         "eta": _eta,
         "tree": get_all("uuid", "root_id", "parent_id"),
         "any": lambda subject: (*texts(subject), state(subject)),

@@ -165,6 +165,7 @@ class State(Cluster):
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
         liveness: Liveness = LIVENESS,
+        cluster: str = "",
     ) -> None:
         super().__init__(
             max_tasks_in_memory=max_tasks_in_memory,
@@ -172,6 +173,7 @@ class State(Cluster):
             max_bytes=max_bytes,
             clock=clock,
             liveness=liveness,
+            cluster=cluster,
         )
         self.event_callback = callback
         self.on_node_join = on_node_join
@@ -202,7 +204,7 @@ class State(Cluster):
         copied = ("event_count", "task_count", "evicted", "departed", "clock", "_types")
         # fmt: on
         # A subclass that was written for Celery takes what Celery's State takes.
-        usual = {"max_bytes": MAX_BYTES, "liveness": LIVENESS}
+        usual = {"max_bytes": MAX_BYTES, "liveness": LIVENESS, "cluster": ""}
         own = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
         make = partial(type(self), **own) if own else type(self)
         return make, made_with, {name: getattr(self, name) for name in copied}

@@ -264,7 +264,8 @@ class Cluster(Kinds):
     Bounded by `max_tasks_in_memory` and `max_workers_in_memory`, and by `max_bytes` for
     both together, estimated in `weight_bytes`.  `evicted` counts the tasks that were
     forgotten for that, `departed` the workers that left because no events came of them
-    any more.  No clock is read: `clock` is for `Worker.alive`.
+    any more.  No clock is read: `clock` is for `Worker.alive`.  `cluster` is its name, "" if it
+    needs none.
     """
 
     def __init__(
@@ -275,7 +276,9 @@ class Cluster(Kinds):
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
         liveness: Liveness = LIVENESS,
+        cluster: str = "",
     ) -> None:
+        self.cluster = cluster
         self.max_bytes = max_bytes
         self.clock = clock or SystemClock()
         self.liveness = liveness

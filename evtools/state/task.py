@@ -46,6 +46,7 @@ class Cluster(Protocol):
     """What a task asks the state that it belongs to."""
 
     clients: "Clients"
+    cluster: str
 
     @property
     def tasks(self) -> Mapping[str, "Task"]:
@@ -217,6 +218,11 @@ class Task:
     def id(self) -> str:
         """The uuid, under Celery's other name for it."""
         return self.uuid
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster that it ran in, "" if that has none."""
+        return "" if self.cluster_state is None else self.cluster_state.cluster
 
     @property
     def worker_name(self) -> str | None:
@@ -475,9 +481,10 @@ def unsettled(kind: type[Task]) -> Any:
 
 
 #: What its cluster keeps up to date.
-_ALWAYS_KNOWN: Final = frozenset(
-    {"uuid", "weight_bytes", "serial", "stored_in", "first_received", "local_received"}
-)
+_ALWAYS_KNOWN: Final = frozenset((
+    "uuid", "weight_bytes", "serial", "stored_in", "first_received", "local_received", "cluster",
+    "cluster_state",
+))  # fmt: skip
 #: What the second attempt rarely has of its own, with the field that says it.
 _RARELY_NEWS: Final = {"name": "name", "queue_or_none": "queue"}
 

@@ -10,7 +10,7 @@ from evtools.clock import Clock
 from evtools.errors import EvtoolsError
 from evtools.top.files import Recording
 from evtools.top.options import TopOptions
-from evtools.transport import ConnectionSettings, EventReceiver, Notice
+from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.demo import demo_settings
 from evtools.transport.queues import Depth, Gauge
 from evtools.transport.receiver import open_live
@@ -26,14 +26,14 @@ def open_source(
     *,
     clock: Clock,
     stack: ExitStack,
-) -> EventReceiver | RecordingReader:
+) -> Source:
     """Open the source that the options ask for, not redacted yet; `stack` closes it again.
 
     `on_notice` is called in the thread that takes the events.  A recording stays open at its
     end, to be rewound, unless in batch mode.  Raise UsageError if it cannot be read.
     """
     if not options.read:
-        return open_live(settings, on_notice, demo=options.demo, stack=stack)
+        return open_live([settings], on_notice, demo=options.demo, stack=stack)
     recording = RecordingReader(
         *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
     )
@@ -99,7 +99,7 @@ class Feed(threading.Thread):
     `start`; it may need `put` to be made.
     """
 
-    source: EventReceiver | RecordingReader
+    source: Source
     #: Set by the screen, and obeyed in the feed's thread within a second: a slow disk does not
     #: hold up the screen.  The recording before is ended then.
     recording: Recording | None = None

@@ -11,10 +11,11 @@ from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.source import Notice, Statistics
 
 if TYPE_CHECKING:
+    from evtools.transport.receiver import ReceiverGroup
     from evtools.transport.recording.reader import RecordingReader
 
 #: Where events come from: a broker, which may be simulated, or a recording.
-Source: TypeAlias = "EventReceiver | RecordingReader"
+Source: TypeAlias = "EventReceiver | ReceiverGroup | RecordingReader"
 
 # fmt: off
 __all__ = [

@@ -68,10 +68,16 @@ class Buffer:
 
     `add`, for what always has room, may be called from anywhere, signal handlers included.  So it
     is no `queue.Queue`; and no SimpleQueue, whose `get` waits for ever if a signal handler, or a
-    busy machine, takes it past its timeout.
+    busy machine, takes it past its timeout.  `on_arrival` is called by `add`, where it is called.
     """
 
-    def __init__(self, limit: int, count_events: Callable[[Message], int]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        count_events: Callable[[Message], int],
+        on_arrival: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_arrival = on_arrival
         self._limit = limit
         self._count_events = count_events
         self._items: deque[Item] = deque()
@@ -89,6 +95,10 @@ class Buffer:
     def waiting_bytes(self) -> int:
         """Bytes that wait to be taken."""
         return self._put_bytes - self._taken_bytes
+
+    def __bool__(self) -> bool:
+        """Return whether anything waits to be taken."""
+        return bool(self._items)
 
     def put(self, received: float, messages: Sequence[Message]) -> int:
         """Add what arrived at `received`, or count it as dropped; return its bytes."""
@@ -109,6 +119,7 @@ class Buffer:
         self._items.append(item)
         with suppress(RuntimeError):  # as it was released before
             self._nothing_new.release()
+        self._on_arrival()
 
     def close_hole(self, now: float) -> None:
         """Put the record of what was dropped, when nothing more arrives or something fits again."""

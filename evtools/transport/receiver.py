@@ -4,11 +4,12 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
@@ -20,6 +21,7 @@ from msgspec import UNSET
 from redis.exceptions import NoPermissionError
 
 from evtools.clock import Clock, SystemClock
+from evtools.errors import EvtoolsError
 from evtools.transport.connection import connect, get_exchange, topics
 from evtools.transport.control import broadcast
 from evtools.transport.demo import DemoCluster, demo_settings
@@ -59,6 +61,8 @@ _CLOSE_WAIT = 1.8
 #: What is decoded, looked at and written at once, in bytes.  Of more, the first would have left the
 #: processor's caches before they are written, and their memory would be asked for anew each time.
 _PART_BYTES = 64 * 1024
+#: The least that one of several clusters has for what waits.
+_BUFFER_BYTES_MIN = 1024 * 1024
 # fmt: off
 #: What an application says of the queue, under Celery's names and ours.
 _OF_APP: Final = (
@@ -78,7 +82,8 @@ class EventReceiver:
     none of its own, except gap records, which only a handler of their own type gets.
     `routing_key` overrides the settings' keys, `node_id` and `queue_prefix` name the queue; they
     and what follows them override what the app says.  Nothing is connected before the first event
-    is asked for.  `on_notice` is called, in the caller's thread, when the connection changes.
+    is asked for.  `on_notice` is called, in the caller's thread, when the connection changes, and
+    `on_arrival`, in any thread, when there may be something to take.
     """
 
     #: Celery's factory of receivers sets it in a subclass.
@@ -99,6 +104,7 @@ class EventReceiver:
         queue_durable: bool | None = None,  # noqa: FBT001
         *,
         on_notice: OnNotice | None = None,
+        on_arrival: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         self.app = app = self.app if app is None else app
@@ -132,7 +138,7 @@ class EventReceiver:
         self.clock = LamportClock()
         self.adjust_clock = self.clock.adjust
         self.forward_clock = self.clock.forward
-        self._on_notice = on_notice
+        self._on_notice, self._on_arrival = on_notice, on_arrival
         self._time = clock or SystemClock()
         self._wanted = wanted(settings.routing_keys)
         self._codec = Codec(settings.accept)
@@ -154,7 +160,7 @@ class EventReceiver:
         self._make_reader()
 
     def _make_reader(self) -> None:
-        self._buffer = Buffer(self.settings.buffer_bytes, self._count)
+        self._buffer = Buffer(self.settings.buffer_bytes, self._count, self._on_arrival)
         self._reader = Reader(self.settings, self._buffer, self._time, self._subscribe)
 
     # -- the stream ---------------------------------------------------------
@@ -193,12 +199,15 @@ class EventReceiver:
             for start in range(0, len(messages), step):
                 yield self._decode(messages[start : start + step], item.received)
             return
+        cluster = self.settings.cluster
         if isinstance(item, Notice) and self._on_notice is not None:
-            self._on_notice(item)
+            self._on_notice(replace(item, cluster=cluster))
         elif isinstance(item, End):
             self._ended = True
             if item.error is not None:
                 raise item.error
+        elif isinstance(item, Gap) and cluster:
+            item.cluster = cluster
         yield [item] if isinstance(item, Gap) else []
 
     def _decode(self, messages: Sequence[Message], received: float) -> list[Event]:
@@ -230,6 +239,9 @@ class EventReceiver:
                 hostname = event.hostname
                 holes.append(gap("worker", received, received, hostname=hostname, missed=unseen))
         events += holes
+        if cluster := self.settings.cluster:
+            for event in events:
+                event.cluster = cluster
         return events
 
     def _stamp_odd(self, event: Event, received: float) -> None:
@@ -339,6 +351,11 @@ class EventReceiver:
     # -- the end --------------------------------------------------------------
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something has arrived that was not taken yet."""
+        return bool(self._buffer)
+
+    @property
     def should_stop(self) -> bool:
         """Whether the stream has ended; set it to end it, as with Celery's."""
         return self._ended
@@ -413,13 +430,85 @@ def _left(end: float) -> float | None:
     return None if end == math.inf else max(0.0, end - time.monotonic())
 
 
+class ReceiverGroup:
+    """Receive the events of several clusters, each by a receiver of its own.
+
+    `clusters` have names.  A broker that is down holds up none of the others; one that refuses us
+    is left out, with a notice, and the group ends when it was the last.  The buffer is shared out.
+    """
+
+    def __init__(self, clusters: Sequence[ConnectionSettings], on_notice: OnNotice) -> None:
+        self._on_notice = on_notice
+        #: Held while nothing has arrived anywhere since `events` has waited last; see Buffer.
+        self._nothing_new = threading.Lock()
+        self._nothing_new.acquire()
+        self._receivers: dict[str, EventReceiver] = {}
+        for settings in clusters:
+            share = max(_BUFFER_BYTES_MIN, settings.buffer_bytes // len(clusters))
+            self._receivers[settings.cluster] = EventReceiver(
+                replace(settings, buffer_bytes=share), on_notice=on_notice, on_arrival=self._wake
+            )
+        self._refused: list[EvtoolsError] = []
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # as it was released before
+            self._nothing_new.release()
+
+    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
+        """Yield batches, each of one cluster, as `EventReceiver.events` does.
+
+        Raise the error of the first that refused us when none is left.
+        """
+        streams = {name: each.events(0.0) for name, each in self._receivers.items()}
+        while streams:
+            came = False
+            for name, stream in list(streams.items()):
+                try:
+                    batch = next(stream, None)
+                except EvtoolsError as error:
+                    batch = None
+                    self._refused.append(error)
+                    self._on_notice(Notice("refused", error.message, name))
+                if batch is None:
+                    del streams[name]
+                elif batch:
+                    came = True
+                    yield batch
+            if not came and streams:
+                if not any(self._receivers[name].is_waiting for name in streams):
+                    self._nothing_new.acquire(timeout=-1.0 if timeout is None else timeout)
+                yield []
+        if len(self._refused) == len(self._receivers):
+            raise self._refused[0]
+
+    def statistics(self) -> Statistics:
+        """Return the sums of the counters of all."""
+        return Statistics.total(each.statistics() for each in self._receivers.values())
+
+    def stop(self) -> None:
+        """End the stream after what has already arrived; safe in a signal handler."""
+        for receiver in self._receivers.values():
+            receiver.stop()
+
+    def close(self) -> None:
+        """Stop and leave the brokers; idempotent."""
+        self.stop()
+        for receiver in self._receivers.values():
+            receiver.close()
+
+
 def open_live(
-    settings: ConnectionSettings, on_notice: OnNotice, *, demo: bool, stack: ExitStack
-) -> EventReceiver:
-    """Listen to a broker, or with `demo` to a simulated cluster; `stack` closes all again.
+    clusters: Sequence[ConnectionSettings], on_notice: OnNotice, *, demo: bool, stack: ExitStack
+) -> EventReceiver | ReceiverGroup:
+    """Listen to brokers, or with `demo` to a simulated cluster; `stack` closes all again.
 
     `on_notice` is called in the thread that takes the batches.
     """
+    if len(clusters) > 1 and not demo:
+        group = ReceiverGroup(clusters, on_notice)
+        stack.callback(group.close)
+        return group
+    settings = clusters[0]
     if demo:
         settings = demo_settings(settings)
         # Whatever we may do to a cluster, the simulated workers must send.

@@ -121,6 +121,8 @@ class ConnectionSettings:
 
     urls: str = DEFAULT_URL
     source_of_url: str = DEFAULT_SOURCE
+    #: What its events are marked with, "" where there is but one.
+    cluster: str = ""
     renewal: Renewal | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     may_ignore: frozenset[str] = frozenset()

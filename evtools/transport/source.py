@@ -1,8 +1,8 @@
 """Where events come from: a broker, a recording, a simulated cluster."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evtools.clock import Clock
@@ -17,11 +17,18 @@ _SILENCE_SECONDS: Final = 10.0
 class Notice:
     """A change of the connection, for the user; `text` is one line that shows no password.
 
-    `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording `rewound` or `ended`.
+    `kind` is `listening`, `lost`, `retry` or `restored`, of a recording `rewound` or `ended`, and
+    of one of several clusters `refused`: nothing more will come of it.  `cluster` is its name.
     """
 
     kind: str
     text: str
+    cluster: str = ""
+
+    @property
+    def named(self) -> str:
+        """The text, with the name of the cluster before it if it has one."""
+        return f"{self.cluster}: {self.text}" if self.cluster else self.text
 
 
 @dataclass(slots=True)
@@ -47,6 +54,27 @@ class Statistics:
     def malformed(self) -> int:
         """How many messages or parts of one were no events."""
         return sum(defect.count for defect in self.defects)
+
+    @classmethod
+    def total(cls, parts: Iterable["Statistics"]) -> "Statistics":
+        """Return the sum of several; it is connected if all of them are."""
+        total, defects = cls(connected=True), dict[str, Defect]()
+        for part in parts:
+            for name in _COUNTED:
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            total.connected &= part.connected
+            for defect in part.defects:
+                count = defects[defect.kind].count if defect.kind in defects else 0
+                first = defects.get(defect.kind, defect)
+                defects[defect.kind] = replace(first, count=count + defect.count)
+        total.defects = tuple(defects.values())
+        return total
+
+
+_COUNTED: Final = (
+    "events", "messages", "dropped", "gaps", "gap_seconds", "missed", "reconnects",
+    "buffered_bytes",
+)  # fmt: skip
 
 
 class SilenceHint:

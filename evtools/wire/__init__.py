@@ -9,7 +9,14 @@ from evtools.wire.codec import (
     Schema,
     from_fields,
 )
-from evtools.wire.envelope import EnvelopeWriter, encode_line, envelope, iso_utc, open_envelope
+from evtools.wire.envelope import (
+    EnvelopeWriter,
+    cluster_of,
+    encode_line,
+    envelope,
+    iso_utc,
+    open_envelope,
+)
 from evtools.wire.events import (
     COMMON,
     FIELDS,
@@ -25,6 +32,7 @@ from evtools.wire.events import (
     WorkerEvent,
     gap,
     group_from,
+    is_cluster_name,
     make_class,
     make_event,
     moment,
@@ -51,9 +59,9 @@ __all__ = [
     "COMMON", "ENVELOPE", "FIELDS", "GAP", "HEARTBEATS", "MESSAGE_MAX_BYTES", "OWN_FIELDS",
     "TIME_MAX", "Codec", "CustomEvent", "Defect", "EnvelopeWriter", "Event", "EventFields", "Gap",
     "Joiner", "LamportClock", "Lost", "Message", "MissedTasks", "RedisTopics", "Schema",
-    "TaskEvent", "WorkerEvent", "bindings", "encode_line", "envelope", "escape_glob",
-    "exchange_type", "from_fields", "gap", "group_from", "iso_utc", "make_class", "make_event",
-    "moment", "open_envelope", "queue_arguments", "queue_name", "read_fields", "redis_topics",
-    "routing_key_from", "tidy", "wanted",
+    "TaskEvent", "WorkerEvent", "bindings", "cluster_of", "encode_line", "envelope",
+    "escape_glob", "exchange_type", "from_fields", "gap", "group_from", "is_cluster_name",
+    "iso_utc", "make_class", "make_event", "moment", "open_envelope", "queue_arguments",
+    "queue_name", "read_fields", "redis_topics", "routing_key_from", "tidy", "wanted",
 ]
 # fmt: on

@@ -12,14 +12,27 @@ import msgspec
 from msgspec import UNSET
 
 from evtools.errors import DecodeError
-from evtools.wire.events import NOTHING, TIME_MAX, Event, EventFields, FieldNames, Known, ordered
+from evtools.wire.events import (
+    NOTHING,
+    TIME_MAX,
+    Event,
+    EventFields,
+    FieldNames,
+    Known,
+    is_cluster_name,
+    ordered,
+)
 from evtools.wire.values import plain
 
 VERSION: Final = 1
+#: Of a line with the name of a cluster, which is one of its added fields.
+_VERSION_NAMED: Final = 2
 
 #: What the envelope adds.  An event may have fields of these names too: then
 #: its own value stays and `own` says so.
 _ADDED: Final = frozenset({"v", "ts", "lag", "joined", "own"})
+_ADDED_NAMED: Final = _ADDED | {"cluster"}
+_KEPT: Final = frozenset({"joined", "own", "cluster"})
 
 #: What no joined field may be called, or the line could not be taken apart.
 _RESERVED: Final = _ADDED | {"type", "local_received"}
@@ -27,23 +40,29 @@ _RESERVED: Final = _ADDED | {"type", "local_received"}
 _MICROS: Final = 1_000_000
 
 
-def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
-    """Wrap an event and the fields `joined` to it.
+def envelope(
+    event: EventFields, joined: Mapping[str, Any] = NOTHING, cluster: str = ""
+) -> dict[str, Any]:
+    """Wrap an event, the fields `joined` to it, and the name of its `cluster` if it has one.
 
-    The order of keys is fixed: version, time, and of the event type, hostname,
+    The order of keys is fixed: version, time, cluster, and of the event type, hostname,
     uuid and name; the fields that Celery gives such an event, then others in the
     sender's order, and when we received it; how late it was; the joined ones that
     the event lacks, and their names.  What is unknown is left out.
     No joined field may be called like something the envelope adds.
     """
     joined = {name: joined[name] for name in joined if name not in event}
-    clashes = sorted(_ADDED & event.keys())
+    clashes = sorted((_ADDED_NAMED if cluster else _ADDED) & event.keys())
     timestamp: Any = event.get("timestamp")
     received: Any = event.get("local_received")
     iso = iso_utc(timestamp)
-    line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
+    line: dict[str, Any] = {}
+    if "v" not in clashes:
+        line["v"] = _VERSION_NAMED if cluster else VERSION
     if iso is not None and "ts" not in clashes:
         line["ts"] = iso
+    if cluster and "cluster" not in clashes:
+        line["cluster"] = cluster
     line |= ordered(event)
     has_times = iso is not None and received.__class__ in (float, int)
     if has_times and abs(received) <= TIME_MAX and "lag" not in clashes:
@@ -51,9 +70,11 @@ def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[st
     line |= joined
     if joined and "joined" not in clashes:
         line["joined"] = list(joined)
-    if "joined" in clashes or "own" in clashes:
-        # The event sits on the places of these two, so they are kept here.
+    if not _KEPT.isdisjoint(clashes) or (cluster and "v" in clashes):
+        # The event sits on the places of these, so they are kept here.
         line["own"] = {"fields": clashes, "joined": list(joined), "own": event.get("own")}
+        if cluster:
+            line["own"]["cluster"] = cluster
     elif clashes:
         line["own"] = clashes
     return line
@@ -66,22 +87,37 @@ def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | No
     line is no envelope but a bare event of another program.  Raises
     `DecodeError` for an envelope of a version that is not ours.
     """
-    entry = obj.get("own")
-    own = _strings_in(entry.get("fields") if isinstance(entry, dict) else entry)
+    entry, own = obj.get("own"), _own_fields(obj)
     version = obj.get("v")
     if "v" not in own:
         if not isinstance(version, int) or isinstance(version, bool):
             return obj, None
-        if version != VERSION:
+        if version not in (VERSION, _VERSION_NAMED):
             raise DecodeError("recording of an unknown version", f"v is {version}")
     event = dict(obj)
     names = _strings_in((entry if isinstance(entry, dict) else obj).get("joined"))
     joined = {name: event.pop(name) for name in names if name in event and name not in _RESERVED}
-    for key in _ADDED.difference(own):
+    for key in (_ADDED_NAMED if cluster_of(obj) else _ADDED).difference(own):
         event.pop(key, None)
     if isinstance(entry, dict) and "own" in own:
         event["own"] = entry.get("own")
     return event, joined
+
+
+def cluster_of(obj: Mapping[str, Any]) -> str:
+    """Return the name of the cluster that a line came from, "" if it says none."""
+    entry, name = obj.get("own"), None
+    if isinstance(entry, dict) and "cluster" in entry:
+        name = entry["cluster"]
+    elif obj.get("v") == _VERSION_NAMED and "v" not in _own_fields(obj):
+        name = obj.get("cluster")
+    return name if isinstance(name, str) and is_cluster_name(name) else ""
+
+
+def _own_fields(obj: Mapping[str, Any]) -> list[str]:
+    # Fields of the event itself that are called like those that the envelope adds.
+    entry = obj.get("own")
+    return _strings_in(entry.get("fields") if isinstance(entry, dict) else entry)
 
 
 def iso_utc(timestamp: Any) -> str | None:
@@ -132,7 +168,7 @@ class EnvelopeWriter:
 
     def __init__(self) -> None:
         #: Of the event before; most are sent and come together.
-        self._second = _Second(0.0, 0.0)
+        self._second = _Second(0.0, 0.0, UNSET)
 
     def line(self, event: Event) -> bytes:
         """Return the line of an event, without its newline; never raise."""
@@ -144,13 +180,17 @@ class EnvelopeWriter:
         parts: list[bytes] = []
         second = self._second
         for event in events:
-            timestamp, received = event.timestamp, event.local_received
+            timestamp, received, cluster = event.timestamp, event.local_received, event.cluster
             if event.original is not UNSET or type(timestamp) is not float:
                 parts.append(_whole(event))
                 continue
+            if cluster and "cluster" in event.attributes:
+                parts.append(_whole(event))
+                continue
             past = (timestamp - second.start) * 1e6
-            if received is not second.received or not 0.0 <= past < _ROUNDED_UP:
-                second = _Second(timestamp, received)
+            is_other = received is not second.received or cluster is not second.cluster
+            if is_other or not 0.0 <= past < _ROUNDED_UP:
+                second = _Second(timestamp, received, cluster)
                 past = (timestamp - second.start) * 1e6
                 if not 0.0 <= past < _ROUNDED_UP:
                     parts.append(_whole(event))
@@ -158,13 +198,14 @@ class EnvelopeWriter:
             fraction = int(past + 0.5)
             event.lag = (second.lag_micros - fraction) / _MICROS
             known: Any = event.known
-            event.known = UNSET  # it is no field of the event
+            event.known = event.cluster = UNSET  # they are no fields of the event
             try:
                 text = _encode(event)
             except (ValueError, RecursionError):  # lone surrogates that no decoder let in
-                event.known = known
+                event.known, event.cluster = known, cluster
                 parts.append(_whole(event))
                 continue
+            event.cluster = cluster
             if known is UNSET:
                 parts += (second.beginning % fraction, text[1:], b"\n")
                 continue
@@ -179,22 +220,25 @@ class EnvelopeWriter:
 
 
 class _Second:
-    """What lines have in common of events that were sent in the same second.
+    """What lines have in common of events of one cluster that were sent in the same second.
 
-    They also came together, so `received` is one object in all of them.  `beginning`
+    They also came together, so `received` and `cluster` are one object in all of them.  `beginning`
     lacks the microseconds.  `start` is NaN where the times are beyond the calendar; the
     rest is missing then.
     """
 
-    __slots__ = ("beginning", "lag_micros", "received", "start")
+    __slots__ = ("beginning", "cluster", "lag_micros", "received", "start")
 
-    def __init__(self, timestamp: float, received: Any) -> None:
-        self.received = received
+    def __init__(self, timestamp: float, received: Any, cluster: Any) -> None:
+        self.received, self.cluster = received, cluster
         self.start = nan
         try:
             second = floor(timestamp)
             self.lag_micros = _micros(received) - second * _MICROS
-            self.beginning = b'{"v":%d,"ts":"%b.%%06dZ",' % (VERSION, _iso_second(second).encode())
+            version = _VERSION_NAMED if cluster else VERSION
+            self.beginning = b'{"v":%d,"ts":"%b.%%06dZ",' % (version, _iso_second(second).encode())
+            if cluster:
+                self.beginning += b'"cluster":%b,' % _encode(cluster).replace(b"%", b"%%")
         except (OverflowError, ValueError, OSError, TypeError):
             return
         if abs(received) > TIME_MAX:
@@ -203,7 +247,7 @@ class _Second:
 
 
 def _whole(event: Event) -> bytes:
-    return encode_line(envelope(event.as_dict(), event.joined)) + b"\n"
+    return encode_line(envelope(event.as_dict(), event.joined, event.cluster or "")) + b"\n"
 
 
 # --- what is joined, as text ---

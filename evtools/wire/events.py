@@ -1,5 +1,6 @@
 """Celery's events: one table of their fields, typed events, gap records, logical time."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -20,6 +21,9 @@ TIME_MAX: Final = 253_402_300_799
 GAP: Final = "evdump-gap"
 
 NOTHING: Final[Mapping[str, Any]] = {}
+
+#: What a cluster may be called: it stands in front of lines, in labels and in file names.
+_CLUSTER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 #: Larger counts are not honest, nor exact as a float.
 COUNT_MAX: Final = 2**53
@@ -110,7 +114,9 @@ OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 # struct, and the event is read field by field.
 _Ours: Final = Annotated[int, Meta(gt=0, lt=1)]
 #: Slots that are never written, under names that no sender has a use for.
-_HIDDEN: Final = {"known": "evtools:known", "original": "evtools:original"}
+_HIDDEN: Final = {
+    "known": "evtools:known", "original": "evtools:original", "cluster": "evtools:cluster",
+}  # fmt: skip
 
 
 class FieldNames(msgspec.Struct, gc=False):
@@ -206,6 +212,8 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         known: Known | Mapping[str, Any] | Any = UNSET
         #: What was sent, if the attributes do not say all of it, else UNSET.
         original: EventFields | Any = UNSET
+        #: The name of the cluster that it came from, UNSET (which is false) if that has none.
+        cluster: str | Any = UNSET
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -266,6 +274,7 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         fields: EventFields = msgspec.to_builtins(self)
         fields.pop("lag", None)
         fields.pop(_HIDDEN["known"], None)
+        fields.pop(_HIDDEN["cluster"], None)
         return fields
 
     def stamp(self, received: float) -> None:
@@ -311,6 +320,7 @@ class Gap(Event, tag=GAP):
     local_received: float = 0.0
     known: Any = UNSET
     original: EventFields | Any = UNSET
+    cluster: Any = UNSET
 
 
 # What a class has no slot for; not in the class's body, where it would be a field.
@@ -513,6 +523,11 @@ def moment(value: object) -> float | None:
     if value.__class__ not in (float, int):
         return None
     return float(value) if 0 <= value <= TIME_MAX else None
+
+
+def is_cluster_name(text: str) -> bool:
+    """Return whether a cluster may be called that: letters, digits, `_`, `.` and `-`."""
+    return _CLUSTER_NAME.fullmatch(text) is not None
 
 
 def group_from(type: str) -> str:  # noqa: A002

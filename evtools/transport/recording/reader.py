@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ from evtools.wire import (
     Gap,
     Lost,
     Schema,
+    cluster_of,
     from_fields,
     open_envelope,
     read_fields,
@@ -352,7 +354,8 @@ class RecordingReader:
             return None
         lost: list[Lost] = []
         try:
-            fields, joined = _open_line(line, lost)
+            whole = _fields_in(line, lost)
+            fields, joined = open_envelope(whole)
             if not fields.get("type") or not isinstance(fields["type"], str):
                 raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
         except DecodeError as error:
@@ -367,6 +370,7 @@ class RecordingReader:
         event = from_fields(fields, self._schema)
         if joined is not None:
             event.known = joined
+            event.cluster = cluster_of(whole) or UNSET
         return event
 
     def _count(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
@@ -432,7 +436,7 @@ def _size(path: str) -> int | None:
 
 class _Line(msgspec.Struct, gc=False):
     # As evdump writes it.
-    v: Literal[1]
+    v: Literal[1, 2]
     local_received: Annotated[float, msgspec.Meta(ge=0, le=TIME_MAX)]
 
 
@@ -440,7 +444,9 @@ _decode_lines: Final = msgspec.json.Decoder(_Line).decode_lines
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 #: The beginning of an event's line; `lag` and what was joined follow the event.
-_BEGINNING: Final = re.compile(rb'\{"v":1,"ts":"[^"\\]*",(?="type":)')
+_BEGINNING: Final = re.compile(
+    rb'\{"v":(?:1,"ts":"[^"\\]*"|2,"ts":"[^"\\]*","cluster":"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"),(?="type":)'
+)
 _LAG: Final = b',"lag":'
 #: No joined field has such a name.
 _RESERVED: Final = frozenset({"v", "ts", "own", "type", "local_received"})
@@ -464,14 +470,20 @@ def _typed(line: bytes, schema: Schema) -> Event | None:
     if received is UNSET or list(joined) != names or not _RESERVED.isdisjoint(joined):
         return None
     event.known = joined
+    if begin[1]:
+        event.cluster = sys.intern(begin[1].decode())
     return event
 
 
-def _open_line(line: bytes, lost: list[Lost]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _fields_in(line: bytes, lost: list[Lost]) -> dict[str, Any]:
     value = read_fields(line, lost)
     if not isinstance(value, dict):
         raise DecodeError("no object", type(value).__name__)
-    return open_envelope(value)
+    return value
+
+
+def _event_in(line: bytes) -> Event:
+    return from_fields(open_envelope(_fields_in(line, []))[0])
 
 
 def _times_in(text: bytes) -> list[float]:
@@ -489,7 +501,7 @@ def _times_in_file(path: str) -> Iterator[float]:
             text = file.read_lines(_SLICE) or b""
             for line in text.split(b"\n"):
                 try:
-                    times = _times_in(line) or [from_fields(_open_line(line, [])[0]).local_received]
+                    times = _times_in(line) or [_event_in(line).local_received]
                 except DecodeError:
                     times = [0.0]
                 yield times[0]

@@ -96,7 +96,8 @@ def test_the_broker_must_support_events_and_may_have_a_shared_queue(cam):
     assert "SQS is not supported" in cam("-c", "m.C", "-b", "sqs://x").err
     assert "no module m" in cam("-c", "m.C", "-b", "sqs://x", "--demo").err
     ctx = context("-c", "m.C", "-b", "amqp://h", "--queue", "evcam")
-    assert connection_settings(ctx).event_queue == "evcam"
+    (settings,) = connection_settings(ctx)
+    assert settings.event_queue == "evcam"
 
 
 def test_options_of_a_camera_may_be_secret():

@@ -144,7 +144,7 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
     config("" if where == "flag" else "[broker_option]\nsep = ':'")
     flags = ["--broker-option", "sep=:"] if where == "flag" else []
     with command("dump").make_context("evdump", ["-A", name, *flags]) as ctx:
-        settings = connection_settings(ctx)
+        (settings,) = connection_settings(ctx)
     assert settings.options == {"region": "eu", "sep": ":"}
     assert settings.may_ignore == {"region", "fanout_prefix", "fanout_patterns", "global_keyprefix"}
     connect(settings).release()
@@ -221,7 +221,7 @@ def titles(monkeypatch):
     ],
 )  # fmt: skip
 def test_passwords_are_removed_from_the_process_list(titles, words, urls, others, title):
-    hide_secrets(["evdump", *words.split()], urls, others)
+    hide_secrets(["evdump", *words.split()], [urls], others)
     assert titles == ([f"evdump {title}"] if title else [])
 
 

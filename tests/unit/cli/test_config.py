@@ -76,11 +76,11 @@ def test_the_first_file_there_is_counts_and_there_need_be_none(tmp_path, monkeyp
         ('event_routing_key = "task.#"', {"event_routing_key": ["task.#"]}),
         ("[broker_option]\na = 'm'\nn = 1", {"broker_option": {"a": "m", "n": 1}}),
         ("fanout_prefix = false", {"fanout_prefix": False}),
-        ("broker_url = 'redis://h'", {"broker": "redis://h"}),
-        ("CELERY_BROKER_URL = 'redis://h'", {"broker": "redis://h"}),
-        ("[celery]\nbroker_url = 'redis://h'", {"broker": "redis://h"}),
-        ("[celery]\nbroker_url = 'x'\nbroker_read_url = 'redis://h'", {"broker": "redis://h"}),
-        ("broker_url = ['redis://h']", {"broker": "redis://h"}),
+        ("broker_url = 'redis://h'", {"broker": ["redis://h"]}),
+        ("CELERY_BROKER_URL = 'redis://h'", {"broker": ["redis://h"]}),
+        ("[celery]\nbroker_url = 'redis://h'", {"broker": ["redis://h"]}),
+        ("[celery]\nbroker_url = 'x'\nbroker_read_url = 'redis://h'", {"broker": ["redis://h"]}),
+        ("broker_url = ['redis://h']", {"broker": ["redis://h"]}),
         ("[broker_use_ssl]\nssl_cert_reqs = 'CERT_NONE'", {"tls": True, "tls_verify": "none"}),
         ("heartbeat = 1\n[evdump]\nheartbeat = 2\noutput = 'logfmt'",
          {"heartbeat": 2, "output": "logfmt"}),
@@ -110,11 +110,11 @@ def test_a_profile_wins_over_the_top_and_each_value_knows_its_section(config):
     path = config(PROFILES)
     assert read(path).settings == {
         "heartbeat": (1, str(path)),
-        "broker": ("redis://top", str(path)),
+        "broker": (["redis://top"], str(path)),
     }
     assert read(path, "prod").settings == {
         "heartbeat": (2, f"{path} [profile.prod]"),
-        "broker": ("redis://prod", f"{path} [profile.prod]"),
+        "broker": (["redis://prod"], f"{path} [profile.prod]"),
         "output": ("csv", f"{path} [profile.prod.evdump]"),
     }
 
@@ -248,7 +248,7 @@ def test_settings_become_options():
         "broker_heartbeat": None, "event_queue_ttl": None, "event_queue_expires": 3.0,
         "event_queue_exclusive": False,
     }) == {
-        "broker": "redis://a;redis://b", "broker_option": {"master_name": "m"},
+        "broker": ["redis://a;redis://b"], "broker_option": {"master_name": "m"},
         "connect_timeout": 2, "event_queue_ttl": "none", "event_queue_expires": 3.0,
         "event_queue_exclusive": False,
     }

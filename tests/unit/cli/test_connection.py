@@ -1,3 +1,4 @@
+import click
 import pytest
 
 from evtools.cli import connection
@@ -11,7 +12,8 @@ REDIS_ONLY = frozenset({"fanout_prefix", "fanout_patterns", "global_keyprefix"})
 
 def settings(*arguments):
     with evdump.make_context("evdump", list(arguments)) as ctx:
-        return connection_settings(ctx)
+        (only,) = connection_settings(ctx)
+    return only
 
 
 def test_every_option_reaches_its_setting():
@@ -97,6 +99,52 @@ def test_a_broker_that_nobody_asks_may_be_wrong_in_the_environment(monkeypatch, 
     assert settings(*instead).urls == ConnectionSettings().urls
     with pytest.raises(UsageError):
         settings(*instead, "-b", "::")
+
+
+def test_several_clusters_have_names_and_share_the_other_settings(tmp_path, monkeypatch, config):
+    def clusters(*arguments):
+        with evdump.make_context("evdump", list(arguments)) as ctx:
+            return connection_settings(ctx)
+
+    (tmp_path / "url").write_text("redis://:pw@eu")
+    prod, eu = clusters("-b", "prod=amqp://h?a=b=c", "-b", "eu=@url", "--heartbeat", "3")
+    assert (prod.cluster, prod.urls) == ("prod", "amqp://h?a=b=c")
+    assert (eu.cluster, eu.urls) == ("eu", "redis://:pw@eu")
+    assert {prod.heartbeat, eu.heartbeat} == {3.0}
+    assert eu.renewal is not None
+    assert settings("-b", "redis://h?x=1").cluster == ""
+    assert settings("-b", "prod=redis://h").cluster == "prod"
+    both = [("a", "redis://h"), ("b", "redis://i")]
+    monkeypatch.setenv("EVTOOLS_BROKER_URL", "a=redis://h\nb=redis://i")
+    assert [(each.cluster, each.urls) for each in clusters()] == both
+    monkeypatch.delenv("EVTOOLS_BROKER_URL")
+    config("broker = ['a=redis://h', 'b=redis://i']")
+    assert [(each.cluster, each.urls) for each in clusters()] == both
+    a, b = (each.renewal for each in clusters())
+    config("broker = ['b=redis://j']")
+    assert b.renew()
+    assert b.urls == "redis://j"
+    with pytest.raises(UsageError, match="no longer has the broker of a"):
+        a.renew()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("-b redis://a -b redis://b", "not all have a name"),
+        ("-b x=redis://a -b redis://b", "not all have a name"),
+        ("-b x=redis://a -b x=redis://b", "two brokers are called x"),
+        ("-b x=redis://a -b y=redis://b --broker-command true", "about one broker"),
+    ],
+)
+def test_several_clusters_must_be_told_apart(typed, words):
+    with pytest.raises(UsageError, match=words):
+        settings(*typed.split())
+
+
+def test_a_cluster_has_a_plain_name():
+    with pytest.raises(click.BadParameter, match="no name for a cluster"):
+        settings("-b", "prod!=redis://a")
 
 
 # --- --broker-command ---------------------------------------------------------------

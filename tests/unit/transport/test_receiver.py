@@ -11,6 +11,7 @@ from cluster.worker import close
 from evtools.errors import AccessRefused
 from evtools.transport import ConnectionSettings, EventReceiver, Statistics
 from evtools.transport import receiver as module
+from evtools.transport.receiver import ReceiverGroup
 from evtools.transport.source import DOCTOR, SilenceHint
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
@@ -166,6 +167,59 @@ def test_a_refused_login_ends_it_with_an_error(receive):
     with pytest.raises(AccessRefused):
         next(batches)
     assert list(batches) == []
+
+
+def test_several_clusters_come_as_one_and_none_holds_up_another(monkeypatch):
+    scripts = {
+        "prod": iter([[[message(event(n=1))], ConnectionResetError("gone")],
+                      [[message(event(n=2), event(n=3))]]]),
+        "eu": iter([AccessRefused("no")]),
+        "us": iter([[[message(event(n=4)), Message(b"{")]]]),
+        "down": itertools.repeat(ConnectionRefusedError()),
+    }  # fmt: skip
+
+    def subscribe(settings, attempt, **_):
+        answer = next(scripts[settings.cluster])
+        if isinstance(answer, Exception):
+            raise answer
+        return FakeStream(*answer)
+
+    monkeypatch.setattr(module, "subscribe", subscribe)
+    notices, got, holes = [], set(), []
+    settings = [ConnectionSettings(urls=SETTINGS.urls, cluster=name) for name in scripts]
+    group = ReceiverGroup(settings, notices.append)
+    try:
+        for batch in group.events(0.1):
+            assert len({each.cluster for each in batch}) <= 1
+            holes += [each for each in batch if each.is_gap]
+            got |= {(each.cluster, each.extra["n"]) for each in batch if not each.is_gap}
+            refused = any(notice.kind == "refused" for notice in notices)
+            if len(got) == 4 and holes and refused:
+                group.stop()
+    finally:
+        group.close()
+    assert got == {("prod", 1), ("prod", 2), ("prod", 3), ("us", 4)}
+    assert [hole.cluster for hole in holes] == ["prod"]
+    kinds = {}
+    for notice in notices:
+        kinds.setdefault(notice.cluster, []).append(notice.kind)
+    assert kinds["prod"] == ["listening", "lost", "restored"]
+    assert (kinds["eu"], kinds["us"], set(kinds["down"])) == (["refused"], ["listening"], {"retry"})
+    assert notices[0].named.startswith(f"{notices[0].cluster}: ")
+    statistics = group.statistics()
+    assert (statistics.events, statistics.malformed, statistics.gaps) == (4, 1, 1)
+
+
+def test_a_group_ends_with_an_error_once_all_have_refused_us(monkeypatch):
+    def subscribe(settings, attempt, **_):
+        raise AccessRefused(f"{settings.cluster} says no")
+
+    monkeypatch.setattr(module, "subscribe", subscribe)
+    settings = [ConnectionSettings(urls=SETTINGS.urls, cluster=name) for name in ("a", "b")]
+    group = ReceiverGroup(settings, lambda _: None)
+    with pytest.raises(AccessRefused, match="says no"):
+        list(group.events(0.1))
+    group.close()
 
 
 @pytest.mark.parametrize(("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)])

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from evtools.errors import DecodeError
-from evtools.wire.codec import Codec, Message, from_fields
+from evtools.wire.codec import Codec, Message, Schema, from_fields
 from evtools.wire.envelope import (
     EnvelopeWriter,
+    cluster_of,
     encode_line,
     envelope,
     iso_utc,
@@ -59,6 +61,7 @@ events = st.builds(
     texts.filter(bool),
     st.dictionaries(names, finite, max_size=8),
 )
+clusters = st.sampled_from(["", "eu", "a.b_c-1"])
 joins = st.dictionaries(st.sampled_from(JOINABLE), finite)
 
 
@@ -120,32 +123,38 @@ def test_the_names_that_clash_are_listed():
 
 
 @FEW
-@given(events, joins)
-@example({"type": "x", "own": ["own", "v"], "v": 2}, {})
-@example({"type": "x", "joined": ["own"], "own": {"fields": ["v"]}}, {"name": "a"})
-@example({"type": "x", "n": [5e-324, 1.7976931348623157e308, 0.1 + 0.2, -0.0]}, {})
-def test_a_line_is_safe_to_look_at_and_reads_back_exactly(event, joined):
+@given(events, joins, clusters)
+@example({"type": "x", "own": ["own", "v"], "v": 2}, {}, "")
+@example({"type": "x", "own": ["own", "v"], "v": 2}, {}, "eu")
+@example({"type": "x", "own": {"fields": [], "cluster": "us"}, "v": 1, "cluster": "x"}, {}, "")
+@example({"type": "x", "joined": ["own"], "own": {"fields": ["v"]}}, {"name": "a"}, "eu")
+@example({"type": "x", "n": [5e-324, 1.7976931348623157e308, 0.1 + 0.2, -0.0]}, {}, "")
+def test_a_line_is_safe_to_look_at_and_reads_back_exactly(event, joined, cluster):
     joined = {name: joined[name] for name in joined if name not in event}
-    line = encode_line(envelope(event, joined))
+    line = encode_line(envelope(event, joined, cluster))
+    assert cluster_of(json.loads(line)) == cluster
     assert line.decode().isprintable()
     json.loads(line)
     again, joined_again = reopened(line)
     assert (again, joined_again) == (event, joined)
-    assert encode_line(envelope(again, joined_again)) == line
+    assert encode_line(envelope(again, joined_again, cluster)) == line
     assert list(ordered(again)) == list(ordered(event))
     assert list(joined_again) == list(joined)
 
 
 @FEW
-@given(events)
-@example({"type": "task-started", "timestamp": 7, "clock": -0.0})
-@example({"type": "custom", "evtools:known": 1, "x0": 2})
-def test_a_typed_event_gives_back_exactly_what_it_was_made_of(event):
-    typed = from_fields(event)
+@given(events, clusters)
+@example({"type": "task-started", "timestamp": 7, "clock": -0.0}, "")
+@example({"type": "custom", "evtools:known": 1, "x0": 2}, "eu")
+@example({"type": "custom", "cluster": "mine", "timestamp": 7.5, "local_received": 8.5}, "eu")
+def test_a_typed_event_gives_back_exactly_what_it_was_made_of(event, cluster):
+    typed = from_fields(event, Schema())
+    typed.cluster = cluster or UNSET
     assert json.dumps(typed.as_dict()) == json.dumps(ordered(event))
     joined = {"name": "n"} if "name" not in event else {}
     typed.known = joined
-    assert EnvelopeWriter().line(typed) == encode_line(envelope(event, joined))
+    assert EnvelopeWriter().line(typed) == encode_line(envelope(event, joined, cluster))
+    assert typed.cluster == cluster or not cluster
     assert {name: typed.get(name) for name in event} == event
 
 
@@ -156,8 +165,8 @@ def test_an_event_of_another_program_is_no_envelope_even_with_a_field_called_v(f
 
 
 def test_an_envelope_of_another_version_is_refused():
-    with pytest.raises(DecodeError, match="unknown version: v is 2"):
-        open_envelope({"v": 2, "type": "x"})
+    with pytest.raises(DecodeError, match="unknown version: v is 3"):
+        open_envelope({"v": 3, "type": "x"})
 
 
 @pytest.mark.parametrize(

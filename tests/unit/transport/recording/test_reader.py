@@ -238,7 +238,7 @@ def test_gaps_are_played_and_counted(tape_of):
 def test_bad_lines_are_counted_by_kind_and_passed_over(tape_of):
     lines = [
         *(b"", b"  ", b"not json", b"{", b"[1]", b"7", b'{"type":7}', b'{"x":1}'),
-        *(b'{"v":2,"type":"x"}', b'{"v":1}', LINE),
+        *(b'{"v":3,"type":"x"}', b'{"v":1}', LINE),
     ]
     tape = tape_of(lines)
     assert events_of(tape) == EVENTS[:1]
