@@ -281,6 +281,8 @@ class Console:
         if survey is not None:
             with self._guarded("answers"):
                 survey.take(self.clock.wall())
+                if self.session.finish_reports():
+                    self.draw_soon()
         control = self.session.control
         while control is not None and (outcome := control.take()) is not None:
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")

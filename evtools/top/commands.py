@@ -7,11 +7,12 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from evtools import __version__
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret
@@ -27,18 +28,20 @@ from evtools.top.control import (
     target_of,
 )
 from evtools.top.feed import Feed
-from evtools.top.files import History, Recording, render_table, save
+from evtools.top.files import History, Recording, render_table, save, write
 from evtools.top.keys import BINDINGS, Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS, View
 from evtools.top.status import OwnCost
+from evtools.top.survey import Report
 from evtools.top.table import TableModel
 from evtools.top.ui import widgets as ui
 from evtools.top.ui.terminal import Display, copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
 from evtools.top.views.events import EventsView
+from evtools.top.views.summaries import WorkersView
 from evtools.top.views.tasks import TasksView
-from evtools.top.views.worker import SECTIONS
+from evtools.top.views.worker import REPORT_SECTIONS, SECTIONS, answered
 from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
@@ -139,6 +142,8 @@ class Session:
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
         self.own_cost = OwnCost(self.clock)
+        #: Reports whose answers are waited for, with their files.
+        self._reports: list[tuple[str, Report]] = []
         #: A message that waits until there is no other one.
         self._mentioned = ""
 
@@ -789,11 +794,64 @@ class Session:
             self.feed.recording = None
             if recording is not None:
                 self.say(f"{recording.events} events in {recording.path}")
-        elif path and Path(path).is_file() and (size := Path(path).stat().st_size):
+        else:
+            self._unless_there(path, begin)
+
+    def _unless_there(self, path: str, begin: Callable[[], None]) -> None:
+        # Ask before the file has another content.
+        if path and Path(path).is_file() and (size := Path(path).stat().st_size):
             text = f"{sanitize(path)} has {human_size(size)}."
             self.layers.append(ui.Dialog("overwrite?", [text], begin, yes="Overwrite"))
         else:
             begin()
+
+    def _report(self, path: str) -> None:
+        # On the worker whose page is open, or else on the marked ones, or the row.
+        survey, nodes = self.model.survey, list[str]()
+        if survey is None:
+            raise UsageError("the workers are not asked", "not with --no-ask, --read-only or -r")
+        if self.view == "workers":
+            nodes = self.table.targets() if self.detail is None else [self.detail.key]
+        if not nodes:
+            raise UsageError("there is no worker to report on", "3 shows the workers")
+
+        def begin() -> None:
+            # What cannot be written is said at once.
+            name = path or save(self.clock, "report", "txt")
+            write(name, (), 0)
+            self._reports.append((name, survey.report(nodes)))
+            noun = nodes[0] if len(nodes) == 1 else f"{len(nodes)} workers"
+            self.say(f"asking {noun} for a report ...")
+
+        self._unless_there(path, begin)
+
+    def finish_reports(self) -> bool:
+        """Write the reports for which no more answers are waited for; return whether any was."""
+        finished = [each for each in self._reports if not each[1].waiting]
+        for path, report in finished:
+            self._reports.remove((path, report))
+            with self._complaining():
+                write(path, self._report_lines(report))
+                parts = [answered(report.replies.get(node, {})) for node in report.nodes]
+                total = len(parts) * len(REPORT_SECTIONS)
+                text = f"report in {path}: {sum(parts)} of {total} sections answered"
+                if len(parts) > 1:
+                    text += f", {len(report.replies)} of {len(parts)} workers"
+                text += f"; they could not be asked: {report.error}" if report.error else ""
+                self.say(text, "note" if sum(parts) == total else "warning")
+        return bool(finished)
+
+    def _report_lines(self, report: Report) -> Iterator[str]:
+        now, workers = self.clock.wall(), self.model.views["workers"]
+        assert isinstance(workers, WorkersView)
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        yield f"evtools {__version__}, {at}: what workers replied when they were asked"
+        yield f"broker: {sanitize(self.where)}"
+        if report.error:
+            yield sanitize(f"they could not be asked: {report.error}")
+        for node in report.nodes:
+            yield ""
+            yield from workers.report(node, report.replies.get(node, {}), now)
 
     # --- changes to the cluster -------------------------------------------------------------
 
@@ -903,6 +961,7 @@ class Session:
         "speed":   (_speed,   ()),
         "export":  (_export,  (*_EXPORTS,)),
         "record":  (_record,  ()),
+        "report":  (_report,  ()),
         "actions": (_act,     ()),
     }
     #: All commands.

@@ -79,15 +79,26 @@ def save(clock: Clock, subject: str, extension: str, lines: Iterable[str] = ()) 
     for number in range(1, _NUMBERS):
         path = f"{stem}{f'-{number}' if number > 1 else ''}.{extension}"
         try:
-            descriptor = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            write(path, lines, os.O_EXCL)
         except FileExistsError:
             continue
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
         return path
     raise OutputError(f"cannot write {stem}.{extension}: too many of that name")
+
+
+def write(path: str, lines: Iterable[str], flags: int = os.O_TRUNC) -> None:
+    """Write lines into a file, in the place of what it has.
+
+    Raise OutputError when that fails, and FileExistsError with os.O_EXCL in `flags`.
+    """
+    try:
+        descriptor = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | flags)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {sanitize(path)}: {error.strerror}") from error
 
 
 class Recording:

@@ -181,6 +181,9 @@ _AT_FIRST: Final = ("stats", "active_queues", *TASK_COMMANDS)
 PAGE_COMMANDS: Final = (
     *TASK_COMMANDS, "stats", "active_queues", "registered", "revoked", "conf",
 )  # fmt: skip
+#: What a report on workers asks for, and how long it waits for that, in seconds.
+REPORT_COMMANDS: Final = (*PAGE_COMMANDS, "report")
+REPORT_DEADLINE: Final = 5.0
 _OF_TASKS: Final = (*TASK_COMMANDS, "query_task")
 #: What is asked of workers that appeared, and now and then of all.
 _OF_WORKERS: Final = ("stats", "active_queues")
@@ -226,6 +229,19 @@ class WorkerFacts:
     queues: tuple[str, ...] | None = None
 
 
+@dataclass(slots=True)
+class Report:
+    """What `nodes` reply to `REPORT_COMMANDS`, by node and command, masked.
+
+    `waiting` counts the questions that are not over, `error` is why they could not be asked.
+    """
+
+    nodes: tuple[str, ...]
+    replies: dict[str, dict[str, Reply]] = field(default_factory=dict)
+    waiting: int = 0
+    error: str = ""
+
+
 class Survey:
     """Ask the workers in the background, and keep what they say of themselves.
 
@@ -260,6 +276,8 @@ class Survey:
         #: Inquiries without an end, and whether there ever was one.
         self._waiting = 0
         self._began = False
+        #: The questions of reports that are waited for.
+        self._reporting: list[tuple[Inquiry, Report]] = []
         self._all_at = self._new_at = self._tasks_at = 0.0
         #: Answers of workers of which no event came yet, with their command.
         self._early: dict[str, list[tuple[str, Any]]] = {}
@@ -323,6 +341,16 @@ class Survey:
         """Ask no more for the page, and forget it."""
         self.page, self.replies, self._page_asked = "", {}, {}
 
+    def report(self, nodes: Collection[str]) -> Report:
+        """Ask workers for all that they say of themselves; return what `take` fills in."""
+        report = Report(tuple(nodes))
+        for command in REPORT_COMMANDS:
+            inquiry = Inquiry(command, {}, report.nodes, REPORT_DEADLINE)
+            self._put(inquiry)
+            self._reporting.append((inquiry, report))
+            report.waiting += 1
+        return report
+
     # --- questions ----------------------------------------------------------------------
 
     def _ask(
@@ -332,8 +360,11 @@ class Survey:
         destination: tuple[str, ...] | None = None,
         expected: int | None = None,
     ) -> None:
+        self._put(Inquiry(command, arguments, destination, expected=expected))
+
+    def _put(self, inquiry: Inquiry) -> None:
         self._waiting += 1
-        self._inspector.ask(Inquiry(command, arguments, destination, expected=expected))
+        self._inspector.ask(inquiry)
 
     def _ask_all(self, command: str, now: float) -> None:
         # As events of all may not have come yet, the end of the deadline counts at first.
@@ -390,9 +421,8 @@ class Survey:
             self.expected = max(answer.inquiry.expected or 0, answer.replied)
             self.replied_at = answer.at
         if self.page and self.page in answer.by_node and command in PAGE_COMMANDS:
-            value = answer.by_node[self.page]
-            masked = value if self._redact is None else self._redact.of_value(value)
-            self.replies[command] = Reply(masked, answer.at)
+            self.replies[command] = self._reply(answer, self.page)
+        self._fill_reports(answer)
         for node, value in answer.by_node.items():
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
@@ -408,6 +438,22 @@ class Survey:
                 self._seed(node, command, value, now)
             elif len(self._early) < _NODES_MAX:
                 self._early.setdefault(node, []).append((command, value))
+
+    def _fill_reports(self, answer: Answer) -> None:
+        for asked in [each for each in self._reporting if each[0] is answer.inquiry]:
+            report, command = asked[1], answer.inquiry.command
+            for node in report.nodes:
+                if node in answer.by_node:
+                    report.replies.setdefault(node, {})[command] = self._reply(answer, node)
+            report.error = answer.error or report.error
+            if answer.over:
+                self._reporting.remove(asked)
+                report.waiting -= 1
+
+    def _reply(self, answer: Answer, node: str) -> Reply:
+        value = answer.by_node[node]
+        masked = value if self._redact is None else self._redact.of_value(value)
+        return Reply(masked, answer.at)
 
     def _is_known(self, node: str) -> bool:
         worker = self._state.workers.get(node)

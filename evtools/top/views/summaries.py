@@ -1,7 +1,8 @@
 """Summaries: one row for each task type, worker, queue and kind of failure."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -11,10 +12,10 @@ from evtools.state import OTHERS, UNKNOWN, State, Statistics
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
-from evtools.top.survey import Survey, WorkerFacts
+from evtools.top.survey import Reply, Survey, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
-from evtools.top.views.worker import worker_page
+from evtools.top.views.worker import worker_page, worker_report
 from evtools.transport.queues import Depth
 
 
@@ -236,12 +237,19 @@ class WorkersView(_Summary):
             return detail
         name = subject.hostname
         replies = survey.replies if survey.page == name else {}
-        types = {row.name: row for row in self._statistics.types("all", self.context.now)}
-
-        def p95(name: str) -> float | None:
-            return None if name not in types else types[name].run.p95
-
+        p95 = self._p95(self.context.now)
         return worker_page(name, (), detail.sections["Info"], replies, p95, self.context)
+
+    def report(self, name: str, replies: Mapping[str, Reply], now: float) -> Iterator[str]:
+        """Yield the lines of a report on a worker, with what it `replies` to commands."""
+        subject = self.subject(name)
+        info = () if subject is None else super().detail_of(subject).sections["Info"]
+        context = replace(self.context, now=now)
+        return worker_report(name, info, replies, self._p95(now), context)
+
+    def _p95(self, now: float) -> Callable[[str], float | None]:
+        types = {row.name: row for row in self._statistics.types("all", now)}
+        return lambda name: None if name not in types else types[name].run.p95
 
     def news(self) -> str:
         survey = self.survey

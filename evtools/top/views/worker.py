@@ -1,4 +1,4 @@
-"""The page of one worker: what it said of itself when it was asked, a section for each command."""
+"""What a worker said of itself when it was asked, a section for each command: page and report."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +14,9 @@ from evtools.top.table import Detail, labelled, paragraph
 _NUMBER_MAX: Final = 1e15
 #: More lines of a section than anyone reads.
 _LINES_MAX: Final = 2000
-_NAME_COLS: Final = 40
-_ARGUMENTS_COLS: Final = 80
+#: How much is shown of a task's id, name and arguments on a page, and in a report.
+_PAGE_COLS: Final = (8, 40, 80)
+_REPORT_COLS: Final = (255, 255, 2000)
 _SHOWN_CHARS: Final = 2000
 #: Settings whose values are secrets, whatever the worker itself has masked.
 _SECRETS: Final = re.compile("API|TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL", re.IGNORECASE)
@@ -32,6 +33,8 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Revoked": ("revoked",),
     "Config": ("conf",),
 }
+#: Those of a report; Celery's own comes first.
+REPORT_SECTIONS: Final = {"Report": ("report",), **SECTIONS}
 #: A heading for each group of tasks.
 _GROUPS: Final = {"active": "running", "reserved": "reserved", "scheduled": "scheduled"}
 
@@ -49,15 +52,47 @@ def worker_page(
     `lines` stand above the sections, and `info` is one.  `p95` returns how long 95 % of a
     type of task run at most, in seconds.  What was not answered yet says so.
     """
+    sections = _sections(SECTIONS, replies, p95, context, _PAGE_COLS, "No answer yet.")
+    return Detail(one_line(name, _PAGE_COLS[1]), lines, {**sections, "Info": info}, "Tasks")
+
+
+def worker_report(
+    name: str,
+    info: tuple[str, ...],
+    replies: Mapping[str, Reply],
+    p95: Callable[[str], float | None],
+    context: RenderContext,
+) -> Iterator[str]:
+    """Yield the lines of a report on the worker `name`; arguments as of `worker_page`."""
+    sections = _sections(REPORT_SECTIONS, replies, p95, context, _REPORT_COLS, "No answer.")
+    yield f"==== {sanitize(name[:_SHOWN_CHARS])} ===="
+    for title, lines in {**sections, "Info, by its events": info}.items():
+        yield from ("", f"---- {title} ----", "", *lines)
+    yield ""
+
+
+def answered(replies: Mapping[str, Reply]) -> int:
+    """Return how many sections of a report have their answers."""
+    return sum(all(map(replies.__contains__, commands)) for commands in REPORT_SECTIONS.values())
+
+
+def _sections(
+    commands_of: Mapping[str, tuple[str, ...]],
+    replies: Mapping[str, Reply],
+    p95: Callable[[str], float | None],
+    context: RenderContext,
+    cols: tuple[int, int, int],
+    missing: str,
+) -> dict[str, tuple[str, ...]]:
     sections: dict[str, tuple[str, ...]] = {}
-    for title, commands in SECTIONS.items():
+    for title, commands in commands_of.items():
         text: list[str] = []
         for command in commands:
             reply = replies.get(command)
             if reply is None:
-                found, age = ["No answer yet."], ""
+                found, age = [missing], ""
             else:
-                found = list(_section(command, reply.value, p95, context))
+                found = list(_section(command, reply.value, p95, context, cols))
                 age = f"{human_age(max(0.0, context.now - reply.at))} ago"
             if len(found) > _LINES_MAX:
                 found = [*found[:_LINES_MAX], f"and {len(found) - _LINES_MAX} more lines"]
@@ -67,16 +102,22 @@ def worker_page(
             else:
                 text += [*found, *(["", f"as it replied {age}"] if age else [])]
         sections[title] = tuple(text)
-    return Detail(one_line(name, _NAME_COLS), lines, {**sections, "Info": info}, "Tasks")
+    return sections
 
 
 def _section(
-    command: str, value: Any, p95: Callable[[str], float | None], context: RenderContext
+    command: str,
+    value: Any,
+    p95: Callable[[str], float | None],
+    context: RenderContext,
+    cols: tuple[int, int, int],
 ) -> Iterator[str]:
     if isinstance(value, Mapping) and isinstance(value.get("error"), str):
         yield from paragraph(f"It could not say: {value['error']}")
     elif command in ("active", "reserved", "scheduled"):
-        yield from _tasks(command, value, p95, context)
+        yield from _tasks(command, value, p95, context, cols)
+    elif command == "report":
+        yield from _celery_report(value)
     elif command == "stats":
         yield from _pool(value)
     elif command == "active_queues":
@@ -91,8 +132,13 @@ def _section(
 
 
 def _tasks(
-    command: str, value: Any, p95: Callable[[str], float | None], context: RenderContext
+    command: str,
+    value: Any,
+    p95: Callable[[str], float | None],
+    context: RenderContext,
+    cols: tuple[int, int, int],
 ) -> Iterator[str]:
+    id_cols, name_cols, arguments_cols = cols
     tasks = list(tasks_in(command, value))
     if command == "active":
         tasks.sort(key=lambda task: task.started or context.now)
@@ -102,10 +148,11 @@ def _tasks(
         yield "No tasks."
     for task in tasks:
         when = _when(command, task, p95, context)
-        name = one_line(task.name or "?", _NAME_COLS)
+        name = one_line(task.name or "?", name_cols)
         called = f"{task.args or '?'} {task.kwargs or '?'}"
-        called = one_line(called, _ARGUMENTS_COLS)
-        yield f"{f'{when:<28}' if when else ''}{sanitize(task.uuid[:8]):<10}{name}  {called}"
+        called = one_line(called, arguments_cols)
+        uuid = sanitize(task.uuid[:id_cols])
+        yield f"{f'{when:<28}' if when else ''}{uuid:<8}  {name}  {called}"
 
 
 def _when(
@@ -207,3 +254,22 @@ def _settings(settings: Any) -> Iterator[str]:
     for name, value in sorted(settings.items(), key=lambda pair: as_text(pair[0])):
         text = "********" if _SECRETS.search(as_text(name)) else hide_credentials(as_text(value))
         yield sanitize(f"{as_text(name)} = {text}"[:_SHOWN_CHARS])
+
+
+#: A setting of a report; its value may go on in lines that are indented.
+_SETTING: Final = re.compile(r"(\w+):")
+
+
+def _celery_report(value: Any) -> Iterator[str]:
+    text = value.get("ok") if isinstance(value, Mapping) else None
+    if not isinstance(text, str) or not text.strip():
+        yield "Nothing that can be read."
+        return
+    hides = False
+    for line in hide_credentials(text).strip().splitlines():
+        setting = _SETTING.match(line)
+        if setting is not None:
+            hides = _SECRETS.search(setting[1]) is not None
+            yield sanitize((f"{setting[1]}: ********" if hides else line)[:_SHOWN_CHARS])
+        elif not hides:
+            yield sanitize(line[:_SHOWN_CHARS])

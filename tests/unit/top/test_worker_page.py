@@ -2,6 +2,9 @@
 
 import pytest
 
+from evtools import __version__
+from evtools.top.survey import REPORT_COMMANDS
+from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import UUID
 
@@ -77,3 +80,92 @@ def test_how_many_replied_and_why_not_stands_below_the_table(asked):
     workers.answer("stats", {}, error="access refused\x1b[2J")
     refresh(terminal)
     assert r"they could not be asked: access refused\x1b[2J" in terminal.text
+
+
+# --- reports ------------------------------------------------------------------------------
+
+_BUGREPORT = """
+software -> celery:5.7.0 (collider)
+settings -> transport:redis results:redis://:hidden1@h/1
+
+my_secret: {   'inner': 'hidden2',
+    'more': 'hidden3'}
+beat_schedule:
+    {'x': {'password': 'hidden4'}}
+name: \x1b[2Jshop
+"""
+
+
+def report_on(terminal, workers, line, **by_command):
+    """Carry out `:report`, and have the workers answer; return the message that comes of it."""
+    terminal.command(line)
+    workers.answer_all(**by_command)
+    refresh(terminal)
+    terminal.session.finish_reports()
+    return terminal.message
+
+
+@pytest.fixture
+def reporting(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    terminal, workers = asked
+    terminal.press("3")
+    return terminal, workers, tmp_path / "out.txt"
+
+
+def test_a_report_has_what_a_worker_says_with_ages_and_without_secrets(reporting):
+    terminal, workers, path = reporting
+    terminal.session.model.survey._redact = redactor(["note"])
+    answers = {command: {W1: []} for command in REPORT_COMMANDS}
+    task = {**ACTIVE, "kwargs": {"note": "hidden5"}, "args": ["x" * 200]}
+    conf = {"password": "hidden6", "broker_url": "redis://u:hidden7@h"}
+    answers |= {"active": {W1: [task]}, "stats": {W1: STATS}, "conf": {W1: conf}}
+    answers |= {"report": {W1: {"ok": _BUGREPORT}}}
+    message = report_on(terminal, workers, "report out.txt", **answers)
+    assert message == "report in out.txt: 7 of 7 sections answered"
+    text = path.read_text()
+    assert text.startswith(f"evtools {__version__}, 1970-01-01T00:16:4")
+    assert f"broker: {terminal.session.where}\n" in text
+    assert "hidden" not in text
+    for part in ("celery:5.7.0", "beat_schedule:", r"name: \x1b[2Jshop", UUID, "x" * 200, "78 79"):
+        assert part in text
+    for title in ("Report", "Tasks", "Pool", "Queues", "Registered", "Revoked", "Config"):
+        assert f"---- {title} ----" in text
+    assert text.count("ago\n") >= 8
+
+
+def test_a_report_is_on_the_marked_workers_and_says_what_is_missing(reporting):
+    terminal, workers, path = reporting
+    terminal.take(terminal.life.beat("w2@host"))
+    terminal.tick()
+    terminal.press("space", "space")
+    everything = {command: {W1: []} for command in REPORT_COMMANDS}
+    message = report_on(terminal, workers, "report out.txt", **everything)
+    assert message == "report in out.txt: 7 of 14 sections answered, 1 of 2 workers"
+    assert path.read_text().count("No answer.") == 9
+    terminal.command("report out.txt")
+    assert "overwrite?" in terminal.text
+    assert not workers.inquiries
+    terminal.press("esc", "U", "enter")
+    workers.take_inquiries()
+    workers.answers.clear()
+    terminal.command("report")
+    assert {one.destination for one in workers.inquiries} == {(terminal.session.detail.key,)}
+    for inquiry in workers.take_inquiries():
+        workers.answer(inquiry.command, {}, inquiry=inquiry, error="it went away")
+    refresh(terminal)
+    assert terminal.session.finish_reports()
+    assert "0 of 7 sections answered; they could not be asked: it went away" in terminal.message
+
+
+def test_a_report_that_cannot_be_made_is_refused_at_once(reporting):
+    terminal, workers, _ = reporting
+    terminal.command("report /nowhere/x")
+    assert terminal.message == "cannot write /nowhere/x: No such file or directory"
+    terminal.press("1")
+    terminal.command("report x")
+    assert terminal.message == "there is no worker to report on (3 shows the workers)"
+    terminal.session.model.survey = None
+    terminal.command("report x")
+    assert terminal.message.startswith("the workers are not asked (not with --no-ask")
+    assert not workers.inquiries
