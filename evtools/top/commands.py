@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,10 +15,12 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 from evtools import __version__
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
-from evtools.filters import caret
+from evtools.filters import caret, compile_filter
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
+from evtools.top import rerun
 from evtools.top.control import (
     ACTIONS,
+    BY_NAME,
     Action,
     Argument,
     ControlClient,
@@ -71,10 +73,17 @@ _MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
 _COPY_COLS: Final = 40
 #: Views whose keys mean nothing to people, and the field of a row that is copied instead.
 _NAMED_BY: Final = {"events": "uuid", "errors": "name"}
+#: What can be exported: its key in the menu, and a text.
 _EXPORTS: Final = {
-    "jsonl": "rows as JSON Lines", "csv": "rows as CSV", "screenshot": "screenshot",
-    "recording": "record from now on",
+    "jsonl": ("j", "rows as JSON Lines"), "csv": ("c", "rows as CSV"),
+    "screenshot": ("s", "screenshot"), "recording": ("r", "record from now on"),
 }  # fmt: skip
+_AGAIN: Final = BY_NAME["run-again"]
+#: The same for lines that send a task again, in the clipboard.
+_CALLS: Final = {
+    "python": ("p", "copy a line of Python that sends it"),
+    "celery-call": ("l", "copy a command line, celery call"),
+}
 #: How many targets a dialog names.
 _NAMED_MAX: Final = 5
 _NAME_COLS: Final = 70
@@ -752,7 +761,18 @@ class Session:
         if key is None:
             raise UsageError("there is no row to copy")
         name = _NAMED_BY.get(self.view, "")
-        text = table.as_json(key) if whole else table.values(key).get(name, key)
+        self._to_clipboard(table.as_json(key) if whole else table.values(key).get(name, key))
+
+    def _copy_calls(self, kind: str, uuids: Iterable[str]) -> None:
+        # The lines that send tasks again.
+        tasks = filter(None, map(self.model.state.tasks.get, uuids))
+        line = rerun.python_line if kind == "python" else rerun.celery_line
+        lines = [line(task) for task in tasks]
+        if not lines:
+            raise UsageError("there is no task to copy", "evtop no longer remembers it")
+        self._to_clipboard("\n".join(lines))
+
+    def _to_clipboard(self, text: str) -> None:
         sequence = copy_sequence(text)
         if sequence:
             self.display.send(sequence)
@@ -773,12 +793,22 @@ class Session:
             self.say(f"screenshot in {save(self.clock, self.view, 'txt', lines)}")
         elif kind == "recording":
             self._record("")
+        elif kind in _CALLS:
+            if _AGAIN not in actions_for(self.view):
+                raise UsageError("only in the views of tasks and events", "1 shows the tasks")
+            rows = [(key, table.values(key)) for key in table.targets()]
+            uuids = (target_of(_AGAIN, self.view, *row) for row in rows)
+            self._copy_calls(kind, filter(None, uuids))
         elif kind:
-            raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
+            names = ", ".join((*_EXPORTS, *_CALLS))
+            raise UsageError(f"{kind} cannot be exported", f"there are {names}")
         else:
-            texts = _EXPORTS | ({"recording": "stop recording"} if self.feed.recording else {})
+            texts = _EXPORTS | (_CALLS if _AGAIN in actions_for(self.view) else {})
+            if self.feed.recording:
+                texts |= {"recording": ("r", "stop recording")}
             choices = [
-                ui.Choice(text, partial(self._export, one), one[0]) for one, text in texts.items()
+                ui.Choice(text, partial(self._export, one), key)
+                for one, (key, text) in texts.items()
             ]
             self.layers.append(ui.Menu("export", choices))
 
@@ -866,6 +896,8 @@ class Session:
         for action in actions_for(self.view):
             found = (target_of(action, self.view, *row) for row in rows if action.target is None)
             offered[action] = list(dict.fromkeys(one for one in found if one is not None))
+        if self.view == "errors":
+            offered[_AGAIN] = self._failed(key for key, _ in rows)
         if name:
             chosen = next((action for action in ACTIONS if action.name == name), None)
             if chosen is None:
@@ -891,9 +923,52 @@ class Session:
             raise UsageError("there are no actions on this row")
         self.layers.append(ui.Menu("actions", choices))
 
+    def _failed(self, keys: Iterable[str]) -> list[str]:
+        # The tasks that rows of errors lead to, as Enter would show them.
+        tasks, found = self.model.views["tasks"], dict[str, None]()
+        for _, text in filter(None, map(self.table.drill, keys)):
+            zone = tasks.context.zone
+            matches = compile_filter(text, fields=tasks.fields, zone=zone, now=tasks.now).matches
+            found |= dict.fromkeys(uuid for uuid, task in tasks.rows.items() if matches(task))
+        return [*found]
+
     def _begin(self, action: Action, *targets: str) -> None:
-        request = prepare(self.model.state, action, targets, now=self.clock.wall())
-        self._answer(request, {})
+        state, now = self.model.state, self.clock.wall()
+        if action is _AGAIN:
+            self._run_again(rerun.prepare_again(state, action, targets, now=now))
+        else:
+            self._answer(prepare(state, action, targets, now=now), {})
+
+    def _run_again(self, request: Request) -> None:
+        # Ask for the queues that no event has, and then for the confirmation.
+        state, survey = self.model.state, self.model.survey
+        question = rerun.question(request, state, survey)
+        if not request.calls:
+            self._refuse(request)
+        elif question is not None:
+            name = question.name
+            self._question(
+                request.action,
+                question,
+                lambda queue: self._run_again(rerun.with_queue(request, name, queue)),
+            )
+        else:
+            self._confirm(request, rerun.dialog(request, state, survey, now=self.clock.wall()))
+
+    def _refuse(self, request: Request) -> None:
+        # Why none of the tasks can be run again, and lines to do it by hand.
+        lines = []
+        for _, label, reason in request.refused[:_NAMED_MAX]:
+            lines += [ui.Choice(label, None), ui.Choice(f"  {reason}", None)]
+        if len(request.refused) > _NAMED_MAX:
+            lines.append(ui.Choice(f"and {len(request.refused) - _NAMED_MAX} more", None))
+        uuids = [uuid for uuid, _, _ in request.refused]
+        choices = [
+            ui.Choice(text, partial(self._copy_calls, kind, uuids), key)
+            for kind, (key, text) in _CALLS.items()
+        ]
+        title = "not run again"
+        self.layers.append(ui.Menu(title, [*lines, *choices], at=len(lines)))
 
     def _answer(self, request: Request, answers: dict[str, str]) -> None:
         # Ask the next question of a request, or for its confirmation if there is none left.
@@ -925,7 +1000,10 @@ class Session:
             prompt = ui.Prompt(label, accepted, ui.Editor(argument.default), hint=hint)
             self.layers.append(prompt)
 
-    def _confirm(self, request: Request) -> None:
+    def _confirm(
+        self, request: Request, about: Iterable[str | tuple[str, str]] | None = None
+    ) -> None:
+        # `about` has what is to be confirmed, by default the targets and the answers.
         action, word, labels = request.action, request.confirmation, request.labels
 
         def send() -> None:
@@ -936,15 +1014,16 @@ class Session:
         if not word:
             send()
             return
-        text = [clip(label, _NAME_COLS) for label in labels[:_NAMED_MAX]]
-        if len(labels) > _NAMED_MAX:
-            text.append(f"and {len(labels) - _NAMED_MAX} more")
-        for argument in action.arguments:
-            value = request.values.get(argument.name)
-            text.append(f"{argument.title}: {'none' if value is None else value}")
-        text.append(action.consequence)
+        if about is None:
+            text = [clip(label, _NAME_COLS) for label in labels[:_NAMED_MAX]]
+            if len(labels) > _NAMED_MAX:
+                text.append(f"and {len(labels) - _NAMED_MAX} more")
+            for argument in action.arguments:
+                value = request.values.get(argument.name)
+                text.append(f"{argument.title}: {'none' if value is None else value}")
+            about = [*text, action.consequence]
         word = "" if word == "y" else word
-        self.layers.append(ui.Dialog(action.title, text, send, word=word, yes=action.title))
+        self.layers.append(ui.Dialog(action.title, [*about], send, word=word, yes=action.title))
 
     # --- the table ----------------------------------------------------------------------
 
@@ -959,7 +1038,7 @@ class Session:
         "set":     (_set,     _SETTABLE),
         "seek":    (_seek,    ()),
         "speed":   (_speed,   ()),
-        "export":  (_export,  (*_EXPORTS,)),
+        "export":  (_export,  (*_EXPORTS, *_CALLS)),
         "record":  (_record,  ()),
         "report":  (_report,  ()),
         "actions": (_act,     ()),

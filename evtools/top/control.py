@@ -20,7 +20,7 @@ from evtools.state import ALIVE, OTHERS, UNKNOWN, State
 from evtools.text import human_duration, parse_duration, sanitize
 from evtools.top.options import View
 from evtools.transport import ConnectionSettings, call, explain
-from evtools.transport.control import DEADLINE
+from evtools.transport.control import DEADLINE, TaskCall, send_tasks
 from evtools.transport.queues import purge
 
 #: The kinds of targets.
@@ -136,6 +136,12 @@ def _purge(settings: ConnectionSettings, request: "Request") -> "Iterator[Reply]
         yield Reply.of(queue, reason if deleted is None else text, failed=deleted is None)
 
 
+def _send_again(settings: ConnectionSettings, request: "Request") -> "Iterator[Reply]":
+    sent = send_tasks(settings, request.calls)
+    for target, task_id in zip(request.targets, sent, strict=True):
+        yield Reply.of(target, f"sent as {task_id}", failed=False)
+
+
 # fmt: off
 _QUEUE: Final = Argument("queue", "queue", "Queue to consume", _name)
 _COUNT: Final = Argument("n", "processes", "Number of processes", _processes, "1")
@@ -162,6 +168,12 @@ ACTIONS: Final = (
     Action("terminate", "K", "Revoke and terminate", "task", "revoke",
            "Workers will skip it. If it is already running, its process gets the signal.",
            (_SIGNAL,)),
+    # What it is sent with is read from the events: see evtools.top.rerun.
+    Action("run-again", "R", "Run again", "task", "",
+           "A new message is sent, with a new id and the old task as its parent, to be run at once."
+           " ETA, expiry, priority and limits, callbacks, chain, group and chord of the old one are"
+           " not sent. What it did before may be done twice.",
+           shows=True, carry_out=_send_again),
     Action("revoke-stamped", "M", "Revoke by a stamp", "stamp", "revoke_by_stamped_headers",
            "Until they restart, workers will skip every task with this stamp.",
            (_RUNNING,), shows=True, target=_STAMP),
@@ -278,6 +290,8 @@ class Request:
     sanitised.  `workers` is how many workers there were to answer, None if there were none.
     `replies` came within `seconds`, `unread` counts those that could not be parsed, by the
     reason, and `error` says why it could not be sent.
+
+    `calls` are those of targets that are sent again, `refused` has others: id, label and why.
     """
 
     action: Action
@@ -289,6 +303,8 @@ class Request:
     seconds: float = 0.0
     error: str = ""
     unread: Mapping[str, int] = field(default_factory=dict)
+    calls: tuple[TaskCall, ...] = ()
+    refused: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def confirmation(self) -> str:
@@ -396,7 +412,9 @@ class Request:
             noun = "reply" if count == 1 else "replies"
             parts.append(f"{count} {noun} could not be read: {reason}")
         if self.error:
-            parts.append(f"not done: {self.error}")
+            count = len(self.targets)
+            which = f"{count - self.replied} of {count} " if is_named and action.carry_out else ""
+            parts.append(f"{which}not done: {self.error}")
         return f"{self.summary}: {'; '.join(parts)}"
 
     def audit(self) -> str:
@@ -406,12 +424,17 @@ class Request:
         except (KeyError, OSError, ImportError):
             who = str(os.getuid())
         replies = {one.name: ("error: " if one.failed else "") + one.text for one in self.replies}
-        facts = {
+        facts: dict[str, Any] = {
             "who": f"{who}@{socket.gethostname()}", "action": self.action.name,
             "targets": self.targets, "arguments": dict(self.values),
             "outcome": self.error or f"{self.replied} replied", "expected": self.expected,
             "seconds": round(self.seconds, 3), "replies": replies,
         }  # fmt: skip
+        for target, sent in zip(self.targets, self.calls, strict=False):
+            call = {"name": sent.name, "queue": sent.queue, "root": sent.root_id}
+            facts.setdefault("calls", {})[target] = call
+        if self.refused:
+            facts["refused"] = {target: reason for target, _, reason in self.refused}
         return json.dumps(facts, ensure_ascii=True)
 
 

@@ -50,6 +50,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("actions", "a f9", "actions on this row, or on the marked ones"),
         ("revoke", "C", "revoke: it will not start"),
         ("terminate", "K", "revoke, and terminate it where it runs"),
+        ("run-again", "R", "run again: send a new message with the same arguments"),
         ("rate-limit", "L", "limit the rate of this type"),
     ),
     "workers": (
@@ -104,7 +105,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("time", "z", "times as age, local, UTC"),
         ("mouse", "M", "mouse on or off"),
         ("options", "f2", "display options: columns, theme, refresh, ASCII"),
-        ("export", "x", "export: JSON Lines, CSV, screenshot, recording"),
+        ("export", "x", "export: JSON Lines, CSV, screenshot, recording, calls"),
         ("redraw", "ctrl-l", "redraw the screen"),
         ("suspend", "ctrl-z", "suspend; fg comes back"),
     ),

@@ -4,11 +4,15 @@ import ast
 import json
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from evtools.errors import UsageError
-from evtools.state import State
+from evtools.state import ALIVE, State, Task
 from evtools.text import sanitize
+from evtools.top.control import Action, Argument, Request, prepare
+from evtools.top.survey import Survey
 from evtools.transport.control import TaskCall
 from evtools.wire.redact import MASK
 
@@ -21,6 +25,8 @@ _NAME_MAX_BYTES: Final = 255
 _CUT: Final = "..."
 #: What kombu makes another type of in a worker.
 _TYPED: Final = "__type__"
+_AT_ONCE_MAX: Final = 1000
+_QUEUES_SHOWN: Final = 5
 #: The names of queues that hold no tasks: of events, of kombu, of RabbitMQ; and of commands.
 _NO_TASKS: Final = ("celeryev", "amq.", "_kombu.", "unacked")
 _COMMANDS: Final = ".pidbox"
@@ -49,31 +55,150 @@ def call_of(task: Any) -> TaskCall:
     )
 
 
-def why_not(task: Any, now: float) -> str:
-    """Return why a task is not to be run again as long as it is as it is, "" if it may be."""
-    if task.get("requeue"):
-        return "its worker has put it back into its queue"
-    return "" if task.ready or task.lost(now) else f"it has not ended: {task.state}"
-
-
 def queue_of(task: Any) -> str:
     """Return the queue that a task was sent to, "" if that is not known for certain."""
     # AMQP's default exchange is the one that takes the name of a queue.
     queue = task.queue_or_none or (task.routing_key if task.exchange == "" else None)
-    return queue if queue and not queue_problem(queue) else ""
+    return queue if queue and not _queue_problem(queue) else ""
 
 
-def queue_problem(queue: str) -> str:
+def prepare_again(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
+    """Make a request to run tasks again, of those that can be; the others are `refused`.
+
+    Arguments as of `prepare`.  The calls are those of this moment, whatever events come after it.
+    """
+    request = prepare(state, action, targets, now=now)
+    if len(request.targets) > _AT_ONCE_MAX:
+        raise UsageError(f"{_AT_ONCE_MAX} tasks are the most that are run again at once")
+    calls, good, refused = [], [], []
+    for target, label in zip(request.targets, request.labels, strict=True):
+        try:
+            calls.append(call_of(_ended(state, target, now)))
+            good.append((target, label))
+        except UsageError as error:
+            refused.append((target, label, error.message))
+    return replace(
+        request,
+        targets=tuple(target for target, _ in good),
+        labels=tuple(label for _, label in good),
+        calls=tuple(calls),
+        refused=tuple(refused),
+    )
+
+
+def _ended(state: State, uuid: str, now: float) -> Task:
+    """Return a task that has ended, or is lost; raise UsageError for any other."""
+    task = state.tasks.get(uuid)
+    if task is None:
+        raise UsageError("evtop no longer remembers it")
+    if task.get("requeue"):
+        raise UsageError("its worker has put it back into its queue")
+    if not (task.ready or task.lost(now)):
+        raise UsageError("it has not ended")
+    return task
+
+
+def question(request: Request, state: State, survey: Survey | None) -> Argument | None:
+    """Return the question for the queue of a call where that is not known, None if all are.
+
+    Its name is the type of the task, its default what other tasks or the worker suggest.
+    """
+    call = next((call for call in request.calls if not call.queue), None)
+    if call is None:
+        return None
+    others = (queue_of(task) for task in state.tasks.values() if task.name == call.name)
+    found = [queue for queue, _ in Counter(filter(None, others)).most_common()]
+    why = "others of this type were sent to"
+    if not found and survey is not None:
+        task = state.tasks.get(call.parent_id or "")
+        facts = survey.workers.get((task and task.worker_name) or "")
+        found = [queue for queue in (facts and facts.queues) or () if not _queue_problem(queue)]
+        why = "its worker consumes"
+    text = f"No event has the queue of {call.name}"
+    text += f"; {why} {_listed(found)}" if found else ""
+    return Argument(call.name, "queue", text, _parse_queue, found[0] if found else "")
+
+
+def with_queue(request: Request, name: str, queue: str) -> Request:
+    """Return a request with the queue of the calls of a type that have none."""
+    calls = (
+        call._replace(queue=queue) if call.name == name and not call.queue else call
+        for call in request.calls
+    )
+    return replace(request, calls=tuple(calls))
+
+
+def dialog(
+    request: Request, state: State, survey: Survey | None, *, now: float
+) -> Iterator[str | tuple[str, str]]:
+    """Yield what is to be confirmed, sanitised: lines, and pairs of a label and a text.
+
+    Nothing is cut.  What warns comes first, in a few lines, so that no sender can push it out of
+    sight.
+    """
+    refused, calls = request.refused, request.calls
+    for reason, count in Counter(reason for _, _, reason in refused).most_common():
+        yield f"{count} of {len(refused) + len(calls)} not sent: {reason}."
+    tasks = [state.tasks.get(target) for target in request.targets]
+    again = [_same_again(state, task) for task in tasks]
+    if count := sum(map(bool, again)):
+        yield f"{count} of {len(calls)} may have been run again already: see below."
+    if any(task is not None and task.lost(now) for task in tasks):
+        yield "LOST?: the broker may still deliver it once more by itself."
+    yield from _doubts(dict.fromkeys(call.queue for call in calls), state, survey, now)
+    yield request.action.consequence
+    for call, label, child in zip(calls, request.labels, again, strict=True):
+        yield ""
+        yield "task", call.name
+        yield "was", label.removeprefix(f"{call.name} ")
+        if child is not None:
+            yield "again?", sanitize(f"its child {child.uuid[:8]} of the same type: {child.state}")
+        yield "queue", call.queue
+        yield "args", sanitize(call.argsrepr)
+        if call.kwargs:
+            yield "kwargs", sanitize(call.kwargsrepr)
+    for _, label, reason in refused:
+        yield ""
+        yield "not", label
+        yield "why", reason
+
+
+def _same_again(state: State, task: Task | None) -> Task | None:
+    """Return a child of the same type, which a task that was run again has."""
+    children = () if task is None else state.children(task.uuid)
+    return next((child for child in children if task and child.name == task.name), None)
+
+
+def _doubts(
+    queues: Iterable[str], state: State, survey: Survey | None, now: float
+) -> Iterator[str]:
+    alive = (worker.hostname for worker in state.workers.values() if worker.status(now) in ALIVE)
+    facts = [survey.workers.get(name) for name in alive] if survey is not None else []
+    consumed = {queue for one in facts if one is not None for queue in one.queues or ()}
+    if left := [queue for queue in queues if queue not in consumed]:
+        names = _listed(left)
+        if survey is None:
+            yield f"Whether a worker consumes {names} is not known (--no-ask)."
+        else:
+            yield f"No worker is known to consume {names}: it may wait there for ever."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _QUEUES_SHOWN
+    return ", ".join(names[:_QUEUES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _queue_problem(queue: str) -> str:
     """Return why no task is sent to a queue of this name, "" if it may be."""
     if queue.startswith(_NO_TASKS) or queue.endswith(_COMMANDS):
         return "is not a queue of tasks"
-    return _problem(queue)
+    return _problem(queue) if queue else "is empty"
 
 
-def likely_queues(state: State, name: str) -> list[str]:
-    """Return the queues that other tasks of a type were sent to, the most common first."""
-    queues = (queue_of(task) for task in state.tasks.values() if task.name == name)
-    return [queue for queue, _ in Counter(filter(None, queues)).most_common()]
+def _parse_queue(text: str) -> str:
+    if problem := _queue_problem(text):
+        raise ValueError(f"the name {problem}")
+    return text
 
 
 def python_line(task: Any) -> str:

@@ -398,18 +398,26 @@ class Menu:
 
 
 _DIALOG_COLS: Final = 76
+_LABEL_COLS: Final = 8
+#: Commands that scroll a dialog: those of the pager.
+_SCROLLS: Final = {
+    "menu-page-up": "page-up", "menu-page-down": "page-down", "page-up": "page-up",
+    "page-down": "page-down", "history-back": "up", "history-forward": "down",
+}  # fmt: skip
 
 
 @dataclass(eq=False)
 class Dialog:
     """Ask before `confirmed` is called; Enter means No at first.
 
+    A line of its text may be a label of a few characters and what it stands before.  Text that
+    does not fit is scrolled.
     `word` has to be typed to confirm (a count, a name); with "" the key y is enough.
     `sure` are keys that confirm, too: with some of them Enter means Yes at first.
     """
 
     title: str
-    text: Sequence[str]
+    text: Sequence[str | tuple[str, str]]
     confirmed: Callable[[], object]
     _: KW_ONLY
     word: str = ""
@@ -417,8 +425,9 @@ class Dialog:
     sure: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self.contexts = ("prompts" if self.word else "menus",)
+        self.contexts = ("prompts", "moving") if self.word else ("menus",)
         self._at_yes = bool(self.sure)
+        self._pager = Pager(wrap=False)
         self._editor = Editor()
 
     def press(self, key: str, command: str | None) -> OnClose:
@@ -427,19 +436,46 @@ class Dialog:
                 # Anything but exactly the word is a No.
                 sure = command == "accept" and self._editor.text == self.word
                 return self.confirmed if sure else closed
-            self._editor.press(key, command)
+            if not typed(key) and command in _SCROLLS:
+                self._pager.press(_SCROLLS[command])
+            else:
+                self._editor.press(key, command)
         elif key in ("y", *self.sure) or (command == "choose" and self._at_yes):
             return self.confirmed
         elif key == "n" or command in ("choose", "menu-close"):
             return closed
+        elif command in _SCROLLS:
+            self._pager.press(_SCROLLS[command])
         elif command is not None:
             self._at_yes = not self._at_yes
         return None
 
-    def box(self, cols: int, rows: int) -> Box:  # noqa: ARG002  (what does not fit is cut)
+    def _body(self, cols: int) -> Iterator[str]:
+        for text in self.text:
+            if isinstance(text, str):
+                yield from wrapped(text, cols, words=True)
+            else:
+                label, value = text
+                # Behind a label nothing looks like another one.
+                for piece in wrapped(value, cols - _LABEL_COLS):
+                    yield pad(label, _LABEL_COLS) + piece
+                    label = ""
+
+    def box(self, cols: int, rows: int) -> Box:
         cols = min(_DIALOG_COLS, cols)
-        lines = [line for text in self.text for line in paragraph(text, cols)]
-        lines.append([])
+        foot = self._foot(cols)
+        body, room = list(self._body(cols)), max(1, rows - len(foot.lines))
+        self._pager.show(body)
+        lines = self._pager.lines(cols, room if len(body) <= room else max(1, room - 1))
+        if place := self._pager.place():
+            lines.append([("warning", f"PgDn and PgUp show the rest: {place}")])
+        if foot.cursor is None:
+            return Box(self.title, [*lines, *foot.lines])
+        column, row = foot.cursor
+        return Box(self.title, [*lines, *foot.lines], (column, len(lines) + row))
+
+    def _foot(self, cols: int) -> Box:
+        lines: list[Line] = [[]]
         if not self.word:
             no, yes = ("text", "selected") if self._at_yes else ("selected", "text")
             keys = " or ".join(("y", *self.sure)[:2])
@@ -458,10 +494,6 @@ class Dialog:
 
 _HELP_LEAD: Final = "find> "
 _HELP_NOTE: Final = "Typing filters this list. To select text with the mouse, hold Shift."
-#: Commands of the context "prompts" that scroll: those of the pager.
-_HELP_MOVES: Final = {
-    "history-back": "up", "history-forward": "down", "page-up": "page-up", "page-down": "page-down",
-}  # fmt: skip
 
 
 class Help:
@@ -482,8 +514,8 @@ class Help:
             self._pager.reset()
         elif command in ("cancel", "accept"):
             return closed
-        if not typed(key) and command in _HELP_MOVES:
-            self._pager.press(_HELP_MOVES[command])
+        if not typed(key) and command in _SCROLLS:
+            self._pager.press(_SCROLLS[command])
         else:
             self._editor.press(key, command)
         return None

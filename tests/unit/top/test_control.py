@@ -408,7 +408,7 @@ UNREAD = {"message too large": 1, "no JSON": 2}
         (replace(outcome("purge", [PURGED, NONE]), targets=("a", "b")),
          "Purge, 2 queues: b: there is no such queue; a: 12 messages deleted", False),
         (replace(outcome("purge", [PURGED], error="cannot reach it"), targets=("a", "b")),
-         "Purge, 2 queues: a: 12 messages deleted; not done: cannot reach it", False),
+         "Purge, 2 queues: a: 12 messages deleted; 1 of 2 not done: cannot reach it", False),
     ],
 )  # fmt: skip
 def test_an_outcome_is_one_sentence(made, sentence, good):

@@ -1,6 +1,7 @@
 """Arguments out of events: all of them, or a reason why not."""
 
 import ast
+import base64
 import json
 import shlex
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from evtools.errors import UsageError
 from evtools.top.rerun import call_of, celery_line, python_line
+from evtools.top.survey import WorkerFacts
+from evtools.top.ui.widgets import plain
 
 
 def task(args="()", kwargs="{}", name="shop.pay", queue=None, **fields):
@@ -181,3 +184,154 @@ def test_a_line_that_lacks_something_says_so_and_does_not_run(line):
         names = {one.id for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Name)}
         assert names == {"app", "FILL_IN"}
         assert "cannot be shown: ('" in text
+
+
+# --- from the key to what is sent ---------------------------------------------------------
+
+
+def lines(terminal, rows=60):
+    return [plain(line).rstrip() for line in terminal.session.layer.box(96, rows).lines]
+
+
+def copied_text(terminal):
+    return base64.b64decode(terminal.host.sent[-1].split(";")[-1].rstrip("\a\x1b\\")).decode()
+
+
+def failed(terminal, uuid, name="shop.pay", **fields):
+    life = terminal.life
+    received = {key: value for key, value in fields.items() if key != "queue"}
+    sent = [life.sent(uuid, name, **fields)] if fields.get("queue", "mail") else []
+    terminal.take([*sent, life.received(uuid, name, **received), life.failed(uuid)])
+
+
+def test_a_failed_task_is_sent_again_as_it_was_when_the_key_was_pressed(terminal):
+    terminal.take(terminal.life.beat("w1@host"))
+    failed(terminal, "id1", args="('it\\'s', 2)", kwargs="{'to': 'x'}")
+    terminal.press("R")
+    assert lines(terminal)[-7:-1] == [
+        "task    shop.pay",
+        "was     id1 on w1@host, FAILURE",
+        "queue   mail",
+        "args    ('it\\'s', 2)",
+        "kwargs  {'to': 'x'}",
+        "",
+    ]
+    # Whatever its events say then.
+    terminal.take(terminal.life.received("id1", "shop.other", args="('evil',)", retries=1))
+    terminal.press("y")
+    [request] = terminal.control.submitted
+    assert request.targets == ("id1",)
+    assert [call[:4] for call in request.calls] == [("shop.pay", ["it's", 2], {"to": "x"}, "mail")]
+
+
+def test_those_that_cannot_be_are_listed_and_the_others_are_counted(terminal):
+    failed(terminal, "id1")
+    failed(terminal, "id2", args="('x...',)")
+    terminal.take([terminal.life.received("id3"), terminal.life.started("id3")])
+    failed(terminal, "id4")
+    terminal.press(*["space"] * 4, "R")
+    text = lines(terminal)
+    assert text[:2] == [
+        "1 of 4 not sent: its arguments were cut by the sender.",
+        "1 of 4 not sent: it has not ended.",
+    ]
+    assert text[-4:-2] == ["not     proj.add id3 on w1@host, STARTED", "why     it has not ended"]
+    terminal.press("2", "enter")
+    [request] = terminal.control.submitted
+    assert request.targets == ("id1", "id4")
+    assert json.loads(request.audit())["refused"] == {
+        "id2": "its arguments were cut by the sender",
+        "id3": "it has not ended",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "copied"),
+    [("p", "args=FILL_IN, kwargs=FILL_IN"), ("l", "FILL IN: its arguments were cut")],
+)
+def test_where_none_can_be_there_are_lines_to_copy(terminal, key, copied):
+    failed(terminal, "id1", args="('x...',)")
+    terminal.press("R")
+    assert lines(terminal)[:2] == [
+        "    shop.pay id1 on w1@host, FAILURE",
+        "      its arguments were cut by the sender",
+    ]
+    terminal.press(key)
+    assert copied in copied_text(terminal)
+    terminal.press("x", key)
+    assert copied in copied_text(terminal)
+    assert not terminal.control.submitted
+
+
+@pytest.mark.parametrize(
+    ("before", "hint", "typed", "queue"),
+    [
+        ((), "No event has the queue of shop.pay:", "post", "post"),
+        (("mail", "post", "mail"), "others of this type were sent to mail, post:", "", "mail"),
+    ],
+)
+def test_a_queue_that_no_event_has_is_asked_for(terminal, before, hint, typed, queue):
+    for number, name in enumerate(before):
+        failed(terminal, f"old{number}", queue=name)
+    failed(terminal, "id1", queue="")
+    terminal.press("R")
+    prompt = terminal.session.layer
+    assert hint in prompt.hint
+    assert prompt.text == (queue if before else "")
+    if not typed:
+        terminal.press("ctrl-u", *"celeryev.x", "enter")
+        assert "is not a queue of tasks" in prompt.notes[0][1]
+        terminal.press("ctrl-u", *queue)
+    terminal.press(*typed, "enter", "y")
+    [request] = terminal.control.submitted
+    assert [call.queue for call in request.calls] == [queue]
+
+
+def test_the_dialog_warns_of_what_is_doubtful(terminal):
+    life = terminal.life
+    failed(terminal, "id1")
+    terminal.take([life.received("id2", "shop.pay", parent_id="id1"), life.succeeded("id2")])
+    terminal.press("e", "R")
+    text = lines(terminal)
+    assert text[0] == "1 of 1 may have been run again already: see below."
+    assert text[1] == "Whether a worker consumes mail is not known (--no-ask)."
+    assert "again?  its child id2 of the same type: SUCCESS" in text
+
+
+@pytest.mark.parametrize(
+    ("queues", "warns"), [(("mail",), False), (("other",), True), (None, True)]
+)
+def test_it_warns_of_a_queue_that_no_worker_consumes(terminal, queues, warns):
+    terminal.take(terminal.life.beat("w1@host"))
+    failed(terminal, "id1", queue="mail")
+    survey = SimpleNamespace(
+        workers={"w1@host": WorkerFacts(queues=queues)}, close_page=lambda: None
+    )
+    terminal.session.model.survey = survey
+    terminal.press("R")
+    assert (
+        "No worker is known to consume mail: it may wait there for ever." in lines(terminal)
+    ) is warns
+
+
+def test_the_failed_tasks_of_an_error_are_run_again(terminal):
+    for number in range(3):
+        failed(terminal, f"id{number}")
+    failed(terminal, "other", "shop.ship")
+    terminal.press("6", "R")
+    assert "Type 3 to confirm:" in lines(terminal)[-1]
+    terminal.press("3", "enter")
+    assert sorted(terminal.control.submitted[0].targets) == ["id0", "id1", "id2"]
+
+
+def test_arguments_of_any_length_are_shown_whole(small):
+    failed(small, "id1", args=f"('{'x' * 3000} end',)")
+    small.press("R")
+    shown = lines(small, 22)
+    assert len(shown) == 22
+    assert "PgDn and PgUp show the rest: 19/" in shown[-3]
+    assert not any("end'" in line for line in shown)
+    small.press(*["pgdn"] * 5)
+    assert any("end'" in line for line in lines(small, 22))
+    small.press("y")
+    assert small.control.submitted
