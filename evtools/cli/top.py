@@ -56,7 +56,8 @@ _OPTIONS: Final = (
     *memory("Screen"),
     Option("Screen", "--no-ask", "Ask the workers nothing about their tasks, pools and queues;"
            " actions still reach them.", FLAG),
-    Option("Screen", "--broker-stats", "Also ask the broker for the length of queues.", FLAG),
+    Option("Screen", "--broker-stats/--no-broker-stats", "Ask the broker about the queues in view:"
+           " how long they are, and who consumes them.", default=True),
     Option("Batch", "-B --batch", "Print the view as text, without a screen, and exit.",
            FLAG, in_file=False),
     Option("Batch", "-n --iterations N", "Number of iterations, one every -d; 0 = unlimited.",
@@ -89,7 +90,7 @@ _NEEDS: Final = {
 }  # fmt: skip
 _EXCLUSIVE: Final = (
     ("read", "demo"), ("read", "check"), ("batch", "check"),
-    ("read", "broker_stats"), ("read", "write"), ("check", "write"),
+    ("read", "write"), ("check", "write"),
 )  # fmt: skip
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)?", re.ASCII)
 
@@ -142,6 +143,8 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
                 f"{name} is not a terminal", "for plain output use: evtop -B or evdump"
             )
     output = values["output"] or "table"
+    if values["read"] and values["broker_stats"] and is_typed(ctx, "broker_stats"):
+        raise command.excluding("--read", "--broker-stats")
     if values["json_output"]:
         if output != "json" and is_typed(ctx, "output"):
             raise command.excluding(f"-o {output}", "--json")

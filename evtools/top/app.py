@@ -16,7 +16,7 @@ from evtools.text import sanitize
 from evtools.top import screen
 from evtools.top.commands import Session
 from evtools.top.control import ControlClient
-from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
+from evtools.top.feed import BrokerStats, Ended, Feed, asked_about, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
@@ -152,8 +152,9 @@ class Console:
         session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(session.history.keep)
         self._stats: BrokerStats | None = None
-        if options.broker_stats:
-            self._stats = BrokerStats(Gauge(own_settings), self.wake)
+        if not options.read:
+            gauge, redact = Gauge(own_settings), redactor(options.redact)
+            self._stats = BrokerStats(gauge, self.wake, clock=clock, redact=redact)
             self._stats.start()
             stack.callback(self._stats.close)
         feed.source = open_source(options, settings, feed.put, clock=clock, stack=stack)
@@ -382,14 +383,22 @@ class Console:
             session.settle()
             if session.model.survey is not None:
                 session.model.survey.go_on(self.clock.wall())
-            in_view = session.view == "queues"
-            if self._stats is not None and in_view:
-                session.model.set_depths(self._stats.depths)
+            asks = self._stats is not None and session.model.options.broker_stats
+            session.model.ask_broker(self._stats if asks else None)
             session.model.refresh(session.view, self.clock.wall())
             if self._stats is not None:
-                # Only the queues on the screen: every question costs the broker.
-                self._stats.watch(session.table.keys if in_view else ())
+                self._ask_broker(self._stats, asks and session.view == "queues")
             session.look()
+
+    def _ask_broker(self, stats: BrokerStats, is_wanted: bool) -> None:  # noqa: FBT001
+        # Only about queues on the screen: every question costs the broker.
+        session = self.session
+        peek = session.detail.key if session.detail is not None else ""
+        has_sent = session.model.intake.has_sent
+        if is_wanted:
+            stats.watch(asked_about(session.table.keys), peek=peek, oldest=has_sent)
+        else:
+            stats.watch(())
 
     def _finish_picture(self) -> bool:
         # Do a part of the work that it left; return whether there is more.

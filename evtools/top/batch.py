@@ -12,7 +12,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
-from evtools.top.feed import open_source, watched
+from evtools.top.feed import BrokerStats, asked_about, open_source, watched
 from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
@@ -41,8 +41,10 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
     clock = SystemClock()
     with ExitStack() as stack:
         batch = Batch(options, clock, origin=settings.source_of_url)
-        if options.broker_stats:
-            batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
+        if options.broker_stats and options.view == "queues" and not options.read:
+            gauge, masks = Gauge(watched(options, settings)), redactor(options.redact)
+            batch.stats = BrokerStats(gauge, lambda: None, clock=clock, redact=masks)
+            stack.callback(batch.stats.close)
         if options.ask and not options.read_only and not options.read:
             inspector = Inspector(watched(options, settings), lambda: None, clock=clock)
             stack.callback(inspector.close)
@@ -73,8 +75,8 @@ class Batch:
     """The model, and when to print it; `origin` says where the broker's URL comes from."""
 
     def __init__(self, options: TopOptions, clock: Clock, *, origin: str) -> None:
-        #: The source of the depths of queues, if the broker is asked.
-        self.gauge: Gauge | None = None
+        #: What the broker says of queues, if it is asked: it is, in this thread.
+        self.stats: BrokerStats | None = None
         self._origin = origin
         self._options = options
         self._clock = clock
@@ -95,6 +97,7 @@ class Batch:
         # A recording that is read at once has nothing to wait for.
         at_once = bool(options.read) and math.isinf(options.speed)
         self._every = math.inf if at_once else options.refresh
+        self._asks_at = 0.0
         self._due = clock.monotonic() + self._every
 
     def ask(self, inspector: Inspector) -> None:
@@ -123,6 +126,12 @@ class Batch:
         if self._model.survey is not None:
             self._model.survey.take(self._clock.wall())
             self._model.survey.go_on(self._clock.wall())
+        if self.stats is not None and self._clock.monotonic() >= self._asks_at:
+            # So that it is known by the end how depths change.
+            self._asks_at = self._clock.monotonic() + _TICK
+            self._watch_queues(self.stats)
+            if self.stats.is_due():
+                self.stats.look()
         if self._clock.monotonic() >= self._due:
             self._due += self._every
             self._print()
@@ -155,12 +164,10 @@ class Batch:
         if self._connection.status == "connecting":
             raise BrokerUnavailable(self._connection.cause, f"tried: {self._origin}")
         model, table, now = self._model, self._table, self._clock.wall()
-        if self.gauge is not None:
-            rows = model.statistics.queues(self._options.window, now)
-            try:
-                model.set_depths(self.gauge.look(row.name for row in rows))
-            except BrokerUnavailable as error:
-                _log.warning("queues are shown without their depth: %s", error.message)
+        if self.stats is not None:
+            self._watch_queues(self.stats)
+            if error := self.stats.look().error:
+                _log.warning("queues are shown without their depth: %s", error)
         model.refresh(table.name, now)
         while table.waiting:  # however much there is to be filtered
             model.refresh(table.name, self._clock.wall())
@@ -177,6 +184,11 @@ class Batch:
         for line in () if self._printed else model.diagnosis(table.name):
             self._note(line)
         self._printed += 1
+
+    def _watch_queues(self, stats: BrokerStats) -> None:
+        self._model.ask_broker(stats)
+        self._model.refresh(self._table.name, self._clock.wall())
+        stats.watch(asked_about(self._table.keys), oldest=self._model.intake.has_sent)
 
     def _note(self, text: str) -> None:
         if not self._options.quiet:

@@ -96,6 +96,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
     "time":    ("z", "times",   "time_style", TIME_STYLES,               "times: {}"),
     "ascii":   ("a", "ASCII",   "ascii",      (False, True),             "ASCII {}"),
     "mouse":   ("m", "mouse",   "mouse",      (False, True),             "mouse {}"),
+    "broker-stats": ("b", "broker", "broker_stats", (True, False), "asking the broker: {}"),
 }
 # fmt: on
 _SETTABLE: Final = (*_OPTIONS, "columns")
@@ -176,7 +177,7 @@ class Session:
 
     def contexts(self) -> tuple[str, ...]:
         """Return where the keymap looks for a key, in this order."""
-        special: list[str] = [self.view] if self.view in ("workers", "events") else []
+        special: list[str] = [self.view] if self.view in ("workers", "queues", "events") else []
         if self.model.paused or self.model.options.read:  # there is something to step in
             special.append("paused")
         if self.reading:
@@ -296,9 +297,7 @@ class Session:
         """Open the detail of a row, or another view with the tasks of the row."""
         key = self.table.focus_key
         drilled = self.table.drill(key) if key is not None and not self.reading else None
-        # A worker has a page before its tasks.
-        has_page = self.view == "workers" and self.model.survey is not None
-        if drilled is None or (has_page and self.detail is None):
+        if drilled is None or (self.table.has_page and self.detail is None):
             self.open_detail()
             return
         view, filter_text = drilled
@@ -625,6 +624,8 @@ class Session:
         # To a value; without a text, to the one after its value.
         options = self.model.options
         _, _, field, values, message = _OPTIONS[name]
+        if name == "broker-stats" and options.read:
+            raise UsageError("a recording has no broker to ask")
         by_word = {_word(value): value for value in values}
         if not text:
             old = getattr(options, field)

@@ -130,7 +130,7 @@ class Action(NamedTuple):
 
 def _purge(settings: ConnectionSettings, request: "Request") -> "Iterator[Reply]":
     for queue, purged in purge(settings, request.targets):
-        deleted = purged.messages
+        deleted = purged.ready
         text = f"{deleted} message{'s' if deleted != 1 else ''} deleted"
         reason = f"nothing deleted: {purged.reason}"
         yield Reply.of(queue, reason if deleted is None else text, failed=deleted is None)

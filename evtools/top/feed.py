@@ -1,18 +1,22 @@
-"""What comes in: the source, the thread between it and the screen, the depth of queues."""
+"""What comes in: the source, the thread between it and the screen, the broker's word on queues."""
 
+import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
+from evtools.state import OTHERS, UNKNOWN
 from evtools.top.files import Recording
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.demo import demo_settings
-from evtools.transport.queues import Depth, Gauge
+from evtools.transport.queues import Depth, Gauge, Waiting
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import Event
@@ -196,49 +200,164 @@ class Feed(threading.Thread):
             self.join(timeout)
 
 
-#: Time between two questions about the depth of queues, in seconds.
+# --- what the broker says of queues -----------------------------------------------------
+
+#: Time between two questions about the depth of queues, in seconds; new queues wait for less.
 EVERY: Final = 5.0
+_NEW_EVERY: Final = 1.0
 #: How many queues are asked about at most.
-_QUEUES_MAX: Final = 1000
+QUEUES_MAX: Final = 1000
+#: How long depths are remembered, and how many of a queue.
+HISTORY: Final = 900.0
+_SAMPLES_MAX: Final = 200
+#: A change of the depth is one over the last minute, and over no less than this, in seconds.
+TREND: Final = 60.0
+_TREND_MIN: Final = 3.0
+#: What the broker said is taken for true for so long, in seconds.
+_TRUE_FOR: Final = 15.0
+
+
+def asked_about(names: Iterable[str]) -> list[str]:
+    """Return the names of rows that are queues: not those that stand for others."""
+    return [name for name in names if name not in (OTHERS, UNKNOWN)]
+
+
+#: A depth, and when it was that, in seconds of the monotonic clock.
+Sample: TypeAlias = tuple[float, int]
+
+
+class Trend(NamedTuple):
+    """How a depth changed: by so many messages per minute, over the last `span` seconds."""
+
+    per_minute: float
+    span: float
+
+
+def trend_of(samples: Sequence[Sample]) -> Trend | None:
+    """Return how the depth changed within the last minute, None if it is not known for long."""
+    if not samples:
+        return None
+    latest, depth = samples[-1]
+    # The difference of two depths that the broker gave: nothing is smoothed.
+    first, before = next(one for one in samples if one[0] >= latest - TREND)
+    span = latest - first
+    return Trend(60.0 * (depth - before) / span, span) if span >= _TREND_MIN else None
+
+
+class QueueFacts(NamedTuple):
+    """What a broker said of queues, or else why not: `error`.
+
+    `history` has the depths of the last minutes by queue, oldest first, and `waiting` the name
+    of a queue and what waits in it.  `at` is when it was said, in seconds of the monotonic clock.
+    """
+
+    depths: Mapping[str, Depth] = MappingProxyType({})
+    history: Mapping[str, tuple[Sample, ...]] = MappingProxyType({})
+    waiting: tuple[str, Waiting] | None = None
+    error: str = ""
+    at: float = -math.inf
 
 
 class BrokerStats(threading.Thread):
-    """Keep at hand how long the queues are that `watch` names.
+    """Keep at hand what one broker says of the queues that `watch` names.
 
-    `depths` is what the broker answered last, {} if it did not.  `wake` is called, in this
-    thread, after each answer.
+    `wake` is called, in this thread, after each answer.  Names of tasks are masked by `redact`.
+    Where it is not started it does nothing by itself: `look` asks.
     """
 
-    def __init__(self, gauge: Gauge, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        gauge: Gauge,
+        wake: Callable[[], None],
+        *,
+        clock: Clock,
+        redact: Redactor | None = None,
+    ) -> None:
         super().__init__(name="evtools-depths", daemon=True)
-        self.depths: Mapping[str, Depth] = {}
         self._gauge = gauge
         self._wake = wake
+        self._clock = clock
+        self._redact = redact
+        self._facts = QueueFacts()
         self._queues: tuple[str, ...] = ()
+        self._peeked = ""
+        self._oldest = False
         self._changed = threading.Event()
         self._stopped = False
 
-    def watch(self, queues: Iterable[str]) -> None:
-        """Set the queues to ask about from now on; new ones are asked about soon."""
-        wanted = tuple(dict.fromkeys(queues))[:_QUEUES_MAX]
-        if not set(wanted) <= set(self._queues):
+    def known(self) -> QueueFacts:
+        """Return what the broker said last; of what is no longer true only the history."""
+        facts = self._facts
+        if self._clock.monotonic() - facts.at > _TRUE_FOR:
+            return QueueFacts(history=facts.history)
+        return facts
+
+    def watch(self, queues: Iterable[str], *, peek: str = "", oldest: bool = False) -> None:
+        """Set the queues to ask about from now on; new ones are asked about soon.
+
+        With `oldest` also for the tasks that wait for longest; `peek` is the queue to look into.
+        """
+        wanted = tuple(dict.fromkeys(queues))[:QUEUES_MAX]
+        is_new = not set(wanted) <= set(self._queues) or peek not in ("", self._peeked)
+        self._queues, self._peeked, self._oldest = wanted, peek, oldest
+        if is_new:
             self._changed.set()
-        self._queues = wanted
+
+    def is_due(self) -> bool:
+        """Return whether it is time to ask."""
+        since = self._clock.monotonic() - self._facts.at
+        return bool(self._queues) and since >= (_NEW_EVERY if self._changed.is_set() else EVERY)
+
+    def look(self) -> QueueFacts:
+        """Ask the broker now; return what it says, or why it says nothing."""
+        self._changed.clear()
+        depths: Mapping[str, Depth] = {}
+        waiting, error = None, ""
+        try:
+            depths = self._gauge.look(self._queues, oldest=self._oldest)
+            if peeked := self._peeked:
+                waiting = (peeked, self._masked(self._gauge.peek(peeked)))
+        except EvtoolsError as caught:
+            depths, error = {}, caught.message
+        now = self._clock.monotonic()
+        history = {
+            queue: samples
+            for queue, samples in self._facts.history.items()
+            if now - samples[-1][0] <= HISTORY
+        }
+        for queue, depth in depths.items():
+            if depth.ready is not None:
+                recent = [one for one in history.get(queue, ()) if now - one[0] <= HISTORY]
+                history[queue] = (*recent, (now, depth.ready))[-_SAMPLES_MAX:]
+        for queue in sorted(history, key=lambda one: history[one][-1][0])[: -2 * QUEUES_MAX]:
+            del history[queue]
+        self._facts = QueueFacts(depths, history, waiting, error, now)
+        return self._facts
+
+    def _masked(self, waiting: Waiting) -> Waiting:
+        if self._redact is None:
+            return waiting
+        names: Counter[str] = Counter()
+        for name, count in waiting.names.items():
+            fields: dict[str, Any] = {"name": name}
+            self._redact(fields)
+            names[fields["name"]] += count
+        return replace(waiting, names=names)
 
     def close(self, timeout: float = 2.0) -> None:
         """End the thread; wait at most `timeout` seconds for it."""
         self._stopped = True
         self._changed.set()
-        self.join(timeout)
+        if self.ident is not None:
+            self.join(timeout)
+        else:
+            self._gauge.close()
 
     def run(self) -> None:
         while not self._stopped:
             self._changed.clear()
             if self._queues:
-                try:
-                    self.depths = dict(self._gauge.look(self._queues))
-                except EvtoolsError:
-                    self.depths = {}
+                self.look()
                 self._wake()
             self._changed.wait(EVERY)
         self._gauge.close()

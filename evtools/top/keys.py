@@ -12,6 +12,7 @@ from evtools.text import width
 CONTEXTS: Final = {
     "lists": "LISTS",
     "workers": "WORKERS",
+    "queues": "QUEUES",
     "events": "EVENTS",
     "moving": "MOVING",
     "text": "TEXT",
@@ -55,6 +56,9 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
     ),
     "workers": (
         ("shutdown", "S", "shut this worker down"),
+    ),
+    "queues": (
+        ("broker-stats", "b", "ask the broker about queues, or ask it no more"),
     ),
     "events": (
         ("next-related", "o", "next event of the same task"),

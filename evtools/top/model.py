@@ -11,6 +11,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
 from evtools.top.columns import RenderContext
+from evtools.top.feed import BrokerStats
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters
 from evtools.top.survey import Inspector, Survey
@@ -18,7 +19,6 @@ from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
-from evtools.transport.queues import Depth
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
 from evtools.wire.redact import redactor
@@ -63,7 +63,7 @@ class Model:
         self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
         self._back = 0
         self._tasks = TasksView(self.state, clock)
-        self._queues = QueuesView(self.statistics)
+        self._queues = QueuesView(self.statistics, self.state)
         self._events = EventsView(self.state, clock)
         self._workers = WorkersView(self.statistics, self.state)
         types, errors = TypesView(self.statistics), ErrorsView(self.statistics)
@@ -89,10 +89,11 @@ class Model:
         """Ask the workers for what no event says, from `Survey.begin` on."""
         redact = redactor(self.options.redact)
         self.survey = Survey(inspector, self.state, self.statistics, redact)
-        self._workers.survey = self.survey
+        self._workers.survey = self._queues.survey = self.survey
 
-    def set_depths(self, depths: Mapping[str, Depth]) -> None:
-        self._queues.depths = depths
+    def ask_broker(self, stats: BrokerStats | None) -> None:
+        """Show what the broker says of queues from the next picture on, or no more of it."""
+        self._queues.stats = stats
 
     def as_of(self, now: float) -> float:
         """Return the time of the picture when it is `now`."""
@@ -259,8 +260,9 @@ _EVENTS_OFF: Final = (
     "choose to enable events.",
 )
 _SENT_OFF: Final = (
-    "Queues are known from task-sent events, and none has been received:",
-    "task_send_sent_event is off in the clients, or nothing has been sent since then.",
+    "Queues are known from task-sent events and from workers that say what they consume.",
+    "No such event has been received: task_send_sent_event is off in the clients, or",
+    "nothing has been sent since then.",
 )
 _NOTHING_YET: Final = {
     "tasks": "No tasks yet.",

@@ -71,7 +71,7 @@ class TopOptions:
     # the cluster
     read_only: bool = False
     ask: bool = True
-    broker_stats: bool = False
+    broker_stats: bool = True
     # recordings
     write: str = ""
     read: tuple[str, ...] = ()

@@ -185,6 +185,7 @@ def _footer(session: Session, cols: int) -> ui.Line:
     # Words that are others here, and when; "" leaves one out.
     others = (
         ("open", "Tasks", session.view in ("types", "workers", "queues", "errors")),
+        ("open", "Detail", session.table.has_page and session.detail is None),
         ("open", "", session.reading),
         ("back", "Back", session.detail is not None or session.trail),
         ("pause", "Resume", session.model.paused),

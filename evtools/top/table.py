@@ -146,6 +146,11 @@ class TableModel(ABC):
         return self.name.capitalize()
 
     @property
+    def has_page(self) -> bool:
+        """Whether a row has a page to be read, before one goes to its tasks."""
+        return False
+
+    @property
     def fields(self) -> FieldTable:
         return fields_of(self.columns, self.now)
 

@@ -1,12 +1,15 @@
-"""How long queues are, as the broker itself counts, and purging them."""
+"""What a broker says of queues, what waits in them on Redis, and purging them."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import product
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
+import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
 from kombu.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, ResponseError
 
 from evtools.errors import UsageError
 from evtools.transport.connection import reach
@@ -22,33 +25,72 @@ _REASONS: Final[dict[type[Exception], str]] = {
     ResourceLocked: "it belongs to one connection",
     AccessRefused: "we have no permission for it",
 }
+#: How much of the messages in Redis one look reads, and of a single one.
+_LOOK_BYTES: Final = 2 * 1024 * 1024
+_MESSAGE_BYTES: Final = 1024 * 1024
+#: More messages without an acknowledgement are not counted by queue.
+_UNACKED_MAX: Final = 2000
+_EXCHANGES_MAX: Final = 20
+_BINDINGS_MAX: Final = 1000
+#: How many waiting messages are looked at, and at once.
+PEEKED_MAX: Final = 100
+_PEEKED_AT_ONCE: Final = 10
+#: The longest name of a task, or id, that is kept.
+_TEXT_MAX_CHARS: Final = 300
+_LARGE_MAX: Final = 1000
+_LINE_MAX_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages wait in a queue, and how many consumers it has; None has a `reason`.
+    """How many messages a queue has `ready` for consumers; None has a `reason`.
 
+    `ready` is what operators compare with: messages_ready of RabbitMQ, and LLEN over the lists
+    of all priorities on Redis.  `unacked` ones are with workers that have not acknowledged them,
+    None where that is not known; `consumers` likewise.  `oldest` has the ids of the tasks that
+    wait for longest, one for each priority in which any wait, None if they are not known.
     On Redis a queue that is empty and one that never was are the same.
     """
 
-    messages: int | None
+    ready: int | None
     consumers: int | None = None
     reason: str = ""
+    unacked: int | None = None
+    unacked_reason: str = ""
+    oldest: tuple[str, ...] | None = None
 
 
 _NO_NAME: Final = Depth(None, reason="no queue can be called that")
 _MISSING: Final = Depth(None, reason=_REASONS[NotFound])
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The messages of a queue that are next: how many of them are of which type of task.
+
+    The name is "" where a message does not say it.  `reason` says why no more of them, or
+    none, were looked at.
+    """
+
+    names: Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many were looked at."""
+        return sum(self.names.values())
+
+
 class Gauge:
-    """Ask a broker about queues, on a connection that stays open; publish nothing."""
+    """Ask a broker about queues, on a connection that stays open; publish and take nothing."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
+        self._redis: _Redis | None = None
 
-    def look(self, queues: Iterable[str]) -> dict[str, Depth]:
-        """Return how long each queue is.
+    def look(self, queues: Iterable[str], *, oldest: bool = False) -> dict[str, Depth]:
+        """Return how long each queue is, and with `oldest` which tasks wait for longest.
 
         Raise UsageError for settings that cannot work and BrokerUnavailable when the broker
         does not answer; the next look connects again.
@@ -56,23 +98,41 @@ class Gauge:
         depths = dict.fromkeys(queues, _NO_NAME)
         names = [name for name in depths if _is_name(name)]
         try:
-            if self._connection is None:
-                self._connection = reach(self._settings)
-            transport = self._connection.transport
-            channel: Any = self._connection.default_channel
-            if transport.driver_name == "py-amqp":
-                depths.update(_on_rabbitmq(self._connection, names, _length))
-            elif transport.driver_type == "redis":
-                depths.update(_of_redis(channel, names))
+            connection = self._connect()
+            if connection.transport.driver_name == "py-amqp":
+                depths.update(_on_rabbitmq(connection, names, _length))
+            elif self._redis is not None:
+                depths.update(self._redis.look(names, oldest=oldest))
             else:
+                channel: Any = connection.default_channel
                 depths.update((name, Depth(channel._size(name))) for name in names)  # noqa: SLF001
         except Exception as exc:
             self.close()
             raise explain(exc, self._settings) from exc
         return depths
 
+    def peek(self, queue: str) -> Waiting:
+        """Return what waits in a queue, without taking it; raise as `look` does."""
+        try:
+            connection = self._connect()
+            if self._redis is not None:
+                return self._redis.peek(queue) if _is_name(queue) else Waiting()
+        except Exception as exc:
+            self.close()
+            raise explain(exc, self._settings) from exc
+        if connection.transport.driver_name == "py-amqp":
+            return Waiting(reason="RabbitMQ shows messages only by taking them")
+        return Waiting(reason="this broker does not show what waits")
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = reach(self._settings)
+            if self._connection.transport.driver_type == "redis":
+                self._redis = _Redis(self._connection.default_channel)
+        return self._connection
+
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._redis = self._connection, None, None
         if connection is not None:
             connection.release()
 
@@ -104,7 +164,7 @@ def purge(settings: ConnectionSettings, queues: Iterable[str]) -> Iterator[tuple
                 connection, names, lambda channel, name: Depth(channel.queue_purge(name))
             )
         elif connection.transport.driver_type == "redis":
-            for name, depth in _of_redis(channel, names):
+            for name, depth in _Redis(channel).lengths(names):
                 # A key of that name that is no list would be deleted just the same.
                 yield name, depth if depth.reason else Depth(channel.queue_purge(name))
         else:
@@ -138,20 +198,316 @@ def _on_rabbitmq(
 
 def _length(channel: Any, queue: str) -> Depth:
     declared = channel.queue_declare(queue, passive=True)
-    return Depth(declared.message_count, declared.consumer_count)
+    reason = "RabbitMQ does not say it over AMQP"
+    return Depth(declared.message_count, declared.consumer_count, unacked_reason=reason)
 
 
-def _of_redis(channel: Any, queues: list[str]) -> Iterator[tuple[str, Depth]]:
-    # kombu makes several lists of one queue, one for each priority.
-    steps = channel.priority_steps
-    with channel.conn_or_acquire() as client:
+# --- Redis ------------------------------------------------------------------------------
+#
+# kombu makes several lists of one queue, one for each priority: it pushes at the left and pops
+# at the right.  What a consumer has is in one hash for all queues, by delivery tag, until it is
+# acknowledged: the message, and by which exchange and routing key it came.
+
+#: An exchange and a routing key.
+_Route = tuple[str, str]
+
+
+class _Envelope(msgspec.Struct):
+    headers: Any = None
+    properties: Any = None
+
+
+class _Redis:
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._prefix: str = channel.global_keyprefix or ""
+        #: Of messages that are not acknowledged, by tag; None for what cannot be read.
+        self._routes: dict[bytes, _Route | None] = {}
+        #: Lists whose next messages are too large to be looked at.
+        self._large: set[str] = set()
+        #: The lists of each queue that had messages when it was last looked at.
+        self._filled: dict[str, list[str]] = {}
+
+    def look(self, queues: list[str], *, oldest: bool) -> Iterator[tuple[str, Depth]]:
+        depths = dict(self.lengths(queues))
+        ids = self._oldest(self._filled) if oldest else {}
+        counts, unknown = self._unacked()
+        for queue, depth in depths.items():
+            reason = unknown.get(queue, unknown.get("", ""))
+            if depth.ready is not None:
+                depth = replace(  # noqa: PLW2901
+                    depth,
+                    unacked=None if reason else counts[queue],
+                    unacked_reason=reason,
+                    oldest=ids.get(queue),
+                )
+            yield queue, depth
+
+    def lengths(self, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
+        self._filled = {}
         for start in range(0, len(queues), _CHUNK):
-            chunk = queues[start : start + _CHUNK]
-            with client.pipeline(transaction=False) as pipe:
-                for queue, step in product(chunk, steps):
-                    pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
-                replies = iter(pipe.execute(raise_on_error=False))
-            for queue in chunk:
-                lengths = [next(replies) for _ in steps]
-                errors = [length for length in lengths if isinstance(length, Exception)]
-                yield queue, Depth(None, reason=str(errors[0])) if errors else Depth(sum(lengths))
+            keys = {queue: self._keys(queue) for queue in queues[start : start + _CHUNK]}
+            replies = iter(self._ask([("LLEN", key) for one in keys.values() for key in one]))
+            for queue, lists in keys.items():
+                found = {key: next(replies) for key in lists}
+                errors = [one for one in found.values() if isinstance(one, Exception)]
+                if errors:
+                    yield queue, Depth(None, reason=str(errors[0]))
+                else:
+                    self._filled[queue] = [key for key, length in found.items() if int(length)]
+                    yield queue, Depth(sum(map(int, found.values())))
+
+    def _keys(self, queue: str) -> list[str]:
+        name = self._channel._q_for_pri  # noqa: SLF001
+        # Those of the priority that is served first come first.
+        return [f"{self._prefix}{name(queue, step)}" for step in self._channel.priority_steps]
+
+    def _ask(self, commands: Sequence[Sequence[Any]], limit_bytes: int = _LOOK_BYTES) -> list[Any]:
+        # The reply to each command, as far as they are not larger than the limit together.
+        pool = self._channel.pool
+        connection = pool.get_connection()
+        try:
+            return _replies(connection, commands, limit_bytes)
+        finally:
+            pool.release(connection)
+
+    # --- what waits ---------------------------------------------------------------------
+
+    def _oldest(self, tails: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        ids: dict[str, tuple[str, ...]] = {}
+        keys = [key for lists in tails.values() for key in lists if key not in self._large]
+        messages: dict[str, Any] = {}
+        left = _LOOK_BYTES
+        for start in range(0, len(keys), _PEEKED_AT_ONCE):
+            if left <= 0:
+                break
+            for key, message in self._messages(
+                [(key, 1) for key in keys[start:][:_PEEKED_AT_ONCE]], left
+            ):
+                messages[key] = message
+                left -= len(message or b"")
+        for queue, lists in tails.items():
+            found = [_task_of(messages.get(key))[1] for key in lists]
+            if all(found):
+                ids[queue] = tuple(found)
+        return ids
+
+    def _messages(
+        self, places: Sequence[tuple[str, int]], limit_bytes: int
+    ) -> Iterator[tuple[str, bytes | None]]:
+        # Messages by their list, and how many from its end; fewer where they are larger.
+        replies = self._ask([("LINDEX", key, -number) for key, number in places], limit_bytes)
+        for (key, _), reply in zip(places, replies, strict=False):
+            yield key, reply if isinstance(reply, bytes) else None
+        if len(replies) < len(places) and len(self._large) < _LARGE_MAX:
+            # Redis has to copy it each time, so it is not asked for again.
+            self._large.add(places[len(replies)][0])
+
+    def peek(self, queue: str) -> Waiting:
+        names: Counter[str] = Counter()
+        left = _LOOK_BYTES
+        keys = self._keys(queue)
+        for key, length in zip(keys, self._ask([("LLEN", key) for key in keys]), strict=True):
+            if isinstance(length, Exception):
+                return Waiting(names, str(length))
+            last = min(int(length), PEEKED_MAX - names.total())
+            for first in range(1, last + 1, _PEEKED_AT_ONCE):
+                if key not in self._large and left > 0:
+                    numbers = range(first, min(first + _PEEKED_AT_ONCE, last + 1))
+                    for _, message in self._messages([(key, number) for number in numbers], left):
+                        if message is not None:
+                            names[_task_of(message)[0]] += 1
+                            left -= len(message)
+                if key in self._large or left <= 0:
+                    return Waiting(names, "the next messages are too large to be looked at")
+        return Waiting(names)
+
+    # --- what is not acknowledged -------------------------------------------------------
+
+    def _unacked(self) -> tuple[Counter[str], dict[str, str]]:
+        # How many messages of each queue, and of which it is not known, and why; "" is all.
+        counts: Counter[str] = Counter()
+        key = f"{self._prefix}{self._channel.unacked_key}"
+        [count] = self._ask([("HLEN", key)])
+        if isinstance(count, Exception):
+            return counts, {"": str(count)}
+        if int(count) > _UNACKED_MAX:
+            many = f"{int(count)} messages are not acknowledged: too many to count them by queue"
+            return counts, {"": many}
+        replies = self._ask([("HKEYS", key)]) if int(count) else [[]]
+        if not replies or not isinstance(replies[0], list):
+            return counts, {"": str(replies[0]) if replies else "they are too large to be read"}
+        tags: list[bytes] = replies[0]
+        if refusal := self._read_routes(key, tags):
+            return counts, {"": refusal}
+        routes = Counter(self._routes[tag] for tag in tags if tag in self._routes)
+        return self._by_queue(routes)
+
+    def _read_routes(self, key: str, tags: Collection[bytes]) -> str:
+        # Of the messages that are new; return why not all are known.
+        self._routes = {tag: self._routes[tag] for tag in tags if tag in self._routes}
+        new = [tag for tag in tags if tag not in self._routes]
+        sizes = self._ask([("HSTRLEN", key, tag) for tag in new]) if new else []
+        if refused := next((size for size in sizes if isinstance(size, Exception)), None):
+            return str(refused)
+        small, gone, left = [], set(), _LOOK_BYTES
+        for tag, size in zip(new, map(int, sizes), strict=False):
+            if not size:
+                gone.add(tag)
+            elif size > _MESSAGE_BYTES:
+                self._routes[tag] = None
+            elif size <= left:
+                small.append(tag)
+                left -= size
+        values = self._ask([("HGET", key, tag) for tag in small], 2 * _LOOK_BYTES) if small else []
+        for tag, value in zip(small, values, strict=False):
+            if isinstance(value, Exception):
+                return str(value)
+            if value is None:
+                gone.add(tag)
+            else:
+                self._routes[tag] = _route_of(value)
+        is_whole = all(tag in self._routes or tag in gone for tag in new)
+        # The next look reads on.
+        return "" if is_whole else "they are still being read"
+
+    def _by_queue(self, routes: Mapping[_Route | None, int]) -> tuple[Counter[str], dict[str, str]]:
+        counts: Counter[str] = Counter()
+        unknown: dict[str, str] = {}
+        bindings: dict[str, list[list[str]] | None] = {}
+        for route, count in routes.items():
+            if route is None:
+                unknown[""] = "some messages that are not acknowledged cannot be read"
+                continue
+            exchange, routing_key = route
+            if not exchange:  # the default one leads to the queue of that name
+                counts[routing_key] += count
+                continue
+            if exchange not in bindings:
+                few = len(bindings) < _EXCHANGES_MAX
+                bindings[exchange] = self._bindings(exchange) if few else None
+            bound = bindings[exchange]
+            queues = {row[-1] for row in bound or () if _may_match(row, routing_key)}
+            if not queues:
+                unknown[""] = "some messages came by an exchange whose queues are not known"
+            elif len(queues) == 1:
+                counts[queues.pop()] += count
+            else:
+                reason = "its messages came by an exchange that leads to several queues"
+                unknown |= dict.fromkeys(queues, reason)
+        return counts, unknown
+
+    def _bindings(self, exchange: str) -> list[list[str]] | None:
+        # Routing key, pattern and queue of each; None if there are too many, or it is no exchange.
+        key = f"{self._prefix}{self._channel.keyprefix_queue % exchange}"
+        [count] = self._ask([("SCARD", key)])
+        if isinstance(count, Exception) or not 0 < int(count) <= _BINDINGS_MAX:
+            return None
+        replies = self._ask([("SMEMBERS", key)])
+        if not replies or not isinstance(replies[0], list):
+            return None
+        separator = self._channel.sep
+        return [member.decode(errors="replace").split(separator) for member in replies[0]]
+
+
+def _may_match(binding: Sequence[str], routing_key: str) -> bool:
+    # Whether the exchange is a direct one or a topic is not written there, so what has wildcards
+    # may match anything.
+    return binding[0] == routing_key or any(one in "*#" for one in binding[0].split("."))
+
+
+def _task_of(message: bytes | None) -> tuple[str, str]:
+    # The type and the id of the task in a message, "" where it does not say them.
+    try:
+        envelope = msgspec.json.decode(message or b"{}", type=_Envelope)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return "", ""
+    headers = envelope.headers if isinstance(envelope.headers, dict) else {}
+    name, uuid = headers.get("task"), headers.get("id")
+    if uuid is None and isinstance(envelope.properties, dict):
+        # The first protocol has its headers in the body.
+        uuid = envelope.properties.get("correlation_id")
+    return _short(name), _short(uuid)
+
+
+def _short(text: Any) -> str:
+    return text if isinstance(text, str) and len(text) <= _TEXT_MAX_CHARS else ""
+
+
+def _route_of(value: bytes) -> _Route | None:
+    try:
+        _, exchange, routing_key = msgspec.json.decode(
+            value, type=tuple[msgspec.Raw, str | None, str | None]
+        )
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if max(len(exchange or ""), len(routing_key or "")) > _NAME_MAX_BYTES:
+        return None
+    return exchange or "", routing_key or ""
+
+
+def _replies(connection: Any, commands: Sequence[Sequence[Any]], limit_bytes: int) -> list[Any]:
+    # redis-py keeps a reply of any size in memory, so these are read under its parser, and no
+    # further than the limit: then there are fewer replies than commands, and the connection ends.
+    # Arrays are lists, numbers and texts bytes, refusals ResponseErrors.
+    found: list[Any] = []
+    try:
+        for command in commands:
+            connection.send_command(*command, check_health=False)
+        with connection._sock.makefile("rb") as stream:  # noqa: SLF001
+            reader = _Reader(stream, limit_bytes)
+            for _ in commands:
+                found.append(reader.reply())  # noqa: PERF401  (whatever comes after it)
+    except _TooMuchError:
+        connection.disconnect()
+    except BaseException:
+        connection.disconnect()
+        raise
+    return found
+
+
+class _TooMuchError(Exception):
+    pass
+
+
+class _Reader:
+    # Of RESP2, and of RESP3 as far as such commands are answered so.
+
+    def __init__(self, stream: Any, limit_bytes: int) -> None:
+        self._stream = stream
+        self._left = limit_bytes
+
+    def reply(self, *, nests: bool = True) -> Any:
+        line = self._stream.readline(_LINE_MAX_BYTES)
+        if not line.endswith(b"\r\n"):
+            if len(line) == _LINE_MAX_BYTES:
+                raise InvalidResponse("a line without end")
+            raise RedisConnectionError("the broker closed the connection")
+        kind, text = line[:1], line[1:-2]
+        self._spend(len(line))
+        if kind == b"-":
+            return ResponseError(text.decode(errors="replace"))
+        if kind in (b"+", b":"):
+            return text
+        if kind == b"_":
+            return None
+        if kind not in (b"$", b"*", b"~") or not text.lstrip(b"-").isdigit():
+            raise InvalidResponse(f"a reply that begins with {line[:20]!r}")
+        size = int(text)
+        if size < 0:
+            return None
+        if kind == b"$":
+            self._spend(size + 2)
+            data = self._stream.read(size + 2)
+            if len(data) < size + 2:
+                raise RedisConnectionError("the broker closed the connection")
+            return data[:-2]
+        if not nests:
+            raise InvalidResponse("an array within an array")
+        self._spend(size)
+        return [self.reply(nests=False) for _ in range(size)]
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _TooMuchError

@@ -357,6 +357,7 @@ class Queues:
         self._unplaced: OrderedDict[int, list[_Receipt]] = OrderedDict()
         self._unplaced_count = 0
         self._cell_of: dict[str, int] = {}
+        self._shares_cells = False
 
     def sent(self, task: "Task") -> None:
         """Count a task as published."""
@@ -385,6 +386,7 @@ class Queues:
                 if len(self._cell_of) >= _WORKERS_MAX:
                     # From here on two workers may share a cell, and count as one.
                     self._cell_of.clear()
+                    self._shares_cells = True
                 cell = self._cell_of[hostname] = WORKER + len(self._cell_of)
             cells[cell] += 1
         if task.queue_or_none is None:
@@ -417,8 +419,9 @@ class Queues:
         known = self.windows.names
         waiting = Counter(name if name in known else OTHERS for name in self._waiting.values())
         reason = TOO_MANY if self._overflowed else ""
+        workers = () if self._shares_cells else tuple(self._cell_of)
         rows = [
-            QueueStatistics(name, counted.get(name, {}), seconds, waiting[name], reason)
+            QueueStatistics(name, counted.get(name, {}), seconds, waiting[name], reason, workers)
             for name in (*known, *([OTHERS] if self.windows.folded else []))
         ]
         for row in [row for row in rows if row.name == UNKNOWN]:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -201,6 +201,8 @@ class QueueStatistics(_Row):
 
     backlog: int | None
     backlog_reason: str = ""
+    #: The workers, in the order of their cells; () once too many were seen to be told apart.
+    _workers: Sequence[str] = ()
 
     published = _count("How many tasks were sent to it.", PUBLISHED)
     received = _count("How many tasks were received from it.", RECEIVED)
@@ -208,9 +210,16 @@ class QueueStatistics(_Row):
     received_rate = _rate("Tasks received from it per second.", RECEIVED)
 
     @property
-    def consumers(self) -> int:
+    def receivers(self) -> int:
         """How many workers received from it in the window."""
         return sum(cell >= WORKER for cell in self._cells)
+
+    @property
+    def received_by(self) -> Mapping[str, int]:
+        """How many tasks each worker received from it, as far as workers are told apart."""
+        known = range(WORKER, WORKER + len(self._workers))
+        counts = {cell: int(self._cells[cell]) for cell in self._cells if cell in known}
+        return {self._workers[cell - WORKER]: count for cell, count in counts.items() if count > 0}
 
 
 class Totals(_Row):

@@ -17,7 +17,7 @@ from evtools.clock import SystemClock
 from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
 from evtools.top.app import REDRAWS_MAX, Console, run
-from evtools.top.feed import Ended
+from evtools.top.feed import Ended, QueueFacts
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
@@ -308,19 +308,20 @@ def test_outcomes_of_actions_are_shown(evtop):
     assert played.session.message.style == "warning"
 
 
-def test_the_broker_is_asked_about_queues_only_while_they_are_shown(evtop, monkeypatch):
-    watched = []
-    stats = SimpleNamespace(
-        depths={"mail": Depth(7, 1)},
-        start=lambda: watched.append("started"),
-        watch=lambda queues: watched.append(tuple(queues)),
-        close=lambda: watched.append("closed"),
+def test_the_broker_is_asked_about_queues_only_while_they_are_shown_and_it_is_wanted(evtop):
+    asked = []
+    played = evtop()
+    options = played.session.model.options
+    played.console._stats = SimpleNamespace(
+        known=lambda: QueueFacts({"mail": Depth(7, 1)}),
+        watch=lambda queues, **_: asked.append(tuple(queues)),
     )
-    monkeypatch.setattr(app, "BrokerStats", lambda *_: stats)
-    monkeypatch.setattr(app, "Gauge", lambda _: None)
-    played = evtop(broker_stats=True)
-    played.play("4", lambda: ("mail",) in watched, "1", lambda: watched[-1] == (), "q")
-    assert watched[0] == "started"
+    played.play(
+        *("4b", "a recording has no broker to ask", lambda: setattr(options, "read", ())),
+        *(lambda: ("mail",) in asked, "b", "asking the broker: off"),
+        *(asked.clear, lambda: set(asked) == {()}, "b"),
+        *(lambda: ("mail",) in asked, "1", lambda: asked[-1] == (), "q"),
+    )
 
 
 # --- the terminal -------------------------------------------------------------------------

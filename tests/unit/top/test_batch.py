@@ -4,6 +4,7 @@ import pytest
 
 from evtools.errors import BrokerUnavailable
 from evtools.top.batch import Batch, run
+from evtools.top.feed import BrokerStats
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
@@ -130,26 +131,32 @@ def test_odd_characters_do_not_stop_it(batch_of, capfd):
 
 
 class FakeGauge:
-    """A gauge that knows how long each queue is, or nothing."""
+    """A gauge of a queue that loses two messages a second, or that knows nothing."""
 
     error = None
 
-    def look(self, queues):
+    def __init__(self, clock):
+        self.clock = clock
+
+    def look(self, queues, *, oldest):
         if self.error:
             raise self.error
-        return {queue: Depth(42) for queue in queues}
+        return {queue: Depth(2050 - 2 * round(self.clock.now)) for queue in queues}
 
 
-@pytest.mark.parametrize(("error", "depth"), [(None, 42), (BrokerUnavailable("refused"), None)])
-def test_the_broker_is_asked_how_long_queues_are_and_done_without(
-    batch_of, capfd, caplog, error, depth
-):
+@pytest.mark.parametrize("error", [None, BrokerUnavailable("refused")])
+def test_the_broker_is_asked_how_long_queues_are_and_done_without(batch_of, capfd, caplog, error):
     made = batch_of(view="queues", output="json")
-    made.batch.gauge = FakeGauge()
-    made.batch.gauge.error = error
+    gauge = FakeGauge(made.clock)
+    made.batch.stats = BrokerStats(gauge, print, clock=made.clock)
+    gauge.error = error
     made.take(failed("1", type="task-sent", name="x", queue="mail"), wait=5)
     row = json.loads(capfd.readouterr().out)
-    assert (row["name"], row.get("depth")) == ("mail", depth)
+    figures = [row[name] for name in ("name", "depth", "ready", "net_per_min", "empty_in")]
+    assert figures == ["mail", *([None] * 4 if error else [40, 40, -120.0, 20.0])]
+    # What follows: nothing was sent meanwhile.  Not even the number of consumers is guessed.
+    assert (row["in_rate"], row["out_rate"]) == ((0.2, None) if error else (0.0, 2.0))
+    assert (row["consumers"], row["unacked"]) == (None, None)
     assert ("without their depth: refused" in caplog.text) is bool(error)
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.top import feed as feed_module
-from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed
+from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, Trend, trend_of
 from evtools.transport import Notice, Statistics
-from evtools.transport.queues import Depth
+from evtools.transport.queues import Depth, Waiting
 from evtools.wire.redact import redactor
+from tools.clock import FakeClock
 from tools.typed import events_of
 
 DEADLINE = 10.0
@@ -191,18 +192,22 @@ def test_another_recording_ends_the_one_before(feed, source, wakes):
 
 
 class FakeGauge:
-    """Each queue holds as many messages as its name has letters."""
+    """Each queue holds as many messages as its name has letters, and `more`."""
 
     def __init__(self):
         self.asked = []
+        self.more = 0
         self.away = False
         self.closed = False
 
-    def look(self, queues):
+    def look(self, queues, *, oldest):
         self.asked.append(queues)
         if self.away:
             raise BrokerUnavailable("cannot reach it")
-        return {queue: Depth(len(queue)) for queue in queues}
+        return {queue: Depth(len(queue) + self.more) for queue in queues}
+
+    def peek(self, queue):
+        return Waiting({f"task-{queue}": 2, "": 1})
 
     def close(self):
         self.closed = True
@@ -215,7 +220,7 @@ def gauge():
 
 @pytest.fixture
 def stats(gauge, wakes):
-    made = BrokerStats(gauge, wakes)
+    made = BrokerStats(gauge, wakes, clock=FakeClock())
     made.start()
     yield made
     made.close()
@@ -226,7 +231,7 @@ def test_each_new_queue_is_asked_about_without_waiting(stats, gauge, wakes):
     for queues in ("mail",), ("mail", "img", "img"):
         stats.watch(queues)
         wakes.wait()
-    assert stats.depths == {"mail": Depth(4), "img": Depth(3)}
+    assert stats.known().depths == {"mail": Depth(4), "img": Depth(3)}
     assert gauge.asked == [("mail",), ("mail", "img")]
     stats.watch(f"q{number}" for number in range(2000))
     wakes.wait()
@@ -238,10 +243,32 @@ def test_a_broker_that_is_away_leaves_nothing_known_until_it_is_back(
 ):
     monkeypatch.setattr(feed_module, "EVERY", 0.01)
     stats.watch(["mail"])
-    for away, depths in ((False, {"mail": Depth(4)}), (True, {}), (False, {"mail": Depth(4)})):
+    there = ({"mail": Depth(4)}, "")
+    for away, known in ((False, there), (True, ({}, "cannot reach it")), (False, there)):
         gauge.away = away
         wakes.wait()
         wakes.wait()  # the first look may have begun before
         while wakes.acquire(blocking=False):
             pass
-        assert stats.depths == depths
+        assert (stats.known().depths, stats.known().error) == known
+
+
+def test_a_trend_is_of_the_last_minute_and_what_is_old_is_no_longer_true(gauge, wakes):
+    clock = FakeClock()
+    stats = BrokerStats(gauge, wakes, clock=clock, redact=redactor(["/mail/"]))
+    stats.watch(["mail"], peek="mail")
+    trends = []
+    for after, more in ((0.0, 0), (2.0, 1), (5.0, 13), (55.0, 41)):
+        clock.now += after
+        gauge.more = more
+        stats.look()
+        trends.append(trend_of(stats.known().history["mail"]))
+    # Of 7 s: from 4 to 17.  Of the last minute: from 5 to 45, in 60 s.
+    assert trends == [None, None, Trend(60 * 13 / 7, 7.0), Trend(40.0, 60.0)]
+    assert stats.known().waiting == ("mail", Waiting({"task-***": 2, "": 1}))
+    clock.now += 16.0
+    assert stats.known().depths == {}
+    assert len(stats.known().history["mail"]) == 4
+    clock.now += 900.0
+    stats.watch(["img"])
+    assert set(stats.look().history) == {"img"}

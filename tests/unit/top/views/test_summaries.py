@@ -1,12 +1,15 @@
 """Summaries: types, workers, queues and kinds of failures."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from evtools.filters import compile_filter, task_fields
 from evtools.state import State, Statistics
 from evtools.top.columns import RenderContext
+from evtools.top.feed import QueueFacts
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
-from evtools.transport.queues import Depth
+from evtools.transport.queues import Depth, Waiting
 from tools.life import Life
 
 
@@ -16,7 +19,7 @@ class Summary:
     def __init__(self, view, **bounds):
         self.life = Life()
         self.state, self.statistics = State(), Statistics(**bounds)
-        parts = (self.state,) if view is WorkersView else ()
+        parts = (self.state,) if view in (WorkersView, QueuesView) else ()
         self.table = view(self.statistics, *parts)
         self.table.resize(200)
 
@@ -31,6 +34,10 @@ class Summary:
     def cells(self, name):
         at = [slot.column.name for slot in self.table.slots].index(name)
         return [self.table.row(n).cells[at].strip() for n in range(len(self.table))]
+
+    def page(self, key):
+        """Return the lines of the first section of a row's page."""
+        return next(iter(self.table.detail(key).sections.values()))
 
     def styles(self):
         return [self.table.row(n).style for n in range(len(self.table))]
@@ -175,6 +182,22 @@ def queues():
     return Summary(QueuesView)
 
 
+def asked(queues, *answers, **workers):
+    """Have the broker answer depths at some times, and workers say what they consume."""
+    history = {}
+    for at, depths in answers:
+        for name, depth in depths.items():
+            history[name] = (*history.get(name, ()), (at, depth.ready))
+        facts = QueueFacts(depths, dict(history), at=at)
+        queues.table.stats = SimpleNamespace(known=lambda facts=facts: facts)
+        queues.refresh(after=0.0)
+        yield
+    said = {f"{name}@host": SimpleNamespace(queues=names) for name, names in workers.items()}
+    queues.table.survey = SimpleNamespace(workers=said, replied_at=1.0)
+    queues.refresh(after=0.0)
+    yield
+
+
 def test_a_queue_is_known_from_events(queues):
     life = queues.life
     queues.take(*life.success("a"), life.sent("b"), life.sent("c", queue='a "b"'))
@@ -182,11 +205,11 @@ def test_a_queue_is_known_from_events(queues):
     queues.table.sort_by("name")
     unnamed, odd, mail = queues.refresh()
     assert (mail, odd) == ("mail", 'a "b"')
-    backlogs = queues.cells("backlog")
-    assert backlogs[0].startswith("? ")  # and why
-    assert backlogs[2].startswith("1")
+    assert queues.cells("backlog") == ["-", "1", "1"]
+    assert "no task-sent event has their queue" in " ".join(queues.page(unnamed))
     assert queues.cells("wait_p95")[2] == "200ms"
-    assert queues.cells("consumers")[2] == "1"
+    # One has received from it; nobody knows how many consume the other one.
+    assert queues.cells("consumers") == ["1+", "-", "1+"]
     assert (queues.tasks_of(mail), queues.tasks_of(odd)) == (["a", "b"], ["c"])
     assert queues.table.drill(unnamed) == ("tasks", "-has:queue")
     assert queues.table.drill("(others)") is None
@@ -196,26 +219,96 @@ def test_a_queue_is_known_from_events(queues):
         assert list(queues.table.keys) == [mail]
 
 
-def test_the_broker_is_shown_where_it_was_asked(queues):
+def test_what_the_broker_says_is_shown_and_nothing_else_for_it(queues):
     queues.take(*queues.life.success("a"), queues.life.sent("b", queue="slow"))
-    queues.table.depths = {
-        "mail": Depth(1742, 3),
+    depths = {
+        "mail": Depth(1742, 3, unacked=2),
         "idle": Depth(None, reason="no such queue"),
-        "new": Depth(5, 2),
+        "new": Depth(5, unacked_reason="not said"),
+        "empty": Depth(0, 0, unacked=0),
     }
-    rows = queues.refresh()
-    columns = {}
-    for name in ("depth", "consumers", "backlog", "published"):
-        columns[name] = dict(zip(rows, queues.cells(name), strict=True))
-    depths = {"mail": "1.7k", "idle": "? no such queue", "new": "5", "slow": "-"}
-    assert columns["depth"] == depths
-    assert columns["consumers"] == {"mail": "1", "idle": "-", "new": "2", "slow": "0"}
-    assert columns["backlog"]["new"] == "? no event names it"
-    assert columns["published"]["new"] == "-"
-    # The column is there as long as there is a depth.
-    queues.table.depths = {}
+    list(asked(queues, (0.0, depths), w1=("new",), w2=("new", "other")))
+    rows = list(queues.table.keys)
+
+    def column(name):
+        return dict(zip(rows, queues.cells(name), strict=True))
+
+    unknown = {"slow": "-", "idle": "-", "other": "-"}
+    assert column("depth") == {"mail": "1.7k", "new": "5", "empty": "0", **unknown}
+    assert column("unacked") == {"mail": "2", "new": "-", "empty": "0", **unknown}
+    # w1 sent events and is there, as far as we know no other worker.
+    consumers = {"mail": "3", "new": "2", "empty": "0", "other": "1", "slow": "-", "idle": "-"}
+    assert column("consumers") == consumers
+    assert column("consumed_by")["new"] == "w1@host, w2@host"
+    assert column("empty_in")["empty"] == "now"
+    for name, words in (
+        ("idle", "depth ? no such queue"), ("new", "unacked ? not said"),
+        ("mail", "consumers 3 as the broker counts them; no worker says that it consumes it"),
+    ):  # fmt: skip
+        assert words in " ".join(" ".join(queues.page(name)).split())
+
+
+@pytest.mark.parametrize(
+    ("sent", "workers", "depths", "cells"),
+    [
+        # sent events, who consumes what,        depth        in       out      net    empty in
+        (True,  {"w1": ("mail",)},               (100, 130), ("1.0", "0.5", "+30", "never")),
+        (True,  {},                              (100, 130), ("1.0", "0.5", "+30", "never")),
+        # Received by workers of one queue; in follows.
+        (False, {"w1": ("mail",)},               (100, 130), ("~1.0", "0.5", "+30", "never")),
+        (False, {"w1": ("mail",)},               (100, 70),  ("<0.05", "0.5", "-30", "2m20s")),
+        # What it received may be of either queue, or is of nobody knows which.
+        (False, {"w1": ("mail", "img")},         (100, 70),  ("-", "-", "-30", "2m20s")),
+        (False, {},                              (100, 70),  ("-", "-", "-30", "2m20s")),
+        # Of w2 no event has ever come.
+        (False, {"w1": ("mail",), "w2": ("mail",)}, (9, 9),  ("-", "-", "0", "never")),
+        # Less came out than is said: then not everything is known.
+        (False, {"w1": ("mail",)},               (400, 10),  ("-", "0.5", "-390", "1.54s")),
+    ],
+)  # fmt: skip
+def test_rates_are_those_that_events_and_depths_agree_on(queues, sent, workers, depths, cells):
+    life = queues.life
+    queues.take(life.beat(), life.beat("w3@client"))
+    # Long ago, so that it is in no rate.
+    queues.take(*(life.success("0") if sent else [life.received("0"), life.started("0")]))
+    life.now += 500
+    at = life.now
+    looks = asked(queues, (at, {"mail": Depth(depths[0])}), (at + 60, {"mail": Depth(depths[1])}))
+    next(looks)
+    for number in range(60):
+        life.now = at + number
+        if sent:
+            queues.take(life.sent(f"t{number}"))
+        if number % 2:
+            queues.take(life.received(f"t{number}"))
+    life.now = at + 60
+    said = {**workers, "w3": ()} if workers else {}
+    queues.table.survey = SimpleNamespace(
+        workers={f"{name}@host": SimpleNamespace(queues=names) for name, names in said.items()}
+        | {"w3@client": SimpleNamespace(queues=())},
+        replied_at=1.0,
+    )
+    next(looks)
+    at = list(queues.table.keys).index("mail")
+    names = ("in_rate", "out_rate", "net_per_min", "empty_in")
+    assert tuple(queues.cells(name)[at] for name in names) == cells
+
+
+def test_the_page_of_a_queue_says_what_waits_and_since_when(queues):
+    queues.take(queues.life.sent("a"), queues.life.sent("b"))
+    list(asked(queues, (0.0, {"mail": Depth(1)}), (30.0, {"mail": Depth(2, oldest=("a", "b"))})))
+    facts = queues.table.facts
+    waiting = Waiting({"proj.\x1b[2Jadd": 7, "": 1}, "the next messages are too large")
+    queues.table.stats.known = lambda: facts._replace(waiting=("mail", waiting))
+    queues.refresh(after=65.0)
+    page = "\n".join(queues.page("mail"))
+    for words in ("1 30s ago", "oldest        1m05s", "7  proj.\\x1b[2Jadd", "type not readable",
+                  "what waits    the next messages are too large"):  # fmt: skip
+        assert words in page
+    # Of one of them it is not known.
+    facts.depths["mail"] = Depth(2, oldest=("a", "unheard"))
     queues.refresh()
-    assert "depth" not in [slot.column.name for slot in queues.table.slots]
+    assert queues.cells("oldest") == ["-"]
 
 
 # --- errors -------------------------------------------------------------------
