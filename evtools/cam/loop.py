@@ -397,6 +397,7 @@ class Loop:
         # All counters, and the stacks of all threads, the main thread's first.
         statistics = asdict(self._source.statistics())
         malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
+        del statistics["clusters"]  # there is one
         counters = {**statistics, **asdict(self.counters), "malformed": malformed}
         _log.warning("counters: %s", json.dumps(counters))
         frames = sys._current_frames()  # noqa: SLF001  (its documented use)

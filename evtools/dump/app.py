@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
         else:
             source = open_live(clusters, dump.report.notice, demo=options.demo, stack=stack)
         stack.callback(dump.report.hide_progress)
-        dump.open(source, stack)
+        dump.open(source, stack, [each.cluster for each in clusters if not options.demo])
         with Signals(source.stop, clock, reopen_on_hangup=bool(options.write)) as signals:
             return dump.run(signals)
 
@@ -131,10 +132,17 @@ class Dump:
         self._started = self._last_event = clock.monotonic()
         #: When to report malformed input next: there may be hundreds of batches a second.
         self._defects_due = self._started
+        #: Whether what stands before the first event was written.
+        self._begun = False
 
-    def open(self, source: Source, stack: ExitStack) -> None:
-        """Take the source, and open what is written to; `stack` closes it."""
+    def open(self, source: Source, stack: ExitStack, clusters: Sequence[str] = ()) -> None:
+        """Take the source, and open what is written to; `stack` closes it.
+
+        `clusters` are the names of those that are watched; a recording has its own.
+        """
         options, clock = self._options, self._clock
+        names = source.clusters() if isinstance(source, RecordingReader) else filter(None, clusters)
+        self._clusters = tuple(names)
         self._source = source
         self._hint = None if options.read else SilenceHint(source.statistics, clock)
         if options.write:
@@ -149,9 +157,18 @@ class Dump:
         if self._formatter is not None:
             self._stdout = RecordingWriter("-", clock=clock)
             stack.callback(self._stdout.flush)
+            if not options.read:
+                self._begin([])
+        self._outputs = [out for out in (self._stdout, self._recording) if out is not None]
+
+    def _begin(self, events: Sequence[Event]) -> None:
+        # In a replay once there are `events`: only they say which clusters a pipe is about.
+        self._begun = True
+        names = dict.fromkeys((*self._clusters, *(each.cluster for each in events if each.cluster)))
+        if self._formatter is not None and self._stdout is not None:
+            self._formatter.show_clusters([*names], replays=bool(self._options.read))
             if self._formatter.header:
                 self._stdout.write(self._formatter.header[:-1])
-        self._outputs = [out for out in (self._stdout, self._recording) if out is not None]
 
     def run(self, signals: Signals) -> int:
         """Take events until one of the ends; return the exit status."""
@@ -170,9 +187,11 @@ class Dump:
     def _conclude(self) -> None:
         # Once all that was taken is written: why nothing matched, and which fields were unknown.
         counts, report = self._counts, self.report
+        if not self._begun:
+            self._begin([])
         for output in self._outputs:
             output.flush()
-        report.defects(self._source.statistics().defects)
+        report.defects(self._source.statistics())
         notes = self._filter.unknown()
         if isinstance(self._source, RecordingReader) and not counts.matched:
             report.say(self._source.extent())
@@ -187,7 +206,9 @@ class Dump:
     def _loop(self, signals: Signals) -> int:
         # Why the dump ended, as an exit status.
         options, source, report = self._options, self._source, self.report
-        redact, joiner = redactor(options.redact), Joiner()
+        redact = redactor(options.redact)
+        #: By cluster: in another one the same id is another task.
+        joiners: defaultdict[str, Joiner] = defaultdict(Joiner)
         # Lines on one terminal and a bar at its bottom would tear each other up.
         scrolls = options.print and sys.stdout.isatty()
         shows_progress = sys.stderr.isatty() and not scrolls
@@ -197,7 +218,8 @@ class Dump:
                 batch = list(map(redact.of_event, batch))  # noqa: PLW2901
             # What evdump recorded is joined already, and must look as it did.
             fresh = [event for event in batch if event.known is UNSET] if options.read else batch
-            joiner.join(fresh)
+            if fresh:  # all of one cluster
+                joiners[fresh[0].cluster or ""].join(fresh)
             if batch and self._take(batch):
                 return EXIT_OK
             for output in self._outputs:
@@ -207,7 +229,7 @@ class Dump:
             self._handle_signals(signals)
             if self._last_event >= self._defects_due:
                 self._defects_due = self._last_event + TICK
-                report.defects(source.statistics().defects)
+                report.defects(source.statistics())
             if self._hint is not None and (words := self._hint.words()):
                 report.say(words)
             if shows_progress and isinstance(source, RecordingReader):
@@ -256,6 +278,8 @@ class Dump:
         if not events:
             return
         if self._formatter is not None and self._stdout is not None:
+            if not self._begun:
+                self._begin(events)
             self._stdout.write(self._formatter.format_all(events)[:-1])
         if self._recording is not None:
             for line in self._envelopes.lines(events)[:-1].split(b"\n"):

@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -47,6 +47,12 @@ class Formatter:
         self._time_of_day = ""
         #: What differences of time are to: the event before, or the first one.
         self._before: float | None = None
+
+    def show_clusters(self, names: Sequence[str], *, replays: bool) -> None:
+        """Take in, before the first event, which clusters have names; more may come up later.
+
+        `replays` says that these are the names in a recording.
+        """
 
     def format(self, event: Event) -> bytes:
         """Return the event with its newline; never raise."""
@@ -162,6 +168,11 @@ def _runtime_of(event: Event) -> float | None:
     return round(ended - started, 6)
 
 
+def _cluster_of(event: Event) -> Any:
+    # The name of its cluster; else the event itself may have such a field.
+    return event.cluster or event.get("cluster")
+
+
 def _gap_sentence(event: Event) -> str:
     # What a gap record means, not sanitised.
     def shown(name: str, unknown: str = "?") -> str:
@@ -231,33 +242,46 @@ class LogfmtFormatter(Formatter):
 
 _OWN_COLUMNS: Final = ("type", "hostname", "uuid", "name", "args", "kwargs", "retries", "queue")
 #: The header.  `ts` is ISO 8601 in UTC; `runtime` is in seconds; `exception` is the real
-#: one; `fields` is a JSON object with all the rest.
+#: one; `fields` is a JSON object with all the rest.  `cluster` follows where one has a name.
 CSV_COLUMNS: Final = ("ts", *_OWN_COLUMNS, "runtime", "result", "exception", "fields")
 
 
 class CsvFormatter(Formatter):
     """RFC 4180 with fixed columns, except that lines end as in all other formats.
 
+    The column `cluster` is there only where one has a name, for programs that know the others;
+    a name that comes up later, in a recording, is in `fields`.
+
     Line breaks and control characters inside a value are escaped, so an event is one line.
     A text that a spreadsheet would run as a formula has an apostrophe before it.
     """
 
     header = ",".join(CSV_COLUMNS).encode() + b"\n"
+    _has_cluster = False
+
+    def show_clusters(self, names: Sequence[str], *, replays: bool) -> None:  # noqa: ARG002
+        self._has_cluster = bool(names)
+        columns = (*CSV_COLUMNS, "cluster") if names else CSV_COLUMNS
+        self.header = ",".join(columns).encode() + b"\n"
 
     def format(self, event: Event) -> bytes:
         moment, exception = _moment_of(event), _real_exception(event)
         placed = {*_OWN_COLUMNS, "runtime", "result"}
         if event.get("exception") == exception:
             placed.add("exception")
-        fields = (*event.as_dict().items(), *event.joined.items())
-        values = (
+        fields = dict((*event.as_dict().items(), *event.joined.items()))
+        if event.cluster and not self._has_cluster:
+            fields.setdefault("cluster", event.cluster)
+        values = [
             None if moment is None else iso_utc(moment),
             *map(event.get, _OWN_COLUMNS),
             event.get("runtime", _runtime_of(event)),
             event.get("result"),
             exception,
-            encode_line({name: value for name, value in fields if name not in placed}).decode(),
-        )
+            encode_line({name: fields[name] for name in fields if name not in placed}).decode(),
+        ]
+        if self._has_cluster:
+            values.append(event.cluster or None)
         cells = [
             "" if value is None else csv_cell(_as_text(value), is_number=not isinstance(value, str))
             for value in values
@@ -282,7 +306,7 @@ class PrettyFormatter(Formatter):
         max_cols = None if self.options.full else _PRETTY_COLS
         before, after = self.style("bold")
         title = f"{before}{_clipped(event.type, max_cols)}{after}"
-        yield f"{title}  {self.timestamp(event)}".rstrip()
+        yield f"{title}  {self.timestamp(event)}  {event.cluster or ''}".rstrip()
         if event.is_gap:
             yield f"  {_clipped(_gap_sentence(event), max_cols)}"
         fields = event.as_dict()
@@ -361,7 +385,8 @@ _Piece: TypeAlias = tuple[str, _Style]
 class TextFormatter(Formatter):
     """Write time, word, worker, task, and what happened to it.
 
-    The column of worker names grows with the longest one seen, up to a limit.  With `-vv`
+    The column of worker names grows with the longest one seen, up to a limit.  That of clusters is
+    there once one of several, or of a recording, has a name, and also grows.  With `-vv`
     a traceback is in the line, or below it where `multiline` is set.  Raise UsageError for
     an expression to highlight that cannot be parsed.
     """
@@ -376,10 +401,17 @@ class TextFormatter(Formatter):
             problem = f"--highlight {options.highlight}: {error}"
             raise UsageError(problem, "give a regular expression") from None
         self._highlight = highlight if options.colour else None
-        self._host_cols = 0
+        self._host_cols = self._cluster_cols = 0
+        self._knows_cluster = False
         very_verbose = self._verbosity == _VERY_VERBOSE and not options.quiet
         self._traceback_in_line = very_verbose and not options.multiline
         self._traceback_below = very_verbose and options.multiline
+
+    def show_clusters(self, names: Sequence[str], *, replays: bool) -> None:
+        # That all comes from the only one that is watched need not be said in each line.
+        self._knows_cluster = len(names) == 1 and not replays
+        if not self._knows_cluster:
+            self._cluster_cols = max(map(len, names), default=0)
 
     def format(self, event: Event) -> bytes:
         pieces = self._line(event)
@@ -396,7 +428,11 @@ class TextFormatter(Formatter):
     def _line(self, event: Event) -> Iterator[_Piece]:
         kind = _KINDS.get(event.type)
         style = self.style(kind.style) if kind else _PLAIN
+        cluster = ""
+        if self._cluster_cols or event.cluster:
+            cluster = self._cluster(event)
         if self.options.quiet:
+            yield cluster, _PLAIN
             yield self._clipped(event.type, _TYPE_COLS_MAX), style
             name = event.get("name")
             subject = event.get("hostname") if name is None else name
@@ -408,6 +444,7 @@ class TextFormatter(Formatter):
         timestamp, cols = self.timestamp(event), _TIMESTAMP_COLS[self.options.timestamps]
         if cols:
             yield timestamp.rjust(cols) + " ", self.style("dim")
+        yield cluster, _PLAIN
         word = kind.word if kind else self._clipped(event.type, _TYPE_COLS_MAX)
         yield word.ljust(_WORD_COLS) + " ", style
         if event.is_gap:
@@ -427,6 +464,14 @@ class TextFormatter(Formatter):
         if self._verbosity or kind is None:
             placed = _TASK_PLACED if is_task else _PLACED
             yield from self._rest(event, placed.union(kind.detail, kind.named) if kind else placed)
+
+    def _cluster(self, event: Event) -> str:
+        # The column, if there is one; a name is plain text, and may first come up now.
+        if self._knows_cluster:
+            return ""
+        name = event.cluster or _UNKNOWN
+        self._cluster_cols = max(self._cluster_cols, len(name))
+        return name.ljust(self._cluster_cols) + " "
 
     def _task(self, event: Event) -> Iterator[_Piece]:
         name, uuid = event.get("name"), event.get("uuid")
@@ -530,9 +575,9 @@ class TemplateFormatter(Formatter):
     r"""Fill the event's own and joined fields into a template.
 
     `ts` is the time as `--ts` has it, `runtime` is worked out for failures too, `exception` is the
-    real one.  What is unknown or null is `-`.  A template reads fields and nothing else: no
-    attributes, no code.  Values are escaped and add no lines; `\n` and `\t` in the template itself
-    are taken literally.  A gap is a sentence, whatever the template.
+    real one, `cluster` the name given to it.  What is unknown or null is `-`.  A template reads
+    fields and nothing else: no attributes, no code.  Values are escaped and add no lines; `\n` and
+    `\t` in the template itself are taken literally.  A gap is a sentence, whatever the template.
     """
 
     def __init__(self, options: DumpOptions) -> None:
@@ -552,7 +597,8 @@ class TemplateFormatter(Formatter):
 
     def format(self, event: Event) -> bytes:
         if event.is_gap:
-            line = f"{self.timestamp(event)} {GAP} {sanitize(_gap_sentence(event))}".lstrip()
+            which = f" {event.cluster}:" if event.cluster else ""
+            line = f"{self.timestamp(event)} {GAP}{which} {sanitize(_gap_sentence(event))}".lstrip()
         else:
             line = "".join([part if isinstance(part, str) else part(event) for part in self._parts])
         return line.encode() + b"\n"
@@ -572,6 +618,7 @@ class TemplateFormatter(Formatter):
             "ts": self.timestamp,
             "runtime": lambda event: event.get("runtime", _runtime_of(event)),
             "exception": _real_exception,
+            "cluster": _cluster_of,
         }
         read: Callable[[Event], Any] = special.get(name, lambda event: event.get(name))
         return lambda event: _filled(read(event), spec, as_json=as_json)

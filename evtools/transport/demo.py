@@ -528,7 +528,8 @@ class DemoWorker:
 def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
     """Return how to reach the simulated cluster, with the other `settings` as they are."""
     options = {"polling_interval": _POLLING}
-    return replace(settings, urls=URL, renewal=None, source_of_url="--demo", options=options)
+    own = replace(settings, urls=URL, renewal=None, source_of_url="--demo", options=options)
+    return replace(own, cluster="")  # whatever name a broker has
 
 
 class DemoCluster(threading.Thread):

@@ -177,7 +177,7 @@ class Reader(threading.Thread):
         #: Whether the address was read again since the last connection; tokens differ each time.
         self._has_renewed = False
         #: Of the connection; only this thread writes them.
-        self.statistics = Statistics()
+        self.statistics = Statistics(away_since=0.0)
         #: In an attempt to connect: drivers do not let themselves be interrupted.
         self.connecting = False
 
@@ -218,6 +218,7 @@ class Reader(threading.Thread):
     def _failed(self, exc: Exception, give_up: float) -> None:
         # Wait before the next attempt, or raise where there shall be none.
         error = explain(exc, self._settings)
+        self.statistics.problem = error.message
         if isinstance(error, AccessRefused) and not self._has_renewed:
             try:
                 self._has_renewed = self._settings.renew()
@@ -259,7 +260,7 @@ class Reader(threading.Thread):
             self._buffer.add(Notice("restored", text))
         self._last_alive = now
         self._has_renewed = False
-        state.connected = True
+        state.connected, state.away_since, state.problem = True, None, ""
 
     def _serve(self, stream: Stream) -> None:
         connected = self._clock.monotonic()
@@ -272,6 +273,8 @@ class Reader(threading.Thread):
             # A stream may know that the broker has been silent for longer.
             silent = now - getattr(exc, "silent", 0.0)
             self._last_alive = min(self._last_alive or silent, silent)
+            self.statistics.away_since = self._last_alive
+            self.statistics.problem = self._lost_because
             self._buffer.close_hole(now)
             self._buffer.add(Notice("lost", self._lost_because))
             if not self._settings.reconnect:

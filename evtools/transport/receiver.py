@@ -435,6 +435,7 @@ class ReceiverGroup:
 
     `clusters` have names.  A broker that is down holds up none of the others; one that refuses us
     is left out, with a notice, and the group ends when it was the last.  The buffer is shared out.
+    At the end there is a gap record for each that was lost and did not come back.
     """
 
     def __init__(self, clusters: Sequence[ConnectionSettings], on_notice: OnNotice) -> None:
@@ -448,7 +449,8 @@ class ReceiverGroup:
             self._receivers[settings.cluster] = EventReceiver(
                 replace(settings, buffer_bytes=share), on_notice=on_notice, on_arrival=self._wake
             )
-        self._refused: list[EvtoolsError] = []
+        #: Why a cluster was left out, by its name.
+        self._refused: dict[str, EvtoolsError] = {}
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # as it was released before
@@ -467,8 +469,8 @@ class ReceiverGroup:
                     batch = next(stream, None)
                 except EvtoolsError as error:
                     batch = None
-                    self._refused.append(error)
-                    self._on_notice(Notice("refused", error.message, name))
+                    self._refused[name] = error
+                    self._on_notice(Notice("refused", error.message, name, error.hint))
                 if batch is None:
                     del streams[name]
                 elif batch:
@@ -478,12 +480,25 @@ class ReceiverGroup:
                 if not any(self._receivers[name].is_waiting for name in streams):
                     self._nothing_new.acquire(timeout=-1.0 if timeout is None else timeout)
                 yield []
+        yield [*self._open_gaps()]
         if len(self._refused) == len(self._receivers):
-            raise self._refused[0]
+            raise next(iter(self._refused.values()))
+
+    def _open_gaps(self) -> Iterator[Event]:
+        # Where one alone is lost the stream goes on, and seems to be whole.
+        now = SystemClock().wall()
+        for name, each in self.statistics().clusters.items():
+            if each.away_since:
+                record = gap("reconnect", each.away_since, now, error=each.problem)
+                record.cluster = name
+                yield record
 
     def statistics(self) -> Statistics:
-        """Return the sums of the counters of all."""
-        return Statistics.total(each.statistics() for each in self._receivers.values())
+        """Return the sums of the counters of all, and those of each."""
+        return Statistics.total({
+            name: replace(each.statistics(), is_refused=name in self._refused)
+            for name, each in self._receivers.items()
+        })  # fmt: skip
 
     def stop(self) -> None:
         """End the stream after what has already arrived; safe in a signal handler."""

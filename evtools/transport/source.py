@@ -1,8 +1,8 @@
 """Where events come from: a broker, a recording, a simulated cluster."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from evtools.clock import Clock
@@ -18,12 +18,14 @@ class Notice:
     """A change of the connection, for the user; `text` is one line that shows no password.
 
     `kind` is `listening`, `lost`, `retry` or `restored`, of a recording `rewound` or `ended`, and
-    of one of several clusters `refused`: nothing more will come of it.  `cluster` is its name.
+    of one of several clusters `refused`: nothing more will come of it.  `cluster` is its name, and
+    `hint`, of any number of lines, says what to do.
     """
 
     kind: str
     text: str
     cluster: str = ""
+    hint: str = ""
 
     @property
     def named(self) -> str:
@@ -37,6 +39,9 @@ class Statistics:
 
     `dropped` events did not fit into our buffer (exact), `gaps` are holes of together `gap_seconds`
     without a connection, `missed` tasks workers counted without an event for us (an estimate).
+    There has been no connection since `away_since` (UTC epoch seconds, 0 if there never was one),
+    because of `problem`; None is that there is one, or was until the end.  What `is_refused` was
+    left out for that.  `clusters` has the statistics of each, by name, where there are several.
     """
 
     events: int = 0
@@ -48,7 +53,11 @@ class Statistics:
     reconnects: int = 0
     buffered_bytes: int = 0
     connected: bool = False
+    away_since: float | None = None
+    problem: str = ""
+    is_refused: bool = False
     defects: tuple[Defect, ...] = ()
+    clusters: Mapping[str, "Statistics"] = field(default_factory=dict)
 
     @property
     def malformed(self) -> int:
@@ -56,10 +65,10 @@ class Statistics:
         return sum(defect.count for defect in self.defects)
 
     @classmethod
-    def total(cls, parts: Iterable["Statistics"]) -> "Statistics":
+    def total(cls, clusters: Mapping[str, "Statistics"]) -> "Statistics":
         """Return the sum of several; it is connected if all of them are."""
-        total, defects = cls(connected=True), dict[str, Defect]()
-        for part in parts:
+        total, defects = cls(connected=True, clusters=clusters), dict[str, Defect]()
+        for part in clusters.values():
             for name in _COUNTED:
                 setattr(total, name, getattr(total, name) + getattr(part, name))
             total.connected &= part.connected
@@ -78,7 +87,10 @@ _COUNTED: Final = (
 
 
 class SilenceHint:
-    """Look once, ten seconds after the start, whether a source has received anything."""
+    """Look once, ten seconds after the start, whether a source has received anything.
+
+    Of several clusters, those are named from which nothing has come.
+    """
 
     def __init__(self, statistics: Callable[[], Statistics], clock: Clock) -> None:
         self._statistics, self._clock = statistics, clock
@@ -89,5 +101,10 @@ class SilenceHint:
         if self._clock.monotonic() < self._due:
             return ""
         self._due = math.inf
-        has_come = self._statistics().messages
-        return "" if has_come else f"nothing has come for {_SILENCE_SECONDS:g}s; {DOCTOR}"
+        statistics = self._statistics()
+        clusters = statistics.clusters
+        silent = [name for name, each in clusters.items() if not each.messages | each.is_refused]
+        if statistics.messages and not silent:
+            return ""
+        source = f" from {', '.join(silent)}" if silent else ""
+        return f"nothing has come{source} for {_SILENCE_SECONDS:g}s; {DOCTOR}"

@@ -90,6 +90,7 @@ class Redactor:
             fields = event.as_dict()
             self(fields)
             masked = from_fields(fields)
+            masked.cluster = event.cluster
         if event.known is not UNSET:
             joined = dict(event.joined)
             self(joined)

@@ -175,6 +175,16 @@ class RecordingReader:
         sizes = [size for size in self._sizes.values() if size is not None]
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
 
+    def clusters(self) -> list[str]:
+        """Return the names of clusters at the beginning of the files; pipes are left alone."""
+        names = []
+        for path, size in self._sizes.items():
+            if size is not None:
+                with closing(FileReader(path)) as file:
+                    text = file.read_lines(_SLICE) or b""
+                names += [name.decode() for name in _CLUSTERS.findall(text)]
+        return list(dict.fromkeys(names))
+
     def extent(self) -> str:
         """Return that no event is shown, of how many, and from when to when they go, local."""
         limits = (("from", self._since), ("to", self._until))
@@ -446,6 +456,10 @@ _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 #: The beginning of an event's line; `lag` and what was joined follow the event.
 _BEGINNING: Final = re.compile(
     rb'\{"v":(?:1,"ts":"[^"\\]*"|2,"ts":"[^"\\]*","cluster":"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"),(?="type":)'
+)
+#: Names in lines of EnvelopeWriter; the time of a gap record is missing.
+_CLUSTERS: Final = re.compile(
+    rb'^\{"v":2,(?:"ts":"[^"\\]*",)?"cluster":"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"', re.MULTILINE
 )
 _LAG: Final = b',"lag":'
 #: No joined field has such a name.

@@ -161,6 +161,16 @@ def test_events_are_joined_and_masked(scripted, redact):
     assert failed["joined"] == ["name", "args"]
 
 
+def test_the_same_task_in_two_clusters_is_two_tasks(scripted):
+    prod, eu, us = event_of(RECEIVED), event_of({**RECEIVED, "args": "(5,)"}), event_of(FAILED)
+    prod.cluster, eu.cluster, us.cluster = "prod", "eu", "us"
+    run = scripted([prod], [eu], [us])
+    assert run() == 0
+    assert [(each["cluster"], each.get("args")) for each in run.written] == [
+        ("prod", "(4411,)"), ("eu", "(5,)"), ("us", None),
+    ]  # fmt: skip
+
+
 def test_an_end_asked_for_by_a_signal_is_no_timeout(scripted):
     run = scripted(timeout=10.0, count=5)
 
@@ -299,7 +309,7 @@ def tape(tmp_path):
 
 
 def dumped(capfd, **options):
-    status = run(DumpOptions(**options), ConnectionSettings())
+    status = run(DumpOptions(**options), [ConnectionSettings()])
     out, err = capfd.readouterr()
     return status, out, err
 
@@ -324,6 +334,41 @@ def test_what_was_recorded_looks_as_it_did(tape, capfd):
     assert out == tape.read_text().replace("4411", "***")
 
 
+def test_recordings_of_several_clusters_are_one_stream_that_says_which(tmp_path, capfd):
+    beat = {"type": "worker-heartbeat", "hostname": "w", "cluster": "own"}
+    failed = {"type": "task-failed", "uuid": "u", "hostname": "w"}
+    received = {**failed, "type": "task-received", "name": "t"}
+    hole = gap("reconnect", 1.0, 5.0)
+    lines = {
+        "old.jsonl": [envelope({**failed, "local_received": 1.0}), {**beat, "local_received": 2.0}],
+        "new.jsonl": [
+            envelope({**received, "local_received": 3.0}, {}, "prod"),
+            # In another cluster it is another task, also for what is joined.
+            envelope({**failed, "local_received": 4.0}, {}, "europe"), envelope(hole, {}, "prod"),
+            envelope({**beat, "local_received": 6.0}, {}, "europe"),
+        ],
+    }  # fmt: skip
+    for name, objects in lines.items():
+        (tmp_path / name).write_bytes(b"".join(encode_line(each) + b"\n" for each in objects))
+    read = (str(tmp_path / "*.jsonl"),)
+    _, out, _ = dumped(capfd, read=read, output="json")
+    assert list(map(json.loads, out.splitlines())) == [
+        lines["old.jsonl"][0], envelope(lines["old.jsonl"][1]), *lines["new.jsonl"],
+    ]  # fmt: skip
+    _, out, _ = dumped(capfd, read=read, timestamps="none")
+    assert [line.split()[:3] for line in out.splitlines()] == [
+        ["-", "FAIL", "w"], ["-", "beat", "w"], ["prod", "RECV", "w"], ["europe", "FAIL", "w"],
+        ["prod", "GAP", "4.00s"], ["europe", "beat", "w"],
+    ]  # fmt: skip
+    assert {line.index(line.split()[1]) for line in out.splitlines()} == {len("europe ")}
+    _, out, _ = dumped(capfd, read=read, output="csv", filters=("cluster:eu*",))
+    header, *rows = out.splitlines()
+    assert header.endswith(",fields,cluster")
+    assert [row.rpartition(",")[2] for row in rows] == ["europe", "prod", "europe"]
+    _, out, _ = dumped(capfd, read=read, output="raw", filters=("cluster:europe",), redact=("x",))
+    assert [json.loads(line).get("cluster") for line in out.splitlines()] == [None, None, "own"]
+
+
 @pytest.mark.parametrize(("options", "error"), [
     ({"filters": ("state:(",)}, FilterError), ({"excludes": ("runtme>2",)}, FilterError),
     ({"expect": "("}, FilterError), ({"highlight": "(["}, UsageError),
@@ -335,5 +380,5 @@ def test_a_mistake_is_found_before_a_file_is_touched(tape, tmp_path, options, er
     precious.write_text("here before")
     options = {"read": (str(tape),), "write": str(precious), **options}
     with pytest.raises(error):
-        run(DumpOptions(**options), ConnectionSettings())
+        run(DumpOptions(**options), [ConnectionSettings()])
     assert precious.read_text() == "here before"

@@ -374,6 +374,43 @@ def test_the_time_comes_first_and_keeps_its_column():
     assert line(event, timestamps="start").startswith("   +0.000 START ")
 
 
+@pytest.mark.parametrize(("names", "replays", "shown"), [
+    (["prod"], False, ["GAP"]), (["prod"], True, ["-    GAP", "prod GAP"]),
+    (["x", "europe"], False, ["-      GAP", "prod   GAP"]), ([], True, ["GAP", "prod GAP"]),
+])  # fmt: skip
+@pytest.mark.parametrize("quiet", [False, True])
+def test_clusters_have_a_column_where_it_says_something(names, replays, shown, quiet):
+    made = formatter("text", timestamps="none", quiet=quiet)
+    made.show_clusters(names, replays=replays)
+    event, named = event_of(gap("stopped", 0.0, 1.0)), event_of(gap("stopped", 0.0, 1.0))
+    named.cluster = "prod"
+    starts = [made.format(each).decode().replace(GAP, "GAP") for each in (event, named)]
+    for start, line in zip([*shown, shown[-1]], starts, strict=False):
+        assert line.startswith(f"{start} ")
+
+
+def test_every_format_but_raw_says_which_cluster():
+    fields = {"type": "task-x", "uuid": "u", "local_received": 1.0}
+    event, gap_record = event_of(fields), event_of(gap("stopped", 0.0, 1.0))
+    event.cluster = gap_record.cluster = "prod"
+    made = {name: formatter(name, template="{type} {cluster}") for name in OUTPUTS}
+    for each in (event, gap_record):
+        for name, one in made.items():
+            assert (b"prod" in one.format(each)) == (name != "raw")
+    # The event may have a field of that name.
+    own = event_of({**fields, "cluster": "own"})
+    assert made["template"].format(own) == b"task-x own\n"
+    own.cluster = "prod"
+    assert made["template"].format(own) == b"task-x prod\n"
+    csv_lines = made["csv"].format(own), made["csv"].format(event)
+    assert b'"{""cluster"":""own"",' in csv_lines[0]
+    assert b'""cluster"":""prod""}"' in csv_lines[1]
+    made["csv"].show_clusters(["prod"], replays=False)
+    assert made["csv"].header.endswith(b",fields,cluster\n")
+    assert made["csv"].format(own) == csv_lines[0][:-1] + b",prod\n"
+    assert made["csv"].format(event_of(fields)).endswith(b",\n")
+
+
 def test_the_column_of_workers_grows_with_the_longest_name():
     names = ["a", "celery@vm", "b", "c" * 31, "b"]
     shown = lines(*(({"type": "x", "hostname": name, "n": 1}, {}) for name in names))

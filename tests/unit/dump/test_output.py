@@ -85,10 +85,57 @@ def test_each_kind_of_defect_is_reported_once_and_redacted_only_its_length(repor
     first = Defect("no JSON", b"\x1b[31m{", "odd", 3, 70_000, "application/json")
 
     def use(report):
-        report.defects([first])
-        report.defects([first, Defect("no type", b"{}", "", 1, 2)])
+        report.defects(Statistics(defects=(first,)))
+        report.defects(Statistics(defects=(first, Defect("no type", b"{}", "", 1, 2))))
 
     assert reported(use, redact=redact) == [f"evdump: left out: {text}" for text in shown]
+
+
+def test_several_clusters_are_reported_by_name(reported):
+    retry = ("retry", "no route; trying again in 1s")
+    refusal = Notice("refused", "access refused", "us", "check the password\nor the vhost")
+    defects = (Defect("no JSON", b"{", "odd", 3, 1, "application/json"),)
+    left_out = f"left out: {defects[0].words(redacted=False)}"
+    parts = {
+        "prod": Statistics(events=9, dropped=1, gaps=2, gap_seconds=3.0, defects=defects),
+        "eu": Statistics(events=5, away_since=98.0, problem="no route"),
+        "down": Statistics(away_since=0.0, problem="no route"),
+        "us": Statistics(away_since=0.0, problem="access refused", is_refused=True),
+    }
+    statistics = Statistics.total(parts)
+
+    def use(report):
+        noticed((*retry, "prod"), (*retry, "eu"), ("lost", "X", "prod"), (*retry, "eu"))(report)
+        report.notice(refusal)
+        report.defects(statistics)
+        report.summary(Counts(captured=14), statistics, 1.0)
+
+    left = "us: 0 captured, 0 lost, 0 gaps, left out: access refused"
+    lines = reported(use)
+    assert lines == [
+        "evdump: prod: no route; trying again in 1s", "evdump: eu: no route; trying again in 1s",
+        "evdump: prod: connection lost: X", "evdump: eu: no route; trying again in 1s",
+        "evdump: us: access refused; it is left out, the others go on",
+        "  check the password", "  or the vhost", f"evdump: prod: {left_out}",
+        "evdump: 14 captured, 0 matched, 0 lost, 0 gaps, 3 malformed, 1.00s, 14.0/s",
+        "evdump: prod: 9 captured, 1 lost, 2 gaps (3.00s), 3 malformed, connected",
+        "evdump: eu: 5 captured, 0 lost, 0 gaps, no connection for 2.00s: no route",
+        "evdump: down: 0 captured, 0 lost, 0 gaps, never connected: no route", f"evdump: {left}",
+    ]  # fmt: skip
+    assert [*lines[2:3], *lines[4:8], lines[-1]] == reported(use, quiet=True)
+    named = json.loads(reported(use, stats="json")[-1])["clusters"]
+    states = [(each["connected"], each["away_seconds"], each["refused"]) for each in named.values()]
+    assert states == [
+        (True, 0, False),
+        (False, 2, False),
+        (False, None, False),
+        (False, None, True),
+    ]
+    assert named["prod"] == {
+        "captured": 9, "lost": 1, "gaps": 2, "gap_seconds": 3.0, "missed": 0, "reconnects": 0,
+        "malformed": {"no JSON": 3}, "connected": True, "refused": False, "away_seconds": 0.0,
+        "problem": "",
+    }  # fmt: skip
 
 
 BUSY = Counts(captured=10, matched=4, lost=7, gaps=1, gap_seconds=4.2, missed=3, nameless=2)

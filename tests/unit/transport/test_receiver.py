@@ -195,6 +195,9 @@ def test_several_clusters_come_as_one_and_none_holds_up_another(monkeypatch):
             got |= {(each.cluster, each.extra["n"]) for each in batch if not each.is_gap}
             refused = any(notice.kind == "refused" for notice in notices)
             if len(got) == 4 and holes and refused:
+                hint = SilenceHint(group.statistics, clock := FakeClock()).words
+                clock.now += 10
+                assert hint() == f"nothing has come from down for 10s; {DOCTOR}"
                 group.stop()
     finally:
         group.close()
@@ -208,6 +211,42 @@ def test_several_clusters_come_as_one_and_none_holds_up_another(monkeypatch):
     assert notices[0].named.startswith(f"{notices[0].cluster}: ")
     statistics = group.statistics()
     assert (statistics.events, statistics.malformed, statistics.gaps) == (4, 1, 1)
+    states = {name: (each.events, each.away_since) for name, each in statistics.clusters.items()}
+    assert states == {"prod": (3, None), "eu": (0, 0.0), "us": (1, None), "down": (0, 0.0)}
+    assert statistics.clusters["eu"].is_refused
+    assert statistics.clusters["eu"].problem == "no"
+
+
+def test_one_of_several_that_does_not_come_back_has_a_gap_to_the_end(monkeypatch):
+    scripts = {
+        "prod": iter([[[message(event())], ConnectionResetError("gone")], AccessRefused("no")]),
+        "eu": iter([[[message(event())]]]),
+    }
+
+    def subscribe(settings, attempt, **_):
+        answer = next(scripts[settings.cluster])
+        if isinstance(answer, Exception):
+            raise answer
+        return FakeStream(*answer)
+
+    monkeypatch.setattr(module, "subscribe", subscribe)
+    notices = []
+    settings = [ConnectionSettings(urls=SETTINGS.urls, cluster=name) for name in scripts]
+    group = ReceiverGroup(settings, notices.append)
+    events = []
+    for batch in group.events(0.1):
+        events += batch
+        if any(notice.kind == "refused" for notice in notices):
+            group.stop()
+    group.close()
+    assert [(each.cluster, each.is_gap) for each in events if each.cluster == "prod"] == [
+        ("prod", False), ("prod", True),
+    ]  # fmt: skip
+    assert (events[-1].reason, events[-1].get("error"), events[-1].cluster) == (
+        "reconnect",
+        "no",
+        "prod",
+    )
 
 
 def test_a_group_ends_with_an_error_once_all_have_refused_us(monkeypatch):
