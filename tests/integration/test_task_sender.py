@@ -1,13 +1,18 @@
 """Tasks that we send arrive at real workers as Celery's own do."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from evtools.errors import UsageError
 from evtools.state import State
-from evtools.top.rerun import call_of
+from evtools.top.rerun import call_of, celery_line, python_line
 from evtools.transport import ConnectionSettings
 from evtools.transport.connection import reach
 from evtools.transport.control import TaskCall, send_tasks
+from servers.process import wait_until
 
 CALLS = [
     ((), {}),
@@ -42,6 +47,43 @@ def test_a_task_sent_again_runs_with_the_same_arguments(celery_worker, celery_ca
         for field in ("args", "kwargs"):
             assert received[second][field] == received[first][field]
         assert received[second]["root_id"] == received[second]["parent_id"] == first
+
+
+def run(worker, line):
+    """Type a line that was copied, for the application of a worker, at a shell."""
+    python = shlex.quote(sys.executable)
+    if line.startswith("celery "):
+        command = line.replace("celery -A PROJECT", f"{python} -m celery -A cluster.app", 1)
+    else:
+        command = f"{python} -c {shlex.quote(f'from cluster.app import app; {line}')}"
+    env = worker._environment()
+    words = ["sh", "-c", command]
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+
+
+HOSTILE = "é $(id) `id` !x % \\u202e ; # \x7f\xa0 it's"
+
+
+@pytest.mark.parametrize("line_of", [python_line, celery_line])
+def test_lines_that_are_copied_do_it_or_fail(celery_worker, celery_capture, line_of):
+    capture = celery_capture(celery_worker.broker_url, celery_worker.event_exchange)
+    send = celery_worker.app.send_task
+    whole = send("cluster.echo", args=(HOSTILE.replace("\\", ""), [1]), kwargs={"a": HOSTILE[:9]})
+    cut = send("cluster.echo", args=("x" * 1100,))
+    capture.wait_for_each([whole.id, cut.id], {"task-succeeded"})
+    state = State()
+    state.apply(capture.events)
+    count = len(capture.select(type="task-sent"))
+    failed = run(celery_worker, line_of(state.tasks[cut.id]))
+    assert failed.returncode != 0
+    assert "name 'FILL_IN' is not defined" in failed.stderr or "value for '-a'" in failed.stderr
+    done = run(celery_worker, line_of(state.tasks[whole.id]))
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: len(capture.select(type="task-succeeded")) == 3, what="the third success")
+    assert len(capture.select(type="task-sent")) == count + 1
+    results = {one["uuid"]: one["result"] for one in capture.select(type="task-succeeded")}
+    del results[cut.id]
+    assert len(set(results.values())) == 1
 
 
 def test_nothing_is_sent_where_a_queue_is_missing(rabbitmq_url):
