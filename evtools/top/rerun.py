@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from evtools.errors import UsageError
 from evtools.state import ALIVE, State, Task
-from evtools.text import sanitize
+from evtools.text import clip, sanitize
 from evtools.top.control import Action, Argument, Request, prepare
 from evtools.top.survey import Survey
 from evtools.transport.control import TaskCall
@@ -27,6 +27,7 @@ _CUT: Final = "..."
 _TYPED: Final = "__type__"
 _AT_ONCE_MAX: Final = 1000
 _QUEUES_SHOWN: Final = 5
+_NAME_COLS: Final = 40
 #: The names of queues that hold no tasks: of events, of kombu, of RabbitMQ; and of commands.
 _NO_TASKS: Final = ("celeryev", "amq.", "_kombu.", "unacked")
 _COMMANDS: Final = ".pidbox"
@@ -46,20 +47,28 @@ def call_of(task: Any) -> TaskCall:
     for noun, text in (("name", task.name), ("id", task.uuid), ("root's id", root_id)):
         if problem := _problem(text):
             raise UsageError(f"its {noun} {problem}")
+    queue = _queue_said(task)
+    if queue and (problem := _queue_problem(queue)):
+        raise UsageError(f"its queue {problem}")
     args = _literal("arguments", task.args, tuple, list)
     kwargs = _literal("keyword arguments", task.kwargs, dict)
     if not all(isinstance(name, str) for name in kwargs):
         raise UsageError("its keyword arguments have names that are no text")
     return TaskCall(
-        task.name, list(args), kwargs, queue_of(task), task.args, task.kwargs, root_id, task.uuid
+        task.name, list(args), kwargs, queue, task.args, task.kwargs, root_id, task.uuid
     )
 
 
-def queue_of(task: Any) -> str:
+def _queue_said(task: Any) -> str:
     """Return the queue that a task was sent to, "" if that is not known for certain."""
     # AMQP's default exchange is the one that takes the name of a queue.
-    queue = task.queue_or_none or (task.routing_key if task.exchange == "" else None)
-    return queue if queue and not _queue_problem(queue) else ""
+    return task.queue_or_none or (task.routing_key if task.exchange == "" else None) or ""
+
+
+def _queue_of(task: Any) -> str:
+    """Return the queue that a task was sent to, "" where it may not be sent again."""
+    queue = _queue_said(task)
+    return "" if _queue_problem(queue) else queue
 
 
 def prepare_again(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
@@ -106,7 +115,7 @@ def question(request: Request, state: State, survey: Survey | None) -> Argument 
     call = next((call for call in request.calls if not call.queue), None)
     if call is None:
         return None
-    others = (queue_of(task) for task in state.tasks.values() if task.name == call.name)
+    others = (_queue_of(task) for task in state.tasks.values() if task.name == call.name)
     found = [queue for queue, _ in Counter(filter(None, others)).most_common()]
     why = "others of this type were sent to"
     if not found and survey is not None:
@@ -147,10 +156,11 @@ def dialog(
         yield "LOST?: the broker may still deliver it once more by itself."
     yield from _doubts(dict.fromkeys(call.queue for call in calls), state, survey, now)
     yield request.action.consequence
-    for call, label, child in zip(calls, request.labels, again, strict=True):
+    for call, task, child in zip(calls, tasks, again, strict=True):
         yield ""
         yield "task", call.name
-        yield "was", label.removeprefix(f"{call.name} ")
+        where = f", {task.state} on {task.worker_name}" if task is not None else ""
+        yield "was", sanitize(f"{call.parent_id}{where}")
         if child is not None:
             yield "again?", sanitize(f"its child {child.uuid[:8]} of the same type: {child.state}")
         yield "queue", call.queue
@@ -185,7 +195,8 @@ def _doubts(
 
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _QUEUES_SHOWN
-    return ", ".join(names[:_QUEUES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    shown = [clip(name, _NAME_COLS) for name in names[:_QUEUES_SHOWN]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _queue_problem(queue: str) -> str:
@@ -215,7 +226,7 @@ def python_line(task: Any) -> str:
         # Python has no such name, and says so.
         given = f"{(task.name or '?')[:_NAME_MAX_BYTES]!r}, args=FILL_IN, kwargs=FILL_IN"
         note = f"  # {error.message}: {known}"
-    queue = queue_of(task)
+    queue = _queue_of(task)
     given += f", queue={queue!r}" if queue else ""
     # Only what repr() has escaped already can be in a text of a call.
     return sanitize(f"app.send_task({given}){note}")
@@ -234,7 +245,7 @@ def celery_line(task: Any) -> str:
     except UsageError as error:
         name = (task.name or "?")[:_NAME_MAX_BYTES]
         words = ["-a", f"FILL IN: {error.message}"]
-    queue = queue_of(task)
+    queue = _queue_of(task)
     words += [f"--queue={queue}"] if queue else []
     # A name may look like an option.
     return sanitize(shlex.join(["celery", "-A", "PROJECT", "call", *words, "--", name]))

@@ -101,7 +101,7 @@ class Box(NamedTuple):
     """A popup: lines in a frame; `cursor` is (column, row) in its lines."""
 
     title: str
-    lines: Sequence[Line]
+    lines: list[Line]
     cursor: tuple[int, int] | None = None
 
 
@@ -469,6 +469,8 @@ class Dialog:
         lines = self._pager.lines(cols, room if len(body) <= room else max(1, room - 1))
         if place := self._pager.place():
             lines.append([("warning", f"PgDn and PgUp show the rest: {place}")])
+            # Whatever part is shown, the box stays as it is.
+            foot.lines[0].append(("text", " " * max(map(width, body))))
         if foot.cursor is None:
             return Box(self.title, [*lines, *foot.lines])
         column, row = foot.cursor
