@@ -31,7 +31,7 @@ from evtools.state.attempts import (
 )
 from evtools.state.inspection import InspectedTask
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
-from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of, unsettled
+from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, TaskAnswer, size_of, unsettled
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
 from evtools.wire import Event, EventFields, MissedTasks, TaskEvent, WorkerEvent, from_fields
 
@@ -565,13 +565,26 @@ class Cluster(Kinds):
 
     # --- what workers answer ---------------------------------------------------------
 
-    def seed(self, hostname: str, found: Iterable[InspectedTask], now: float) -> list[Task]:
+    def answered(self, hostname: str, at: float, pid: int | None = None) -> None:
+        """Take in that a worker answered something, and the `pid` of its process if it said that.
+
+        `at` is when the answer came, in UTC epoch seconds by our clock.
+        """
+        with self._lock:
+            worker = self.workers.get(hostname)
+            if worker is not None:
+                worker.answer(at, pid)
+
+    def seed(
+        self, hostname: str, found: Iterable[InspectedTask], now: float, absent: Iterable[str] = ()
+    ) -> list[Task]:
         """Take in tasks that a worker says it has; return those that are new or know more.
 
         Nothing that events said is changed by it, and a task that ended stays ended: the
         answer may be from before.  `now` is when it came, in UTC epoch seconds by our clock.
         Tasks of a worker whose process is not known yet are left out, as their next events
-        would look like those of another attempt.
+        would look like those of another attempt.  `absent` are those, by uuid, that it was
+        asked for and does not have.
         """
         with self._lock:
             worker = self.workers.get(hostname)
@@ -579,7 +592,32 @@ class Cluster(Kinds):
                 return []
             # For what looks for changes by number.
             self.event_count += 1
-            return [task for one in found if (task := self._seed(worker, one, now)) is not None]
+            known = []
+            for one in found:
+                in_doubt = self._in_doubt(worker, one.uuid, now)
+                task = self._seed(worker, one, now)
+                if in_doubt is not None:
+                    self._settle_doubt(in_doubt, worker, now, has=True, runs=one.runs)
+                known += [] if task is None else [task]
+            for uuid in absent:
+                in_doubt = self._in_doubt(worker, uuid, now)
+                if in_doubt is not None:
+                    self._settle_doubt(in_doubt, worker, now, has=False)
+            return known
+
+    def _in_doubt(self, worker: Worker, uuid: str, now: float) -> Task | None:
+        # Of others the next event says more than an answer, which it may overtake.
+        task = self.tasks.find(uuid)
+        if task is None or task.worker is None or task.worker.hostname != worker.hostname:
+            return None
+        return task if task.in_doubt(now) else None
+
+    def _settle_doubt(
+        self, task: Task, worker: Worker, now: float, *, has: bool, runs: bool = False
+    ) -> None:
+        task.serial = self.event_count
+        task.worker_answer = TaskAnswer(worker.hostname, has, runs, now, worker.pid, task.serial)
+        self.tasks.move(task)
 
     def _seed(self, worker: Worker, found: InspectedTask, now: float) -> Task | None:
         task = self.tasks.find(found.uuid)

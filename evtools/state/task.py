@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from evtools.state.attempts import (
     ACTIVE_STATES,
@@ -18,10 +18,8 @@ from evtools.state.attempts import (
     elapsed,
     epoch,
 )
+from evtools.state.worker import ALIVE, Clients, Worker
 from evtools.wire import OWN_FIELDS, Event, tidy
-
-if TYPE_CHECKING:
-    from evtools.state.worker import Clients, Worker
 
 #: What the fields of events are called here, where it is not the same.
 _WIRE_NAMES: Final = {"id": "uuid", "hostname": "worker_name"}
@@ -45,7 +43,7 @@ _NOWHERE: Final[Bucket] = OrderedDict()
 class Cluster(Protocol):
     """What a task asks the state that it belongs to."""
 
-    clients: "Clients"
+    clients: Clients
     cluster: str
 
     @property
@@ -57,6 +55,22 @@ class Cluster(Protocol):
 
     def settle(self, *more: "Task") -> None:
         """Let all tasks, and `more` that it has forgotten, show what their events say."""
+
+
+class TaskAnswer(Struct, frozen=True):
+    """What a worker answered when it was asked for a task that might be lost.
+
+    `has` is whether it has it, and `runs` whether it runs it, as of `at`, in UTC epoch
+    seconds by our clock.  `pid` is the worker's process then, as far as it is known, and
+    `serial` the number of what came of the task before.
+    """
+
+    worker: str
+    has: bool
+    runs: bool
+    at: float
+    pid: int | None
+    serial: int
 
 
 class Task:
@@ -131,6 +145,8 @@ class Task:
     note: Mapping[str, Any] | None = None
     #: Whether its start is known from an answer of its worker only.
     asked: bool = False
+    #: The newest answer on whether its worker has it, if it was in doubt.
+    worker_answer: TaskAnswer | None = None
 
     def __init__(
         self,
@@ -343,7 +359,8 @@ class Task:
         """Return whether the process of its worker that had it went away.
 
         `now` is in UTC epoch seconds by our clock.  What runs while a worker stops
-        warmly ends after its goodbye, so that leaves it some time.
+        warmly ends after its goodbye, so that leaves it some time.  What its worker
+        answers when it is asked for the task counts until an event comes.
         """
         worker = self.worker
         if worker is None or self.state not in ACTIVE_STATES:
@@ -353,8 +370,43 @@ class Task:
             return now - worker.local_received > worker.liveness.lost
         if status == "gone":
             return True
+        answer = self.current_answer(now)
+        return self._lacked(worker, now) if answer is None else not answer.has
+
+    def _lacked(self, worker: Worker, now: float) -> bool:
         sign = self.local_received
         return self.timestamp is not None and worker.lacks(self.pid, self.timestamp, sign, now)
+
+    def missing_at(self, now: float) -> float | None:
+        """Return when its worker said that it does not have it, if it is lost.
+
+        None if it is not, or may only be.
+        """
+        answer = self.worker_answer
+        if answer is None or answer.has or answer.serial != self.serial:
+            return None
+        return answer.at if self.lost(now) else None
+
+    def current_answer(self, now: float) -> TaskAnswer | None:
+        """Return what its worker answered when the task was in doubt, None if that is over.
+
+        It is after an event of the task, and when another process has the worker's name.
+        """
+        answer, worker = self.worker_answer, self.worker
+        if answer is None or answer.serial != self.serial or worker is None:
+            return None
+        return answer if worker.pid == answer.pid and worker.processes(now) <= 1 else None
+
+    def in_doubt(self, now: float) -> bool:
+        """Return whether only its worker can say, when it is asked, if it has it.
+
+        By events it may be lost, or nothing but answers shows that its worker is there.
+        """
+        worker = self.worker
+        if worker is None or self.state not in ACTIVE_STATES:
+            return False
+        is_there = worker.status(now) in ALIVE and not worker.answers_only(now)
+        return self._lacked(worker, now) if is_there else True
 
     # --- relations -----------------------------------------------------------------
 

@@ -24,6 +24,10 @@ _REPORTED: Final = (
 # fmt: on
 _HEARTBEAT: Final = "worker-heartbeat"
 _FREQ_OF_ANSWERS: Final = 5.0
+#: For how long an answer shows that a worker is there, in seconds: all are asked each minute.
+_ANSWER_LASTS: Final = 90.0
+#: After this time without an event, in seconds, an answer is no leftover of before.
+_ANSWER_AFTER: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,14 @@ class Worker:
     the tasks that it counted and no event reported.  `lives` are its processes, one after
     the other, or several at a time that use its name.  `begins` is whether its last event
     was the start of a task, `beats_busy` whether it has beaten while it ran one.
+    `answered` is when it last answered a question, by our clock, -inf if it did not.
     """
 
     # fmt: off
     __slots__ = (
         "hostname", "_beats_at", *_REPORTED, "timestamp", "local_received",
         "online_since", "goodbye", "beats", "missed",
-        "time", "liveness", "offset", "lives", "begins", "beats_busy",
+        "time", "liveness", "offset", "lives", "begins", "beats_busy", "answered",
         "__dict__", "__weakref__",
     )
     # fmt: on
@@ -127,6 +132,7 @@ class Worker:
         self.offset = Skew()
         self.lives = Lives()
         self.begins = self.beats_busy = False
+        self.answered = -inf
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Worker):
@@ -175,6 +181,15 @@ class Worker:
     def _beat(self, local_received: float) -> None:
         self.beats += 1
         self._beats_at = sorted([*self._beats_at, local_received])[-self.heartbeat_max :]
+
+    def answer(self, at: float, pid: int | None = None) -> None:
+        """Note that it answered a question `at` this time by our clock.
+
+        The process is that of `pid`, if the answer says so.
+        """
+        self.answered = max(self.answered, at)
+        if pid is not None and self.lives.answer(pid, at):
+            self.pid = pid
 
     def take_extra(self, fields: Mapping[str, Any]) -> None:
         """Keep fields that Celery does not know, in the place of those before.
@@ -226,8 +241,26 @@ class Worker:
         `now` is in UTC epoch seconds by our clock.  A worker that was lost is gone, unless
         its last event was the start of a task: a worker with the pool solo sends nothing
         while it runs one.  One that runs without heartbeats is silent; more cannot be
-        known of it.
+        known of it, unless it answers: then it is online.
         """
+        status = self._status_by_events(now)
+        is_there = status in ("online", "late") or not self._is_known_to_answer(now)
+        return status if is_there else "online"
+
+    def answers_only(self, now: float) -> bool:
+        """Return whether its answers show that it is there, and by its events it is not."""
+        return self._status_by_events(now) in ("gone", "offline") and self.status(now) == "online"
+
+    def _is_known_to_answer(self, now: float) -> bool:
+        # The answer of one that has crashed just after it must not hide that.
+        quiet, least = self.answered - self.local_received, -inf
+        if self.goodbye is not None:
+            least = _ANSWER_AFTER
+        elif self.beats:
+            least = max(_ANSWER_AFTER, self.liveness.late_beats * self.freq)
+        return now - self.answered <= _ANSWER_LASTS and quiet > least
+
+    def _status_by_events(self, now: float) -> str:
         age = now - self.local_received
         leave = self.liveness.leave
         if self.goodbye is not None:
@@ -247,7 +280,7 @@ class Worker:
         """Return whether nothing came of it for so long that it is to leave."""
         liveness = self.liveness
         later = self._lost_after - liveness.lost if self.beats else 0.0
-        return now - self.local_received > liveness.leave + later
+        return now - max(self.local_received, self.answered) > liveness.leave + later
 
     def processes(self, now: float) -> int:
         """Return how many processes are known to use its name."""
@@ -458,6 +491,17 @@ class Lives(list[Life]):
         self.append(life)
         del self[:-_LIVES_MAX]
         return life
+
+    def answer(self, pid: int, at: float) -> bool:
+        """Note that the process of a pid answered `at` this time by our clock.
+
+        Return whether that is one that was not known.
+        """
+        if self._same(pid):
+            return False
+        self.append(Life(pid, at, at, at, at))
+        del self[:-_LIVES_MAX]
+        return True
 
     # --- what is derived -------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class Figures:
             status = worker.status(as_of)
             self.workers[status] += 1
             self.missed += worker.missed
-            if status in ALIVE:
+            if status in ALIVE and not worker.answers_only(as_of):
                 self.active += worker.active or 0
 
 

@@ -378,21 +378,18 @@ class Survey:
             for worker in self._state.workers.values()
             if worker.hostname not in self._nodes and worker.status(now) in ALIVE
         ]
+        self._new_at = now
         if new:
-            self._new_at = now
             self._nodes.update(new[:_NAMES_MAX])
             for command in _AT_FIRST:
                 self._ask(command, {}, tuple(new[:_NAMES_MAX]))
 
     def _ask_about_tasks(self, now: float) -> None:
-        about: list[Task] = []
-        for task in self._unclear(now):
-            about.append(task)
-            if len(about) == _TASKS_MAX:
-                break
+        # To look through them all the time takes too long, also where there are none.
+        self._tasks_at = now
+        about = list(islice(self._unclear(now), _TASKS_MAX))
         if not about:
             return
-        self._tasks_at = now
         while len(self._asked) > _ASKED_MAX:
             del self._asked[next(iter(self._asked))]
         self._asked |= dict.fromkeys((task.uuid for task in about), now)
@@ -404,9 +401,13 @@ class Survey:
         # Those whose events came longest ago come first; looking at all would take too long.
         for task in islice(self._state.tasks.settled()[2].values(), _LOOKED_AT_MAX):
             worker = task.worker
-            if worker is None or task.uuid in self._asked:
+            if worker is None or worker.status(now) not in ALIVE:
                 continue
-            if (task.name is None or task.lost(now)) and worker.status(now) in ALIVE:
+            asked = self._asked.get(task.uuid)
+            is_due = asked is None or now - asked >= _ALL_EVERY
+            if (task.name is None and asked is None) or (
+                is_due and task.in_doubt(now) and task.missing_at(now) is None
+            ):
                 yield task
 
     # --- answers ------------------------------------------------------------------------
@@ -424,18 +425,22 @@ class Survey:
             self.replies[command] = self._reply(answer, self.page)
         self._fill_reports(answer)
         for node, value in answer.by_node.items():
+            # Whatever it is, it shows that the worker is there.
+            pid = _count(value, "pid") if command == "stats" else None
+            self._state.answered(node, answer.at, pid)
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
             facts = self.workers.setdefault(node, WorkerFacts())
             if command == "stats":
                 self._nodes.add(node)
-                facts.pool, facts.pid = pool_size(value), _count(value, "pid")
+                facts.pool, facts.pid = pool_size(value), pid
             elif command == "active_queues":
                 facts.queues = queue_names(value)
             elif command not in _OF_TASKS:
                 continue
             elif self._is_known(node):
-                self._seed(node, command, value, now)
+                asked = answer.inquiry.arguments.get("ids", ())
+                self._seed(node, command, value, now, asked)
             elif len(self._early) < _NODES_MAX:
                 self._early.setdefault(node, []).append((command, value))
 
@@ -459,9 +464,13 @@ class Survey:
         worker = self._state.workers.get(node)
         return worker is not None and worker.pid is not None
 
-    def _seed(self, node: str, command: str, value: Any, now: float) -> None:
+    def _seed(
+        self, node: str, command: str, value: Any, now: float, asked: Iterable[str] = ()
+    ) -> None:
         tasks = map(self._masked, tasks_in(command, value))
-        self._statistics.seed(self._state.seed(node, tasks, now))
+        is_answer = isinstance(value, Mapping) and "error" not in value
+        absent = [uuid for uuid in asked if uuid not in value] if is_answer else ()
+        self._statistics.seed(self._state.seed(node, tasks, now, absent))
 
     def _masked(self, task: InspectedTask) -> InspectedTask:
         # As the events of a task are.

@@ -228,7 +228,9 @@ class WorkersView(_Summary):
                 status=status,
                 seen=worker.local_received,
                 # What it reported last to be running no longer is.
-                active=worker.active if status not in ("offline", "gone") else None,
+                active=None
+                if status in ("offline", "gone") or worker.answers_only(now)
+                else worker.active,
                 load=worker.loadavg or (),
                 figures=figures.get(name),
                 version=software or None,

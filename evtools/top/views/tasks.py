@@ -30,6 +30,8 @@ STATES: Final[Mapping[str, tuple[str, str]]] = {
 }
 # fmt: on
 LOST: Final = ("LOST?", "late")
+#: Its worker has said that it does not have it.
+MISSING: Final = ("LOST", "failure")
 _RANKS: Final = {state: rank for rank, state in enumerate(STATES)}
 _ID_CHARS: Final = 8
 #: From how many rows trees are grown: from all of them it would take too long.
@@ -38,14 +40,22 @@ _TREES: Final = 2_000
 
 def state_of(task: Any, now: float) -> tuple[str, str]:
     """Return the word for the state a task is in, and its style."""
-    return LOST if task.lost(now) else STATES.get(task.state, (task.state, ""))
+    if task.lost(now):
+        return LOST if task.missing_at(now) is None else MISSING
+    answer = task.current_answer(now)
+    state = task.state if answer is None else "STARTED" if answer.runs else "RECEIVED"
+    return STATES.get(state, (state, ""))
 
 
 def run_of(task: Any, now: float) -> float | None:
-    """Return how long a task ran or has run so far; unknown if it may be lost."""
+    """Return how long a task ran or has run so far.
+
+    That is unknown if it may be lost, or if only an answer shows that it is not.
+    """
     ran: float | None = task.runtime
     since = running_since(task) if ran is None else None
-    return ran if since is None or task.lost(now) else max(0.0, now - since)
+    is_doubtful = since is not None and (task.lost(now) or task.current_answer(now) is not None)
+    return ran if since is None or is_doubtful else max(0.0, now - since)
 
 
 def _outcome(task: Any, _: float) -> str | None:
@@ -56,7 +66,8 @@ def _outcome(task: Any, _: float) -> str | None:
 
 # fmt: off
 COLUMNS: Final = (
-    column("text", "state", "STATE", "its state; LOST?: its worker has disappeared or restarted",
+    column("text", "state", "STATE",
+        "its state; LOST?: its worker has disappeared or restarted; LOST: and says it has it not",
         lambda task, now: state_of(task, now)[0], cols=6,
         order=lambda task, now: -1 if task.lost(now) else _RANKS.get(task.state, len(_RANKS)),
         moves=lambda task: task.state in ("RECEIVED", "STARTED")),
@@ -180,7 +191,9 @@ class TasksView(LiveTable):
         return task_detail(subject, self.context, self._state)
 
     def plain(self, subject: Task) -> dict[str, Any]:
-        return {**plain_task(subject), "lost": subject.lost(self.now())}
+        now = self.now()
+        lost = {"lost": subject.lost(now), "missing_at": subject.missing_at(now)}
+        return {**plain_task(subject), **lost}
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) failure; return False if there is none."""
@@ -330,7 +343,9 @@ def _duration(seconds: float | None) -> str | None:
 def _summary(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
     # Four lines: the state, the arguments, the times, the relatives.
     name, run = task.state, run_of(task, context.now)
-    if task.lost(context.now):
+    if task.missing_at(context.now) is not None:
+        name = f"LOST ({_answer(task, context)})"
+    elif task.lost(context.now):
         is_there = task.worker.status(context.now) in ALIVE
         name = f"LOST? ({'its process' if is_there else 'its worker'} has disappeared)"
     ran = f" after {human_duration(run)}" if run is not None else ""
@@ -357,6 +372,19 @@ def _summary(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
     children = [f"{count} child" if count == 1 else f"{count} children"] if count else []
     path = [*relatives, "this", *children] if relatives or children else ["no children"]
     yield sanitize(f"tree    {' > '.join(path)}")
+
+
+def _answer(task: Any, context: RenderContext) -> str | None:
+    answer = task.current_answer(context.now)
+    if task.missing_at(context.now) is not None:
+        answer = task.worker_answer
+    if answer is None:
+        return None
+    fact = "runs it" if answer.runs else "has it, and does not run it yet"
+    if not answer.has:
+        back = "; the broker may deliver it again" if task.state == "RECEIVED" else ""
+        fact = f"does not have it{back}"
+    return f"{answer.worker} said at {context.time_of_day(answer.at)} that it {fact}"
 
 
 def _times(task: Any, context: RenderContext) -> str:
@@ -387,6 +415,7 @@ def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
         ("state", f"{task.state} ({state_of(task, context.now)[0]})"),
         ("last event", context.moment(task.local_received)),
         ("worker", task.worker_name),
+        ("asked", _answer(task, context)),
         ("pid", task.pid),
         ("client", task.client),
         ("queue", task.queue_or_none),

@@ -124,3 +124,93 @@ def test_named_tasks_stay_within_the_bounds_of_the_state():
     assert len(state.tasks) <= 10
     assert state.tasks.weight_bytes == sum(task.weight_bytes for task in state.tasks.values())
     assert state.tasks.weight_bytes > 900
+
+
+# --- tasks that may be lost -----------------------------------------------------------
+
+NEXT = [told("worker-heartbeat", at, pid=78) for at in range(30, 61, 2)]
+HAS = {"active": True, "reserved": True, "none": False}
+
+
+def asked(state, answer, now=60.5):
+    """Have the worker answer a question for the task: it is active, reserved, or not there."""
+    if answer == "none":
+        return state.seed(WORKER, [], now, absent=[UUID, "another"])
+    return seeded(state, answer, now)
+
+
+@pytest.mark.parametrize("answer", HAS)
+def test_where_a_worker_was_restarted_its_answer_says_if_a_task_is_lost(answer):
+    state = state_of(*life("received", "started"), *NEXT)
+    task = state.tasks[UUID]
+    assert (task.lost(60.5), task.missing_at(60.5)) == (True, None)
+    asked(state, answer)
+    assert task in state.tasks.changed_since(state.event_count - 1)
+    assert task.lost(61.0) is not HAS[answer]
+    assert task.missing_at(61.0) == (None if HAS[answer] else 60.5)
+    found = task.current_answer(61.0)
+    assert (found.has, found.runs) == (HAS[answer], answer == "active")
+    assert (task.state, task.pid) == ("STARTED", 77)
+    # Of the next process it says nothing.
+    state.apply(told("worker-heartbeat", at, pid=79) for at in range(70, 91, 2))
+    assert (task.lost(90.5), task.current_answer(90.5)) == (True, None)
+    assert task.missing_at(90.5) == (None if HAS[answer] else 60.5)
+
+
+@pytest.mark.parametrize("answer", HAS)
+@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("events", [EVENTS, life("received", "started", "failed")])
+def test_no_answer_on_a_lost_task_contradicts_its_events(events, answer, after):
+    plain = account(state_of(*NEXT, *events).tasks[UUID])
+    names = {"exchange", "routing_key", "queue", "local_received"}
+    for order in permutations(events):
+        state = state_of(*NEXT, *order[:after])
+        asked(state, answer)
+        state.apply(order[after:])
+        task = state.tasks[UUID]
+        found = account(task)
+        assert {name for name in plain if found[name] != plain[name]} <= names, order
+        assert not task.lost(61.0)
+        assert task.missing_at(61.0) is None
+        if after < len(order):
+            assert task.current_answer(61.0) is None
+
+
+def test_what_came_of_a_task_after_the_answer_counts_more():
+    state = state_of(*life("received"), *NEXT)
+    asked(state, "none")
+    task = state.tasks[UUID]
+    assert task.missing_at(61.0) == 60.5
+    state.apply(life("started", start=11.0))
+    assert (task.lost(61.0), task.missing_at(61.0)) == (True, None)
+    state.apply(life("received", start=61.0, hostname="celery@two"))
+    assert (task.lost(62.0), task.worker_name) == (False, "celery@two")
+
+
+def test_an_answer_on_a_task_that_is_not_in_doubt_is_none():
+    # Its end may be on the way, and the other of two processes may have it.
+    for more in ([told("worker-heartbeat", 12.0)], [told("worker-heartbeat", 12.0, pid=78)]):
+        state = state_of(*life("received", "started"), *more)
+        asked(state, "none", 12.5)
+        assert state.tasks[UUID].worker_answer is None
+        assert not state.tasks[UUID].lost(12.5)
+    two = [told("worker-heartbeat", at, pid=pid) for at in range(30, 61, 2) for pid in (78, 79)]
+    state = state_of(*life("received", "started"), *two)
+    asked(state, "none")
+    assert state.tasks[UUID].current_answer(60.5) is None
+
+
+@pytest.mark.parametrize(("pid", "lost"), [(77, False), (78, True), (None, False)])
+def test_an_answer_brings_a_worker_back_and_its_tasks_if_it_is_the_same_process(pid, lost):
+    state = state_of(*life("received", "started"))
+    task, worker = state.tasks[UUID], state.workers[WORKER]
+    worker.begins = False
+    assert (worker.status(100.0), task.lost(100.0)) == ("gone", True)
+    state.answered(WORKER, 100.0, pid)
+    state.answered("nobody@x", 100.0, pid)
+    assert (worker.status(100.0), worker.pid) == ("online", pid or 77)
+    assert (task.lost(101.0), task.in_doubt(101.0)) == (lost, True)
+    asked(state, "none", 101.0)
+    assert (task.lost(102.0), task.missing_at(102.0)) == (True, 101.0)
+    asked(state, "active", 103.0)
+    assert (task.lost(104.0), task.current_answer(104.0).runs) == (False, True)

@@ -159,6 +159,33 @@ def test_its_status_follows_from_when_its_last_event_came(events, age, status):
     assert worker_of(*events).status(received + age) == status
 
 
+@pytest.mark.parametrize(
+    ("events", "answered", "now", "status"),
+    [
+        # One that crashed after its answer.
+        ([beat(10.0)], 11.0, 13.0, "online"), ([beat(10.0)], 11.0, 41.0, "gone"),
+        ([beat(10.0)], 20.0, 41.0, "gone"),
+        # It answers, and its heartbeats do not come.
+        ([beat(10.0)], 21.0, 22.0, "late"), ([beat(10.0)], 21.0, 41.0, "online"),
+        ([beat(10.0)], 90.0, 180.0, "online"), ([beat(10.0)], 90.0, 180.5, "gone"),
+        ([beat(10.0, freq=60.0)], 100.0, 260.0, "gone"),
+        ([beat(10.0, freq=60.0)], 200.0, 260.0, "online"),
+        ([beat(9.0), told("task-received", 9.5), START], 60.0, 61.0, "online"),
+        # It sends none.
+        ([told("task-received", 10.0)], 9.0, 60.0, "online"),
+        ([told("task-received", 10.0)], 9.0, 100.0, "silent"),
+        # Its goodbye may have overtaken the answer.
+        ([beat(9.0), goodbye(10.0)], 12.0, 13.0, "offline"),
+        ([beat(9.0), goodbye(10.0)], 21.0, 22.0, "online"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_a_sign_of_life_of_one_that_says_nothing(events, answered, now, status):
+    worker = worker_of(*events)
+    worker.answer(answered)
+    assert worker.status(now) == status
+    assert not worker.leaves(answered + 600.0)
+
+
 def test_how_long_is_too_long_can_be_chosen():
     worker = worker_of(beat(10.0), liveness=Liveness(late_beats=1, lost=5))
     assert worker.status(HEARD + 2.1) == "late"

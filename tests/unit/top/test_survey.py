@@ -1,9 +1,11 @@
 """What is asked of the workers and when, and what is known by their answers."""
 
+from dataclasses import replace
+
 import pytest
 
 from evtools.state import State, Statistics
-from evtools.top.survey import PAGE_COMMANDS, Survey, pool_size
+from evtools.top.survey import PAGE_COMMANDS, Answer, Survey, pool_size
 from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import OTHER, UUID, WORKER, life, told
@@ -90,6 +92,45 @@ def test_a_task_without_a_name_is_asked_about_once(survey, workers, state):
     for second in range(14, 40):
         survey.go_on(float(second))
     assert commands(workers) == []
+
+
+def test_a_task_that_may_be_lost_is_asked_about_until_that_is_settled(survey, workers, state):
+    state.apply([told("worker-heartbeat", 10.0), *life("received", "started")])
+    state.apply(told("worker-heartbeat", at, pid=78) for at in range(20, 61, 2))
+    survey.begin(60.0)
+    workers.answer_all(stats={WORKER: STATS})
+    survey.take(60.0)
+    task, asked = state.tasks[UUID], []
+    for now in (float(second) for second in range(61, 400)):
+        state.apply([told("worker-heartbeat", now, pid=78, local_received=now)])
+        survey.go_on(now)
+        asked += [now for one in workers.inquiries if one.command == "query_task"]
+        # What is no answer settles nothing.
+        answer = {"error": "KeyError()"} if len(asked) < 2 else {}
+        workers.answer_all(query_task={WORKER: answer})
+        survey.take(now)
+        assert task.missing_at(now) == (asked[1] if len(asked) == 2 else None)
+    assert asked[0] == 61.0
+    assert 121.0 <= asked[1] <= 125.0
+
+
+def test_a_worker_that_answers_is_there_and_what_it_has_is_asked_for(survey, workers, state):
+    state.apply([told("worker-heartbeat", 10.0), *life("received", "started")])
+    state.workers[WORKER].begins = False
+    survey.begin(11.0)
+    workers.answer_all()
+    survey.take(11.0)
+    assert state.workers[WORKER].status(100.0) == "gone"
+    survey.go_on(100.0)
+    answer = Answer(workers.inquiries[0], {WORKER: STATS}, 100.0)
+    workers.take_inquiries()
+    workers.answers += [answer, replace(answer, by_node={})]
+    survey.take(100.0)
+    assert state.workers[WORKER].status(100.0) == "online"
+    survey.go_on(103.0)
+    assert [one.arguments for one in workers.inquiries if one.command == "query_task"] == [
+        {"ids": [UUID]}
+    ]
 
 
 def test_what_workers_answer_is_bounded_and_may_be_anything(survey, workers):

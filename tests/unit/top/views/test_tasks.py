@@ -1,10 +1,12 @@
 """The view of tasks: its rows, its trees, and the detail of a task."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state import State
+from evtools.state import InspectedTask, State
 from evtools.text import width
 from evtools.top.columns import RenderContext
 from evtools.top.ui.theme import STYLES
@@ -381,6 +383,32 @@ def test_a_running_task_has_run_so_far_unless_it_may_be_lost(life):
     restarted = {**life.beat(), "type": "worker-online", "pid": 8, "processed": 0}
     line = seen(*events, restarted, later=2).lines[0]
     assert line.startswith("state   LOST? (its process has disappeared) on w1@host")
+
+
+@pytest.mark.parametrize(
+    ("found", "word", "fact", "runtime"),
+    [
+        ([], "LOST", "does not have it", "-"),
+        ([InspectedTask("t", runs=True)], "RUN", "runs it", "-"),
+        ([InspectedTask("t", runs=False)], "RECV", "has it, and does not run it yet", "-"),
+    ],
+)
+def test_a_task_that_may_be_lost_is_what_its_worker_answers(tasks, found, word, fact, runtime):
+    life = tasks.life
+    tasks.take(life.beat(), life.received("t"), life.started("t"))
+    for _ in range(5):
+        life.now += 2
+        tasks.take(life.beat(pid=8))
+    tasks.refresh()
+    assert tasks.column("state") == ["LOST?"]
+    tasks.state.seed("w1@host", found, life.now, ["t"] if not found else ())
+    tasks.refresh()
+    assert (tasks.column("state"), tasks.column("runtime")) == ([word], [runtime])
+    detail = "\n".join(tasks.table.detail("t").sections["Info"])
+    said = re.search(r"w1@host said at \d\d:\d\d:\d\d that it (.*)", detail)
+    assert said[1] == fact
+    assert (said[0] in tasks.table.detail("t").lines[0]) is not found
+    assert (tasks.table.record("t")["missing_at"] is not None) is not found
 
 
 def test_relatives_are_shown_as_a_tree(life):
