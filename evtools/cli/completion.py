@@ -88,7 +88,10 @@ def complete(name: str) -> int:
     completer = _SHELLS[shell](click.Command(name), {}, name, _VARIABLE)
     args, incomplete = completer.get_completion_args()
     # bash takes words apart at = and at :.
+    follows = "=" in (incomplete, *args[-1:])
     args = [word for word in args if word != "="]
+    if follows and args[-2:-1] in (["-b"], ["--broker"]):
+        args.pop()  # the name of a cluster
     if ":" in (incomplete, *args[-1:]):
         return 0
     if not name:
@@ -136,4 +139,6 @@ def candidates(
         import pwd
 
         words = [each[0] for each in (pwd.getpwall() if name == "uid" else grp.getgrall())]
+    elif name == "broker" and (cluster := types.split_name(incomplete)[0]):
+        words = [f"{cluster}={word}" for word in words]
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from evtools.cli.options import BROKER_VARIABLES, Option, file_options, is_given
-from evtools.cli.types import PAIRS
+from evtools.cli.types import PAIRS, split_name
 from evtools.errors import ConfigError, UsageError
 from evtools.text import decode_text
 from evtools.trust import distrusted
@@ -435,7 +435,8 @@ def _has_secret(value: Any, name: str = "") -> bool:
         return any(_has_secret(item, name) for item in value)
     if not isinstance(value, str) or not value:
         return False
-    return url.is_secret(name) or ("://" in value and bool(url.secrets(value)))
+    address = split_name(value)[1]
+    return url.is_secret(name) or ("://" in address and bool(url.secrets(address)))
 
 
 def reloader(

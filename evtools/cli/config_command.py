@@ -50,11 +50,11 @@ def run(ctx: click.Context) -> int:
     hide_secrets(sys.argv, [each.urls for each in settings])
     common = rows_of(ctx, settings)
     lines = [head(ctx), *aligned(common)]
-    brokers, stdin = ctx.params["broker"], sys.stdin
+    stdin = sys.stdin
+    typed = [each.url for each in ctx.params["broker"] if each.via.endswith("(stdin)")]
     for name in _CONFIGURED:
-        if any(each.via.endswith("(stdin)") for each in brokers):
-            # It has been read already.
-            sys.stdin = io.TextIOWrapper(io.BytesIO(brokers[0].url.encode()))
+        if typed:  # it has been read already
+            sys.stdin = io.TextIOWrapper(io.BytesIO("\n".join(typed).encode()))
         try:
             words = list(ctx.meta[ARGUMENTS])
             with command(name).make_context(TOOLS[name].program, words) as tool:

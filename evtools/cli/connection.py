@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from evtools.cli import config
 from evtools.cli.options import build, is_given, is_typed
-from evtools.cli.types import BROKER, Broker, read_url
+from evtools.cli.types import BROKER, Broker, read_url, split_name
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.text import hide_credentials, sanitize
 from evtools.transport import TLS, ConnectionSettings
@@ -43,17 +43,31 @@ def connection_settings(ctx: click.Context) -> tuple[ConnectionSettings, ...]:
     # environment or a file has may be wrong then.
     if (ctx.params.get("demo") or ctx.params.get("read")) and not is_typed(ctx, "broker"):
         return (_settings(ctx),)
+    if brokers == (None,) and ctx.get_parameter_source("broker") is ParameterSource.DEFAULT_MAP:
+        hint = f"as in: broker = {DEFAULT_URL!r}, or leave it out for that"
+        raise UsageError(f"{config.origin(ctx, 'broker')}: broker is an empty list", hint)
     if len(brokers) > 1:
-        names = [broker.cluster for broker in brokers if broker is not None]
-        if not all(names):
-            hint = "as in: -b prod=URL -b eu=URL"
-            raise UsageError("several brokers are given, and not all have a name", hint)
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UsageError(f"two brokers are called {twice[0]}", "give each a name of its own")
-        if ctx.params["broker_command"]:
-            hint = "several can be read from files: -b prod=@FILE"
-            raise UsageError("--broker-command is about one broker, and several are given", hint)
+        _check_several(ctx, [broker for broker in brokers if broker is not None])
     return tuple(_settings(ctx, **_address(ctx, broker)) for broker in brokers)
+
+
+def _check_several(ctx: click.Context, brokers: Sequence[Broker]) -> None:
+    place, named = config.origin(ctx, "broker"), dict[str, str]()
+    for broker in brokers:
+        if not broker.cluster:
+            hint = "as in: -b prod=URL -b eu=URL; brokers to fail over to are one: -b 'URL;URL'"
+            raise UsageError(f"{place}: there are several brokers, and not all have a name", hint)
+        if broker.cluster in named:
+            hint = "give each a name of its own"
+            raise UsageError(f"{place}: two brokers are called {broker.cluster}", hint)
+        named[broker.cluster] = broker.url
+    same = [name for name, url in named.items() if list(named.values()).count(url) > 1]
+    if same:
+        hint = "its events would come once for each name: leave out all but one"
+        raise UsageError(f"{place}: {' and '.join(same[:2])} are the same broker", hint)
+    if ctx.params["broker_command"]:
+        hint = "several can be read from files: -b prod=@FILE"
+        raise UsageError("--broker-command is about one broker, and several are given", hint)
 
 
 def one_cluster(clusters: Sequence[ConnectionSettings], who: str) -> ConnectionSettings:
@@ -130,25 +144,27 @@ def _url_in_settings(ctx: click.Context, path: str, cluster: str) -> str:
     setting = config.load(ctx.command, path, ctx.params["profile"]).settings.get("broker")
     if setting is None:
         raise UsageError(f"{path}: it no longer has a broker")
+    # The others may be in files, or on a stdin that was read.
+    found = [text for text in map(str, setting.value) if split_name(text)[0] == cluster]
+    if not found:
+        raise UsageError(f"{path}: it no longer has the broker of {cluster or 'one cluster'}")
     try:
-        brokers: list[Broker] = [BROKER.convert(text, None, ctx) for text in setting.value]
+        broker: Broker = BROKER.convert(found[0], None, ctx)
     except click.BadParameter as error:
         raise UsageError(f"{path}: broker: {error.message}") from None
-    found = next((broker.url for broker in brokers if broker.cluster == cluster), None)
-    if found is None:
-        raise UsageError(f"{path}: it no longer has the broker of {cluster or 'one cluster'}")
-    return found
+    return broker.url
 
 
 def broker_origin(ctx: click.Context, broker: Broker | None = None) -> str:
-    """Return where the URL of a broker, by default the first, comes from."""
+    """Return where the URL of a broker, by default those of all, comes from."""
     origin = config.origin(ctx, "broker")
-    brokers = ctx.params["broker"] if broker is None else (broker,)
-    via = brokers[0].via if brokers else ""
-    if not via:
+    if broker is None:
+        origins = [broker_origin(ctx, each) for each in ctx.params["broker"]]
+        return ", ".join(dict.fromkeys(origins)) or origin
+    if not broker.via:
         return origin
     # "-b @FILE" is enough; a variable or a settings file with the name of a file is not.
-    return via if origin == "-b flag" else f"{origin} ({via.removeprefix('-b ')})"
+    return broker.via if origin == "-b flag" else f"{origin} ({broker.via.removeprefix('-b ')})"
 
 
 def transport_options(ctx: click.Context) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _TIME_OF_DAY: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 #: The name of a cluster, and its broker.
-_NAMED: Final = re.compile(r"\s*([^\s=:/@;]+)=(?!=)(.*)", re.DOTALL)
+_NAMED: Final = re.compile(r"([^=:/@;?]+)=(?!=)(.*)", re.DOTALL)
 #: Smaller numbers are seconds ago; this is March 1973.
 _EPOCH_MIN: Final = 1e8
 
@@ -85,6 +85,10 @@ class Lines(Parsed):
     """Files or URLs; in the environment one a line, as they may contain anything else."""
 
     envvar_list_splitter = "\n"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        # A variable that was read from a file may end with a line break.
+        return [line for line in super().split_envvar_value(rv) if line.strip()] or [rv]
 
 
 # --- numbers and times --------------------------------------------------------------
@@ -224,14 +228,29 @@ def _regex(text: str) -> str:
     return text
 
 
+def split_name(text: str) -> tuple[str, str]:
+    """Return the name in front of a broker, as in prod=URL, "" if there is none, and the rest."""
+    named = _NAMED.fullmatch(text)
+    return (named[1].strip(), named[2]) if named else ("", text)
+
+
 def _broker(text: str) -> Broker:
-    if named := _NAMED.fullmatch(text):
+    name, address = split_name(text)
+    if name:
         from evtools.wire import is_cluster_name
 
-        name, address = named.groups()
         if not is_cluster_name(name):
-            raise ValueError(f"{name!r} is no name for a cluster: letters, digits, _ . and - are")
-        return _broker(address)._replace(cluster=name)
+            raise ValueError(
+                f"{name!r} cannot be the name of a cluster: it may have letters, digits, _ . and -,"
+                " begins with a letter or digit, and has 64 characters at the most"
+            )
+        if not address.strip():
+            raise ValueError("a name without a broker: write NAME=URL, as in prod=redis://host/0")
+        return _located(address.strip())._replace(cluster=name)
+    return _located(text)
+
+
+def _located(text: str) -> Broker:
     if text == "-":
         return Broker(read_url("-"), "-b - (stdin)")
     if text.startswith("@"):
@@ -247,6 +266,13 @@ def _one_line(text: str) -> str:
     text = text.strip()
     if not text or "\n" in text:
         raise ValueError("there must be one line with the URL")
+    if any(split_name(part)[0] for part in text.split(";")):
+        # Not quoted: it may be a part of a password.
+        raise ValueError(
+            "a name stands only in front, as in prod=URL or prod=@FILE: give each cluster in an"
+            " option, or a line of the variable, of its own; a semicolon is between brokers to fail"
+            " over to"
+        )
     return text
 
 

@@ -173,7 +173,8 @@ def test_a_profile_or_a_file_that_is_not_there_is_named(config, tmp_path):
         ("[broker_option.sentinel_kwargs]\npassword = 'x'", True),
         ("broker_url = ['redis://h', 'redis://:pw@h']", True),
         ("[profile.x]\nbroker = 'redis://:pw@h'", True), ("broker = 'redis://h'", False),
-        ("heartbeat = 3\nbroker = ''", False), ("accept = ['json']", False),
+        ("heartbeat = 3\nbroker = ''", False), ("broker = ['p=redis://h', 'q=redis://i']", False),
+        ("accept = ['json']", False), ("broker = ['p=redis://h', 'q=redis://:pw@i']", True),
     ],
 )  # fmt: skip
 def test_a_password_that_everyone_can_read_is_warned_of(config, text, is_secret):

@@ -115,15 +115,17 @@ def test_several_clusters_have_names_and_share_the_other_settings(tmp_path, monk
     assert settings("-b", "redis://h?x=1").cluster == ""
     assert settings("-b", "prod=redis://h").cluster == "prod"
     both = [("a", "redis://h"), ("b", "redis://i")]
-    monkeypatch.setenv("EVTOOLS_BROKER_URL", "a=redis://h\nb=redis://i")
+    monkeypatch.setenv("EVTOOLS_BROKER_URL", "a=redis://h\n b=redis://i\n\n")
     assert [(each.cluster, each.urls) for each in clusters()] == both
     monkeypatch.delenv("EVTOOLS_BROKER_URL")
     config("broker = ['a=redis://h', 'b=redis://i']")
     assert [(each.cluster, each.urls) for each in clusters()] == both
     a, b = (each.renewal for each in clusters())
-    config("broker = ['b=redis://j']")
+    # What is wrong with another is nothing to this one.
+    config("broker = ['a=@gone', 'b=redis://j']")
     assert b.renew()
     assert b.urls == "redis://j"
+    config("broker = ['b=redis://j']")
     with pytest.raises(UsageError, match="no longer has the broker of a"):
         a.renew()
 
@@ -135,6 +137,7 @@ def test_several_clusters_have_names_and_share_the_other_settings(tmp_path, monk
         ("-b x=redis://a -b redis://b", "not all have a name"),
         ("-b x=redis://a -b x=redis://b", "two brokers are called x"),
         ("-b x=redis://a -b y=redis://b --broker-command true", "about one broker"),
+        ("-b x=redis://a -b y=redis://a", "x and y are the same broker"),
     ],
 )
 def test_several_clusters_must_be_told_apart(typed, words):
@@ -142,9 +145,23 @@ def test_several_clusters_must_be_told_apart(typed, words):
         settings(*typed.split())
 
 
-def test_a_cluster_has_a_plain_name():
-    with pytest.raises(click.BadParameter, match="no name for a cluster"):
-        settings("-b", "prod!=redis://a")
+@pytest.mark.parametrize(("text", "problem"), [
+    ("prod!=redis://a", "'prod!' cannot be the name"), ("a b=redis://a", "'a b' cannot be"),
+    ("a=", "a name without a broker"), ("a=b=redis://a", "stands only in front"),
+    ("a=redis://a;b=redis://b", "stands only in front"), ("a=@url", "stands only in front"),
+])  # fmt: skip
+def test_a_cluster_has_one_plain_name(tmp_path, monkeypatch, text, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "url").write_text("eu=redis://:pw@eu")
+    with pytest.raises(click.BadParameter, match=problem) as caught:
+        settings("-b", text)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_settings_file_without_any_broker_says_so(config):
+    config("broker = []")
+    with pytest.raises(UsageError, match="broker is an empty list"):
+        settings()
 
 
 # --- --broker-command ---------------------------------------------------------------

@@ -95,7 +95,11 @@ def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch)
 def test_stdin_is_read_once(all_parts, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"redis://:s3kr1t@h/0\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
-    assert 'broker = "redis://:**@h/0" # -b - (stdin)' in all_parts("-b", "-")[""]
+    parts = all_parts("-b", "eu=redis://:s3kr1t@e", "-b", "prod=-")
+    shown = 'broker = ["eu=redis://:**@e", "prod=redis://:**@h/0"] # -b flag, -b - (stdin)'
+    assert shown in parts[""]
+    own = [line for name in ("evtop", "evdump", "evcam") for line in parts[name]]
+    assert not [line for line in own if line.startswith("broker =")]
     assert sys.stdin is stdin
 
 
