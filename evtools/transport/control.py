@@ -10,14 +10,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
-from amqp.exceptions import NotFound, ResourceLocked
+from amqp.exceptions import ChannelError, MessageNacked, NotFound, ResourceLocked
 from kombu.connection import Connection
 from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox
 from redis.exceptions import ResponseError
 
-from evtools.errors import DecodeError, UsageError
+from evtools.errors import BrokerUnavailable, DecodeError, UsageError
 from evtools.transport.connection import REPLY_MAX_BYTES, reach
+from evtools.transport.errors import explain
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.kombu import as_it_came, keep_packed
 from evtools.wire import Codec, Message
@@ -260,11 +261,13 @@ class ControlChannel:
 
 #: As of a client of Celery.
 _NO_CALLBACKS: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-#: Why RabbitMQ takes nothing for a queue.
+#: Why RabbitMQ takes nothing for a queue, and its code for a message that found none.
 _NO_QUEUE: Final[Mapping[type[Exception], str]] = {
     NotFound: "there is no such queue",
     ResourceLocked: "it belongs to one connection",
+    MessageNacked: "it takes no more messages",
 }
+_NO_ROUTE: Final = 312
 
 
 class TaskCall(NamedTuple):
@@ -287,8 +290,9 @@ def send_tasks(settings: ConnectionSettings, calls: Sequence[TaskCall]) -> Itera
     """Send tasks into their queues, and yield the new id of each once the broker has it.
 
     The messages are of version 2 of Celery's task protocol, in JSON.  Raise UsageError in
-    read-only mode, and before anything is sent where RabbitMQ lacks one of the queues; and
-    whatever the driver raises.
+    read-only mode, before anything is sent where RabbitMQ lacks one of the queues, and where one
+    takes no message; BrokerUnavailable where it is open whether the last one was sent; and
+    whatever else the driver raises.
     """
     _may_publish("a task", settings)
     with reach(settings) as connection:
@@ -305,19 +309,29 @@ def send_tasks(settings: ConnectionSettings, calls: Sequence[TaskCall]) -> Itera
         producer = Producer(channel, serializer="json")
         for call in calls:
             task_id = str(uuid.uuid4())
-            producer.publish(
-                (list(call.args), dict(call.kwargs), _NO_CALLBACKS),
-                exchange="",
-                routing_key=call.queue,
-                headers=_headers(task_id, call),
-                correlation_id=task_id,
-                reply_to="",
-                delivery_mode=2,
-                priority=0,
-                # The default exchange drops silently what it has no queue for.
-                mandatory=True,
-                confirm_timeout=settings.connect_timeout,
-            )
+            try:
+                producer.publish(
+                    (list(call.args), dict(call.kwargs), _NO_CALLBACKS),
+                    exchange="",
+                    routing_key=call.queue,
+                    headers=_headers(task_id, call),
+                    correlation_id=task_id,
+                    reply_to="",
+                    delivery_mode=2,
+                    priority=0,
+                    # The default exchange drops silently what it has no queue for.
+                    mandatory=True,
+                    confirm_timeout=settings.connect_timeout,
+                )
+            except (MessageNacked, ChannelError) as error:
+                if getattr(error, "reply_code", _NO_ROUTE) != _NO_ROUTE:
+                    raise
+                reason = _NO_QUEUE.get(type(error), "there is no such queue any more")
+                raise UsageError(f"queue {call.queue}: {reason}") from None
+            except (OSError, *connection.connection_errors) as error:
+                problem = explain(error, settings)
+                text = f"{problem.message}; whether {task_id} was sent is not known"
+                raise BrokerUnavailable(text, problem.hint) from error
             yield task_id
 
 

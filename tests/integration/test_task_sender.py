@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from evtools.errors import UsageError
+from evtools.errors import BrokerUnavailable, UsageError
 from evtools.state import State
 from evtools.top.rerun import call_of, celery_line, python_line
 from evtools.transport import ConnectionSettings
@@ -94,6 +94,32 @@ def test_nothing_is_sent_where_a_queue_is_missing(rabbitmq_url):
         with pytest.raises(UsageError, match="queue nowhere: there is no such queue"):
             list(send_tasks(settings, [call("there"), call("nowhere")]))
         assert channel.queue_delete("there") == 0
+
+
+def test_what_was_sent_before_an_end_is_known(rabbitmq_server):
+    settings = ConnectionSettings(urls=rabbitmq_server.url, connect_timeout=2)
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    with reach(settings) as connection:
+        connection.default_channel.queue_declare("full", auto_delete=True, arguments=full)
+        sent = send_tasks(settings, [call("full")] * 3)
+        assert next(sent)
+        with pytest.raises(UsageError, match="queue full: it takes no more messages"):
+            list(sent)
+        connection.default_channel.queue_declare("gone", auto_delete=True)
+        sent = send_tasks(settings, [call("gone")] * 2)
+        assert next(sent)
+        connection.default_channel.queue_delete("gone")
+        with pytest.raises(UsageError, match="queue gone: there is no such queue any more"):
+            next(sent)
+        connection.default_channel.queue_declare("slow", auto_delete=True)
+        sent = send_tasks(settings, [call("slow")] * 2)
+        assert next(sent)
+        rabbitmq_server.freeze()
+        try:
+            with pytest.raises(BrokerUnavailable, match=r"no answer .* was sent is not known"):
+                next(sent)
+        finally:
+            rabbitmq_server.thaw()
 
 
 def test_a_queue_that_belongs_to_one_connection_is_not_sent_to(rabbitmq_url):
