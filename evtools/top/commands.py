@@ -461,8 +461,10 @@ class Session:
         def preview() -> None:
             # An error keeps the last good filter.
             prompt.notes = []
+            # The filter that is to be saved is the one of before.
+            text = before if _SAVE.fullmatch(prompt.text.strip()) else prompt.text
             try:
-                self.table.set_filter(self.expanded(prompt.text))
+                self.table.set_filter(self.expanded(text))
             except FilterError as error:
                 lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
                 if error.position <= _POINTED_CHARS:

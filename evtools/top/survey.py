@@ -20,7 +20,7 @@ from evtools.wire.redact import Redactor
 
 #: How long one look at the replies may take, in seconds: a new question waits for it.
 _LOOK: Final = 0.1
-#: Answers that wait for the screen; with more, the oldest are forgotten.
+#: While so many answers wait for the screen, an inquiry has one only when it is over.
 _ANSWERS_MAX: Final = 1000
 
 
@@ -70,7 +70,7 @@ class Inspector(threading.Thread):
         self._wake = wake
         self._clock = clock
         self._inquiries: SimpleQueue[Inquiry | None] = SimpleQueue()
-        self._answers: deque[Answer] = deque(maxlen=_ANSWERS_MAX)
+        self._answers: deque[Answer] = deque()
         self._channel: ControlChannel | None = None
         #: The questions that wait for replies, and how many each has given out.
         self._open: list[tuple[Inquiry, Question]] = []
@@ -138,7 +138,8 @@ class Inspector(threading.Thread):
             return
         left = []
         for inquiry, question in self._open:
-            new, over = question.take_new(), not question.left
+            over = not question.left
+            new = question.take_new() if over or len(self._answers) < _ANSWERS_MAX else {}
             if new or over:
                 self._give_out(inquiry, new, replied=question.replied, over=over)
             if not over:
@@ -148,7 +149,8 @@ class Inspector(threading.Thread):
     def _fail(self, error: Exception) -> None:
         reason = explain(error, self._settings).message
         for inquiry, question in self._open:
-            self._give_out(inquiry, {}, replied=question.replied, error=reason)
+            new = question.take_new()
+            self._give_out(inquiry, new, replied=question.replied, error=reason)
         self._open = []
         self._disconnect()
 

@@ -608,6 +608,14 @@ def test_a_filter_is_saved_used_in_another_one_and_remembered(terminal, session,
     assert session.layer.text == "@bad"
     terminal.press("up", "up")
     assert session.layer.text == "state:fail OR state:retry"
+    terminal.press("ctrl-u")
+    terminal.write("save both")
+    terminal.host.ring()
+    before = "(state:fail OR state:retry) name:proj.task0"
+    assert table.filter_text == before
+    terminal.press("enter")
+    assert terminal.message == "saved: write @both in a filter"
+    assert (table.filter_text, session.history.saved["both"]) == (before, before)
 
 
 def test_a_name_without_a_filter_is_an_error(terminal, session):

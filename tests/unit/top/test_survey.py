@@ -1,11 +1,15 @@
 """What is asked of the workers and when, and what is known by their answers."""
 
 from dataclasses import replace
+from threading import Semaphore
 
 import pytest
 
+import evtools.top.survey as module
+from evtools.clock import SystemClock
 from evtools.state import State, Statistics
-from evtools.top.survey import PAGE_COMMANDS, Answer, Survey, pool_size
+from evtools.top.survey import PAGE_COMMANDS, Answer, Inquiry, Inspector, Survey, pool_size
+from evtools.transport import ConnectionSettings
 from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import OTHER, UUID, WORKER, life, told
@@ -65,6 +69,35 @@ def test_tasks_that_workers_name_are_in_the_state_once_their_worker_is_known(
     assert (task.name, task.state, task.started) == ("shop.pay", "STARTED", 11.0)
     [row] = survey._statistics.types("5m", 13.0)
     assert (row.name, row.running) == ("shop.pay", 1)
+
+
+def test_what_is_not_taken_is_handed_over_when_the_question_is_over(monkeypatch):
+    monkeypatch.setattr(module, "_ANSWERS_MAX", 5)
+    woken = Semaphore(0)
+    clock, settings = SystemClock(), ConnectionSettings(urls="memory://asked")
+    inspector = Inspector(settings, woken.release, clock=clock)
+    for _ in range(20):
+        inspector.ask(Inquiry("stats", deadline=0.0))
+    assert all(woken.acquire(timeout=30) for _ in range(20))
+    answers = [inspector.take() for _ in range(21)]
+    inspector.close()
+    assert [answer.over for answer in answers[:-1]] == [True] * 20
+    assert answers[-1] is None
+
+
+def test_what_is_due_is_looked_for_now_and_then_also_where_there_was_nothing(
+    survey, workers, state
+):
+    survey.begin(10.0)
+    workers.answer_all(stats={WORKER: STATS})
+    survey.take(11.0)
+    state.apply([told("worker-heartbeat", 11.0)])
+    survey.go_on(20.0)
+    state.apply([*life("started", start=20.0), told("worker-heartbeat", 20.0, hostname=OTHER)])
+    survey.go_on(21.0)
+    assert commands(workers) == []
+    survey.go_on(23.0)
+    assert commands(workers) == ["query_task"]
 
 
 def test_a_worker_that_appears_is_asked_by_its_name(survey, workers, state):

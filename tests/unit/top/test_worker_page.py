@@ -88,8 +88,8 @@ _BUGREPORT = """
 software -> celery:5.7.0 (collider)
 settings -> transport:redis results:redis://:hidden1@h/1
 
-my_secret: {   'inner': 'hidden2',
-    'more': 'hidden3'}
+signatures: ['hidden2',
+    'hidden3']
 beat_schedule:
     {'x': {'password': 'hidden4'}}
 name: \x1b[2Jshop
