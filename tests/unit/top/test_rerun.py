@@ -322,3 +322,16 @@ def test_arguments_of_any_length_are_shown_whole(small):
     assert any("end'" in line for line in lines(small, 22))
     small.press("y")
     assert small.control.submitted
+
+
+def test_a_lost_task_is_run_again_with_a_warning(terminal):
+    life = terminal.life
+    terminal.take(life.beat("w1@host"), life.sent("id1"), life.received("id1"), life.started("id1"))
+    terminal.press("R")
+    assert lines(terminal)[1].strip() == "it has not ended"
+    terminal.press("esc")
+    terminal.tick(600)
+    terminal.press("R")
+    assert "LOST?: the broker may still deliver it once more by itself." in lines(terminal)
+    terminal.press("y")
+    assert terminal.control.submitted[0].targets == ("id1",)
