@@ -72,3 +72,26 @@ def test_nothing_is_asked_where_it_is_not_wanted(evtop, worker, redis_url, optio
     assert process.wait(deadline=30) == 0
     [row] = map(json.loads, process.stdout.splitlines())
     assert (row["worker"], row["pool"], row["queues"]) == (made.hostname, None, None)
+
+
+def test_a_task_of_a_worker_that_was_killed_is_lost_once_the_next_one_says_so(
+    evtop, worker, broker_url, event_exchange, celery_capture
+):
+    made = worker(broker_url, event_exchange=event_exchange)
+    capture = celery_capture(broker_url, event_exchange)
+    watching = evtop(
+        *("-b", broker_url, "--event-exchange", event_exchange, "name:occupy", "--ascii"),
+        terminal=(120, 32),
+    )
+    watching.wait_ready()
+    uuid = made.app.send_task("cluster.occupy", args=(300,)).id
+    capture.wait_for(type="task-started", uuid=uuid)
+    watching.wait_screen("RUN ")
+    made.kill()
+    made.start()
+    watching.wait_screen("LOST ", deadline=60)
+    watching.press("i")
+    watching.wait_screen(f"LOST ({made.hostname} said at ")
+    assert "that it does not have it) on" in watching.screen()
+    watching.press("Q")
+    assert watching.wait() == 0
