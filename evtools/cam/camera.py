@@ -193,9 +193,17 @@ class Camera(Polaroid):
     `--camera-option NAME=VALUE`, and hands the rest on to this class.
 
     Until evtools 0.2, `snapshot` and `write` may also be named `expose` and `develop`.
+
+    Of several clusters each has a camera of its own, which says in `state.cluster` and in the
+    snapshot's `info.cluster` which it is.  If the class `writes_for_all`, one of them takes the
+    snapshots of all, together, and writes them by `write_all`.
     """
 
+    writes_for_all: ClassVar = False
+
     def _set_up_snapshots(self) -> None:
+        #: Whose snapshots this one takes.
+        self._cameras: Sequence[Camera] = (self,)
         self.clock: Clock = SystemClock()
         self._sequence = SnapshotSequence(self.state.workers)
         # Two snapshots at a time would be written in any order.
@@ -204,6 +212,10 @@ class Camera(Polaroid):
     def load(self, sequence: SnapshotSequence, clock: Clock) -> None:
         """Take another sequence and another clock, such as that of a recording."""
         self._sequence, self.clock = sequence, clock
+
+    def lead(self, cameras: Sequence[Self]) -> None:
+        """Take the snapshots of these cameras, which are of the same class, and write them."""
+        self._cameras = sorted(cameras, key=lambda each: each.state.cluster)
 
     # --- to be overridden -----------------------------------------------------------
 
@@ -221,8 +233,20 @@ class Camera(Polaroid):
         """Write a snapshot; raise if it could not be written completely."""
         raise NotImplementedError
 
+    def write_all(self, snapshots: list[Any]) -> None:
+        """Write the snapshots of all clusters, in order of their names.
+
+        Take out of the list what was written; the rest is taken back if this raises.
+        """
+        while snapshots:
+            getattr(self, "develop", self.write)(snapshots[0])
+            del snapshots[0]
+
     def restore(self, snapshot: Any) -> None:
         """Take back a snapshot that could not be written, while the state stands still."""
+
+    def share(self, parts: int) -> None:
+        """Use a part of the memory that one camera may use, one of so many equal ones."""
 
     def sweep(self) -> None:
         """Remove old data, every `cleanup_freq` seconds."""
@@ -246,16 +270,31 @@ class Camera(Polaroid):
         """Return in a few words where the snapshots go."""
         return type(self).__name__
 
+    def gets_on(self) -> None:
+        """Note that it gets on with what may take minutes, or evcam would be taken for stuck."""
+        note = getattr(self.timer, "gets_on", None)
+        if note is not None:
+            note()
+
     def capture(self) -> None:
         """Take a snapshot, if the rate allows it."""
         with self._shooting:
             if self.maxrate is not None and not self.maxrate.can_consume():
                 return
-            info, snapshot = self.state.freeze_while(self._look)
+            taken: list[tuple[Camera, SnapshotInfo, Any]] = []
             try:
-                getattr(self, "develop", self.write)(snapshot)
+                for each in self._cameras:
+                    look = each._look  # noqa: SLF001  (of its own class)
+                    taken += [(each, *each.state.freeze_while(look))]
+                snapshots = [snapshot for *_, snapshot in taken]
+                try:
+                    self.write_all(snapshots)
+                finally:
+                    del taken[: len(taken) - len(snapshots)]
             except BaseException:
-                self.state.freeze_while(self._take_back, info, snapshot)
+                for each, info, snapshot in taken:
+                    back = each._take_back  # noqa: SLF001
+                    each.state.freeze_while(back, info, snapshot)
                 raise
 
     def _look(self) -> tuple[SnapshotInfo, Any]:

@@ -189,7 +189,7 @@ _AS_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "traceback": clean_end,
     "signum": lambda signal: signal,
 }
-_OF_TASK: Final = tuple(name for name in TASKS.columns if name not in {"retried", "heard"})
+_OF_TASK: Final = tuple(n for n in TASKS.columns if n not in {"retried", "heard", "cluster"})
 # fmt: off
 _OF_ATTEMPT: Final = (
     "number", "state", "worker", "sent", "received", "started", "ended", "retries", "runtime",

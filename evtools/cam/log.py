@@ -181,6 +181,11 @@ class FailureLog:
         _log.error("%s: %s", what, reason(error), exc_info=error if at_length else None)
 
 
+def named(text: str, cluster: str) -> str:
+    """Return a text with the name of a cluster before it, if that has one."""
+    return f"{cluster}: {text}" if cluster else text
+
+
 def reason(error: BaseException) -> str:
     """Return an exception in one line of bounded length."""
     lines = str(error).strip().splitlines()

@@ -53,7 +53,7 @@ class Counters:
     shots: Shots = field(default_factory=Shots)
     cleanups: int = 0
     cleanups_failed: int = 0
-    #: Since when the camera has been at work, None if it is not.
+    #: Since when the camera has been at work, or when it last got on; None if it is not.
     busy_since: float | None = None
     last_shot_at: float | None = None
     last_shot_seconds: float | None = None
@@ -301,6 +301,11 @@ class CameraThread(Timer):
 
     def soon(self, fun: Function) -> None:
         self.call_after(0.0, fun, priority=_NOW)
+
+    def gets_on(self) -> None:
+        """Note that what the camera is doing has not come to a stop."""
+        if self._counters.busy_since is not None:
+            self._counters.busy_since = self._real_clock.monotonic()
 
     def end(self) -> None:
         """Have the last snapshot taken, and the camera closed; `join` waits for that."""

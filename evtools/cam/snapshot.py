@@ -47,7 +47,7 @@ class SnapshotInfo:
     seconds.  `warm` is False while some workers may not have sent a heartbeat yet, so that their
     absence says nothing; `connected` is False without a connection.  Events fell into the `gaps`,
     of which `dropped` are known, and workers counted `missed` tasks whose events did not reach
-    evcam.
+    evcam.  All of that is of one `cluster`, "" if it has no name.
     """
 
     evcam: str
@@ -63,22 +63,31 @@ class SnapshotInfo:
     gaps: tuple[Gap, ...] = ()
     dropped: int = 0
     missed: int = 0
+    cluster: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "gaps": [gap.as_dict() for gap in self.gaps]}
+        values = {**asdict(self), "gaps": [gap.as_dict() for gap in self.gaps]}
+        if not self.cluster:
+            del values["cluster"]
+        return values
 
 
 class SnapshotSequence:
-    """Number the snapshots of one evcam, and note what each of them misses.
+    """Number the snapshots that one evcam takes of a cluster, and note what each of them misses.
 
     `workers` are those of the state; `started` is the start of this evcam in UTC epoch seconds, now
     by default; `warm_up` is in seconds.
     """
 
     def __init__(
-        self, workers: Mapping[str, Worker], started: float | None = None, warm_up: float = _WARM_UP
+        self,
+        workers: Mapping[str, Worker],
+        started: float | None = None,
+        warm_up: float = _WARM_UP,
+        *,
+        cluster: str = "",
     ) -> None:
-        self._workers, self._warm_up = workers, warm_up
+        self._workers, self._warm_up, self.cluster = workers, warm_up, cluster
         self._subscribed: float | None = None
         started = SystemClock().wall() if started is None else started
         host, pid = socket.gethostname(), os.getpid()
@@ -121,7 +130,9 @@ class SnapshotSequence:
         beats = [min(each.freq, _WARM_UP_MAX) for each in self._workers.values() if each.beats]
         warm = begun is not None and now - begun >= max([self._warm_up, *beats])
         period = max(0.0, now - last.since)
-        info = replace(last, sequence=last.sequence + 1, at=now, period=period, warm=warm)
+        info = replace(
+            last, sequence=last.sequence + 1, at=now, period=period, warm=warm, cluster=self.cluster
+        )
         self._info = replace(info, since=now, gaps=(), dropped=0, missed=0)
         return info
 
@@ -146,7 +157,7 @@ class SnapshotSequence:
 # --- steps of tasks -----------------------------------------------------------------
 
 #: Tasks whose counts are remembered: those of the newest generation, and as many before.
-_GENERATION: Final = 50_000
+GENERATION: Final = 50_000
 #: The count of each step of a task is kept in this many bits.
 _BITS: Final = 7
 _MASK: Final = (1 << _BITS) - 1
@@ -182,8 +193,8 @@ class Steps:
     parents is one.  A task may be run again and again: apply each change before the next one.
     """
 
-    def __init__(self, generation: int = _GENERATION) -> None:
-        self._generation = generation
+    def __init__(self, generation: int = GENERATION) -> None:
+        self.generation = generation
         # Keyed by hash, for a uuid may be long.
         self._young: dict[int, int] = {}
         self._old: dict[int, int] = {}
@@ -228,7 +239,7 @@ class Steps:
         if now == before or (now < before and not is_own):
             return 0
         self._young[key] = counted + (now - before << shift)
-        if len(self._young) > self._generation:
+        if len(self._young) > self.generation:
             self._old, self._young = self._young, {}
         return now - before if now > before else min(now, 1)
 

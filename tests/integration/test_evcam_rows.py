@@ -4,12 +4,14 @@ import sqlite3
 from contextlib import closing
 from itertools import count
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database import camera as module
-from evtools.cam.database.schema import TASKS, VERSION
+from evtools.cam.database.schema import TABLES, TASKS, VERSION
+from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.errors import OutputError
 from tools.clock import FakeClock
 from tools.ledgers import Evcam, common, contents, written
@@ -205,6 +207,122 @@ def test_tables_of_an_older_version_are_changed_and_those_of_a_newer_one_left_al
             call()
         assert "update evtools" in raised.value.hint
     assert len(contents(database)["snapshots"]) == 2
+
+
+#: The tables of version 1, which evcam 0.1.0 wrote.
+_ATTEMPT = """state text, worker text, retries integer, eta text, expires text, sent {time},
+received {time}, started {time}, ended {time}, runtime {real}, result text, exception text,
+traceback text, terminated {flag}, signum text, expired {flag}, requeue {flag}"""
+_OLD = f"""
+CREATE TABLE {{to}}tasks (uuid text NOT NULL, name text, {_ATTEMPT}, retried {{time}},
+wait {{real}}, args text, kwargs text, root_id text, parent_id text, client text, queue text,
+exchange text, routing_key text, note {{json}}, extra {{json}}, first_heard {{time}},
+last_heard {{time}}, heard text, PRIMARY KEY (uuid));
+CREATE INDEX tasks_last_heard ON {{to}}tasks (last_heard);
+CREATE INDEX tasks_state_last_heard ON {{to}}tasks (state, last_heard);
+CREATE INDEX tasks_name_last_heard ON {{to}}tasks (name, last_heard);
+CREATE INDEX tasks_root_id ON {{to}}tasks (root_id);
+CREATE TABLE {{to}}attempts (uuid text NOT NULL, place integer NOT NULL, number integer, {_ATTEMPT},
+PRIMARY KEY (uuid, place), FOREIGN KEY (uuid) REFERENCES {{to}}tasks (uuid) ON DELETE CASCADE);
+CREATE TABLE {{to}}workers (hostname text NOT NULL, pid integer, freq {{real}}, active integer,
+processed integer, loadavg {{json}}, sw_ident text, sw_ver text, sw_sys text, online_since {{time}},
+goodbye {{time}}, last_told {{time}}, last_heard {{time}}, extra {{json}}, heard text,
+PRIMARY KEY (hostname));
+CREATE TABLE {{to}}snapshots (evcam text NOT NULL, sequence integer NOT NULL, host text,
+pid integer, started {{time}}, at {{time}}, since {{time}}, period {{real}}, warm {{flag}},
+connected {{flag}}, gaps {{json}}, dropped integer, missed integer, events integer, tasks integer,
+lost integer, PRIMARY KEY (evcam, sequence));
+CREATE INDEX snapshots_at ON {{to}}snapshots (at);
+CREATE VIEW {{to}}mine AS SELECT t.name, a.place FROM {{to}}tasks t JOIN {{to}}attempts a
+ON a.uuid = t.uuid;
+CREATE INDEX of_client ON {{to}}tasks (client)
+"""
+_OF_SQLITE = {"to": "", "time": "text", "real": "real", "flag": "integer", "json": "text"}
+_OF_POSTGRES = {
+    "to": "evcam.", "time": "timestamptz", "real": "double precision", "flag": "boolean",
+    "json": "jsonb",
+}  # fmt: skip
+
+
+def _executed(database, *statements):
+    """Execute statements, and return the rows of the last one."""
+    with closing(
+        psycopg.connect(database, autocommit=True)
+        if isinstance(database, str)
+        else sqlite3.connect(database, isolation_level=None)
+    ) as connection:
+        return [connection.execute(each) for each in statements][-1].fetchall()
+
+
+def test_a_database_of_evcam_0_1_is_changed_in_place_and_keeps_all_there_is(
+    database, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    events = [*UNUSUAL["retried in vain"].events, *life("sent", uuid="other"), *_BEATS]
+    is_server = isinstance(database, str)
+    now = database if is_server else tmp_path / "now.db"
+    rows = written(now, events)
+    to = "evcam." if is_server else ""
+    old = _OLD.format(**(_OF_POSTGRES if is_server else _OF_SQLITE)).split(";")
+    for table in TABLES:
+        # The rows are as they were; only the tables have changed.
+        columns = ", ".join(name for name in table.columns if name != "cluster")
+        old.append(f"INSERT INTO {to}{table.name} SELECT {columns} FROM now.{table.name}")
+    if is_server:
+        _executed(database, "ALTER SCHEMA evcam RENAME TO now", "CREATE SCHEMA evcam", *old,
+                  "CREATE TABLE evcam.about (version integer NOT NULL)",
+                  "INSERT INTO evcam.about VALUES (1) RETURNING version")  # fmt: skip
+    else:
+        _executed(database, f"ATTACH '{now}' AS now", *old, "PRAGMA user_version = 1",
+                  f"PRAGMA application_id = {APPLICATION_ID}")  # fmt: skip
+    Evcam(database).camera.check()
+    again = written(database, events)
+    assert again.pop("snapshots")[0] == rows.pop("snapshots")[0]
+    assert again == rows
+    assert {row["cluster"] for table in rows.values() for row in table} == {""}
+    assert "become those of version 2" in caplog.text
+    # What somebody has added is still there, and attempts go with their task.
+    names = "indexname FROM pg_indexes" if is_server else "name FROM sqlite_master"
+    assert {("of_client",), ("tasks_root_id",)} <= {*_executed(database, f"SELECT {names}")}
+    assert len(_executed(database, f"SELECT * FROM {to}mine")) == len(rows["attempts"])
+    cascades = () if is_server else ("PRAGMA foreign_keys = ON",)
+    ends = (f"DELETE FROM {to}tasks", f"SELECT count(*) FROM {to}attempts")
+    assert _executed(database, *cascades, *ends) == [(0,)]
+
+
+def test_what_has_the_same_name_in_two_clusters_is_two_rows_of_a_snapshot(database):
+    prod, eu = Evcam(database, cluster="prod"), Evcam(database, cluster="eu")
+    prod.camera.lead([prod.camera, eu.camera])
+    prod.hear([*UNUSUAL["retried in vain"].events, *_BEATS])
+    eu.hear(life("sent", "received"))
+    prod.shoot()
+    rows = contents(database)
+    for table, key in (("tasks", "uuid"), ("workers", "hostname")):
+        assert [row["cluster"] for row in rows[table] if row[key] in {UUID, WORKER}] == [
+            "eu",
+            "prod",
+        ]
+    assert {row["cluster"] for row in rows["attempts"]} == {"prod"}
+    assert {(row["cluster"], row["events"]) for row in rows["snapshots"]} == {
+        *(("eu", 2), ("prod", len(UNUSUAL["retried in vain"].events)))
+    }
+    # What was not written of one is written of neither, and comes with the next.
+    put = prod.camera.put
+    prod.camera.put = lambda table, rows, read=None: (
+        1 / 0 if rows and rows[0][-1] == "prod" else put(table, rows, read)
+    )
+    eu.hear(life("started", start=12.0))
+    prod.hear(life("received", start=30.0, uuid="other"))
+    with pytest.raises(ZeroDivisionError):
+        prod.shoot()
+    assert contents(database) == rows
+    del prod.camera.put
+    prod.shoot()
+    prod.close()
+    after = contents(database)["tasks"]
+    assert {(row["cluster"], row["uuid"], row["state"]) for row in after} == {
+        *(("prod", UUID, "FAILURE"), ("eu", UUID, "STARTED"), ("prod", "other", "RECEIVED"))
+    }
 
 
 def test_what_was_dropped_is_reported(file, caplog):

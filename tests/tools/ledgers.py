@@ -36,15 +36,17 @@ OWN = ("snapshots",)
 class Evcam:
     """A state, and a camera that writes it into a database when told to."""
 
-    def __init__(self, database: Path | str, **options: Any) -> None:
-        self.state = State()
+    def __init__(self, database: Path | str, cluster: str = "", **options: Any) -> None:
+        self.state = State(cluster=cluster)
         self.camera: DatabaseCamera = (
             Postgres(self.state, timer=object(), url=database, **options)
             if isinstance(database, str)
             else SQLite(self.state, timer=object(), path=database, **options)
         )
         # No two of one process are to be taken for one.
-        sequence = SnapshotSequence(self.state.workers, started=float(next(_starts)))
+        sequence = SnapshotSequence(
+            self.state.workers, started=float(next(_starts)), cluster=cluster
+        )
         self.camera.load(sequence, self.camera.clock)
 
     def hear(self, events: Iterable[dict[str, Any]]) -> None:

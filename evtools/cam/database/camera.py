@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, ClassVar, Final
 
@@ -12,6 +12,7 @@ from evtools.cam.camera import Bytes, Camera, Seconds
 from evtools.cam.database import schema
 from evtools.cam.database.rows import MAX_BYTES, Snapshot, as_json
 from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS, Row, Stored, Table
+from evtools.cam.log import named
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.errors import OutputError
 from evtools.state import Change, State
@@ -44,9 +45,8 @@ class DatabaseCamera(Camera):
     OutputError, in one line, for its failures; the next call tries again.
     """
 
+    writes_for_all = True
     version: ClassVar = schema.VERSION
-    #: Statements that lead from the tables of a version to those of the next, by the former.
-    migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     #: The types of columns, the sign for a parameter, and the condition that a column is in
     #: a parameter, which is a list as JSON.
     types: ClassVar[Mapping[schema.Kind, str]]
@@ -74,8 +74,14 @@ class DatabaseCamera(Camera):
     ) -> None:
         super().__init__(state, **standard)
         self.keep, self.keep_failed, self.keep_tasks = keep, keep_failed, keep_tasks
+        self._max_waiting = max_waiting
         self.pending = Snapshot(max_waiting)
         self._sweeps = False
+
+    @property
+    def migrations(self) -> Mapping[int, Iterable[str]]:
+        """Statements that lead from the tables of a version to those of the next, by the former."""
+        raise NotImplementedError
 
     def transaction(self) -> AbstractContextManager[None]:
         """Return a transaction, undone if the block raises; readers see all of it or nothing."""
@@ -86,9 +92,10 @@ class DatabaseCamera(Camera):
     ) -> set[str]:
         """Write rows, over those that have their keys, in a transaction.
 
-        If `read` are rows that were read before, write those that are still like that, or still
-        absent, and return the keys of the others, to be read again; no other writer changes any of
-        them until the end.  All writers sort rows by key, so that no two wait for each other.
+        If `read` are rows of a cluster that were read before, write those that are still like that,
+        or still absent, and return the keys of the others, to be read again; no other writer
+        changes any of them until the end.  All writers sort clusters by name and rows by key, so
+        that no two wait for each other.
         """
         raise NotImplementedError
 
@@ -108,58 +115,75 @@ class DatabaseCamera(Camera):
         taken, self.pending = self.pending, Snapshot(self.pending.max_bytes)
         return taken.take(info, self.state)
 
+    def share(self, parts: int) -> None:
+        self.pending.max_bytes = self._max_waiting // parts
+
     def restore(self, snapshot: Snapshot) -> None:
         later, self.pending = self.pending, snapshot
         self.pending.extend(later)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot, in one transaction."""
-        chunk, weight = {}, 0
-        with self.transaction():
-            for uuid, log in snapshot.sorted_tasks():
-                chunk[uuid] = log
-                weight += log.weight
-                if weight > _CHUNK_BYTES or len(chunk) == _CHUNK_TASKS:
-                    self._merge(TASKS, chunk)
-                    chunk, weight = {}, 0
-            self._merge(TASKS, chunk)
-            self._merge(WORKERS, dict(sorted(snapshot.workers.items())))
-            self.put(SNAPSHOTS, [snapshot.row()])
-        if snapshot.lost:
-            words = "%s: %d events were dropped, as too many waited to be written"
-            _log.error(words, self.describe(), snapshot.lost)
+        self.write_all([snapshot])
 
-    def _merge(self, table: Table, logs: Mapping[str, Any]) -> None:
+    def write_all(self, snapshots: list[Snapshot]) -> None:
+        """Write those of several clusters, in one transaction."""
+        with self.transaction():
+            for snapshot in snapshots:
+                self._put_all(snapshot)
+        written, snapshots[:] = snapshots[:], []
+        for snapshot in written:
+            if snapshot.lost:
+                words = "%s: %d events were dropped, as too many waited to be written"
+                _log.error(named(words, snapshot.info.cluster), self.describe(), snapshot.lost)
+
+    def _put_all(self, snapshot: Snapshot) -> None:
+        chunk, weight, cluster = {}, 0, snapshot.info.cluster
+        for uuid, log in snapshot.sorted_tasks():
+            chunk[uuid] = log
+            weight += log.weight
+            if weight > _CHUNK_BYTES or len(chunk) == _CHUNK_TASKS:
+                self._merge(TASKS, cluster, chunk)
+                chunk, weight = {}, 0
+        self._merge(TASKS, cluster, chunk)
+        self._merge(WORKERS, cluster, dict(sorted(snapshot.workers.items())))
+        self.put(SNAPSHOTS, [snapshot.row()])
+
+    def _merge(self, table: Table, cluster: str, logs: Mapping[str, Any]) -> None:
         # In the order of their keys, with the events that their rows have.
         columns = ", ".join(schema.NEEDED[table]) + self.row_version
-        condition = f"WHERE {table.key[0]} {self.among}"
+        condition = f"WHERE {table.key[0]} {self.among} AND cluster = {self.parameter}"
         selection = f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608  (our names)
         while logs:
-            found = self.connection.execute(selection, (as_json(list(logs)),))
+            found = self.connection.execute(selection, (as_json(list(logs)), cluster))
             stored = {row[0]: row for row in found}
-            made = {key: self._rows(table, key, log, stored.get(key)) for key, log in logs.items()}
+            made = {
+                key: self._rows(table, (key, cluster), log, stored.get(key))
+                for key, log in logs.items()
+            }
             news = {key: rows for key, rows in made.items() if rows is not None}
             changed = self.put(table, [row for row, _ in news.values()], stored)
             attempts = {key: rows for key, (_, rows) in news.items() if key not in changed}
             if table is TASKS and attempts.keys() & stored.keys():
                 statement = f"DELETE FROM {self.place(ATTEMPTS)} {condition}"  # noqa: S608
-                self.connection.execute(statement, (as_json([*attempts.keys() & stored]),))
+                ended = as_json([*attempts.keys() & stored])
+                self.connection.execute(statement, (ended, cluster))
             self.put(ATTEMPTS, [row for rows in attempts.values() for row in rows])
             logs = {key: log for key, log in logs.items() if key in changed}
 
     def _rows(
-        self, table: Table, key: str, log: Any, stored: Stored | None
+        self, table: Table, key: tuple[str, str], log: Any, stored: Stored | None
     ) -> tuple[Row, list[Row]] | None:
         # The rows of a log merged with that in its row; None if there is no news.
         if stored is not None:
             try:
                 known = log.unpack(stored)
                 both = known.merged(log)
-                return None if both == known else both.rows(key)
+                return None if both == known else both.rows(*key)
             except _UNREADABLE as error:
                 words = "%s %s: its earlier events are unreadable: %s"
-                _log.warning(words, table.name.removesuffix("s"), key, error)
-        return log.rows(key)  # type: ignore[no-any-return]
+                _log.warning(named(words, key[1]), table.name.removesuffix("s"), key[0], error)
+        return log.rows(*key)  # type: ignore[no-any-return]
 
     def capture(self) -> None:
         """Take a snapshot, and remove some old rows, if a sweep left any."""
@@ -224,23 +248,42 @@ class DatabaseCamera(Camera):
 
     def changes_since(self, version: int) -> Iterator[str]:
         """Yield the statements that lead to our tables from a version of them, 0 for none."""
-        for older in range(version, self.version) if version else ():
-            yield from self.migrations[older]
-        for table in () if version else schema.TABLES:
-            columns = [
-                f"{name} {self.types[kind]}" + (" NOT NULL" if name in table.key else "")
-                for name, kind in table.columns.items()
-            ]
-            columns.append(f"PRIMARY KEY ({', '.join(table.key)})")
-            if table is ATTEMPTS:
-                owner = f"{self.place(TASKS)} ({', '.join(TASKS.key)})"
-                columns.append(
-                    f"FOREIGN KEY ({', '.join(TASKS.key)}) REFERENCES {owner} ON DELETE CASCADE"
-                )
-            yield f"CREATE TABLE {self.place(table)} ({', '.join(columns)})"
-            for index in table.indexes:
-                name = "_".join((table.name, *index))
-                yield f"CREATE INDEX {name} ON {self.place(table)} ({', '.join(index)})"
+        if not version:
+            for table in schema.TABLES:
+                yield self.definition(table)
+                for index in table.indexes:
+                    name = "_".join((table.name, *index))
+                    yield f"CREATE INDEX {name} ON {self.place(table)} ({', '.join(index)})"
+        elif version < self.version:
+            words = "%s: its tables of version %d become those of version %d: of millions of tasks,"
+            words += " that may take minutes"
+            _log.info(words, self.describe(), version, self.version)
+            for older in range(version, self.version):
+                for statement in self.migrations[older]:
+                    self.gets_on()
+                    yield statement
+            self.gets_on()
+
+    def definition(self, table: Table, prefix: str = "") -> str:
+        """Return the statement that makes a table, without its indexes; its name has a prefix."""
+        columns = [
+            f"{name} {self.types[kind]}" + (" NOT NULL" if name in table.key else "")
+            for name, kind in table.columns.items()
+        ]
+        columns[-1] = self.cluster_column
+        columns.append(f"PRIMARY KEY ({', '.join(table.key)})")
+        if table is ATTEMPTS:
+            columns.append(self.foreign_key(prefix))
+        return f"CREATE TABLE {prefix}{self.place(table)} ({', '.join(columns)})"
+
+    @property
+    def cluster_column(self) -> str:
+        return f"cluster {self.types['text']} NOT NULL DEFAULT ''"
+
+    def foreign_key(self, prefix: str = "") -> str:
+        """Return the definition of the key by which attempts are those of a task."""
+        owner, key = f"{prefix}{self.place(TASKS)}", ", ".join(TASKS.key)
+        return f"FOREIGN KEY ({key}) REFERENCES {owner} ({key}) ON DELETE CASCADE"
 
     def known_version(self, version: int, tables: str, other: str) -> int:
         """Return the version of `tables`; raise OutputError if that is of a newer evcam."""

@@ -3,7 +3,7 @@
 import codecs
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ import msgspec
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import TABLES, Row, Stored, Table
+from evtools.cam.database.schema import ATTEMPTS, TABLES, Row, Stored, Table
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from evtools.text import decode_text
@@ -134,6 +134,19 @@ class Postgres(DatabaseCamera):
                 self._limit(self.connection)
                 yield
 
+    @property
+    def migrations(self) -> Mapping[int, Iterable[str]]:
+        return {1: self._with_cluster()}
+
+    def _with_cluster(self) -> Iterator[str]:
+        yield f"ALTER TABLE {self.place(ATTEMPTS)} DROP CONSTRAINT attempts_uuid_fkey"
+        for table in TABLES:
+            yield (
+                f"ALTER TABLE {self.place(table)} DROP CONSTRAINT {table.name}_pkey, "
+                f"ADD COLUMN {self.cluster_column}, ADD PRIMARY KEY ({', '.join(table.key)})"
+            )
+        yield f"ALTER TABLE {self.place(ATTEMPTS)} ADD {self.foreign_key()}"
+
     def put(
         self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored] | None = None
     ) -> set[str]:
@@ -198,6 +211,9 @@ class Postgres(DatabaseCamera):
                 execute(f'CREATE SCHEMA "{self.schema}"')
             execute(f"CREATE TABLE {self._about} (version integer NOT NULL)")
             execute(f"INSERT INTO {self._about} VALUES ({self.version})")  # noqa: S608
+        if version:
+            # It takes as long as the tables are large.
+            execute("SET LOCAL statement_timeout = 0")
         for statement in self.changes_since(version):
             execute(statement)
         execute(f"UPDATE {self._about} SET version = {self.version}")  # noqa: S608

@@ -151,8 +151,8 @@ def _attributes(columns: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 #: Without the key, and what is not of the state.
-_of_task: Final = _attributes(tuple(TASKS.columns)[1:-5])
-_of_attempt: Final = _attributes(tuple(schema.ATTEMPTS.columns)[2:])
+_of_task: Final = _attributes(tuple(TASKS.columns)[1:-6])
+_of_attempt: Final = _attributes(tuple(schema.ATTEMPTS.columns)[2:-1])
 #: A task in which these are None, and not missing, if no event has them.
 _Task: Final[Any] = type(
     "Task", (Task,), dict.fromkeys(("terminated", "signum", "expired", "requeue"))
@@ -242,7 +242,7 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
             log.steps.append(STEPS[kind](hostname or "", *others, report.at))
         return log
 
-    def rows(self, uuid: str) -> tuple[Row, list[Row]]:
+    def rows(self, uuid: str, cluster: str = "") -> tuple[Row, list[Row]]:
         """Return the row of the task, and those of its attempts before the newest."""
         task = self._task(uuid)
         note, extra = None, None
@@ -252,9 +252,9 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
         if self.extra:
             extra = as_json({name: value for name, (_, value) in self.extra.items()})
         row = [uuid, *_of_task(task), note, extra, self.first, self.last]
-        row.append(self.pack(row))
+        row += (self.pack(row), cluster)
         attempts = [
-            _finished(schema.ATTEMPTS, [uuid, place, *_of_attempt(each)])
+            _finished(schema.ATTEMPTS, [uuid, place, *_of_attempt(each), cluster])
             for place, each in enumerate(task.attempts)
         ]
         return _finished(TASKS, row), attempts
@@ -317,7 +317,7 @@ class WorkerLog(Struct):
         """Return the log in a row with these `NEEDED` columns; raise msgspec.DecodeError."""
         return _decode_worker(stored[1])
 
-    def rows(self, hostname: str) -> tuple[Row, list[Row]]:
+    def rows(self, hostname: str, cluster: str = "") -> tuple[Row, list[Row]]:
         """Return the row of the worker, and no others."""
         state = State(max_bytes=_COUNT_MAX)
         common = {"clock": 0, "pid": 0, "utcoffset": 0}
@@ -332,7 +332,7 @@ class WorkerLog(Struct):
         row["loadavg"] = as_json(worker.loadavg) if worker.loadavg else None
         row["extra"] = as_json(worker.extra) if worker.extra else None
         row["last_told"], row["last_heard"] = worker.timestamp, self.last
-        row["heard"] = as_json(self)
+        row["heard"], row["cluster"] = as_json(self), cluster
         return _finished(WORKERS, list(row.values())), []
 
 
@@ -340,7 +340,7 @@ _decode_worker: Final = msgspec.json.Decoder(WorkerLog).decode
 
 
 class Snapshot:
-    """The events since the snapshot before, of tasks by uuid and of workers by hostname.
+    """The events of a cluster since the snapshot before, of tasks by uuid and workers by hostname.
 
     Beyond `max_bytes`, estimated, the oldest are dropped and counted as `lost`; `events` is the
     number of events of tasks.  Change it with the state's lock held.  `info`, and the whole seconds
@@ -471,11 +471,12 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows by table as they would be in an empty database."""
-        tasks = [log.rows(uuid) for uuid, log in self.sorted_tasks()]
+        cluster = self.info.cluster
+        tasks = [log.rows(uuid, cluster) for uuid, log in self.sorted_tasks()]
         rows: tuple[Iterable[Row], ...] = (
             [row for row, _ in tasks],
             [row for _, attempts in tasks for row in attempts],
-            [log.rows(hostname)[0] for hostname, log in sorted(self.workers.items())],
+            [log.rows(hostname, cluster)[0] for hostname, log in sorted(self.workers.items())],
             [self.row()],
         )
         return {

@@ -17,13 +17,18 @@ Row: TypeAlias = list[Any]
 #: The columns of a row that are `NEEDED` to know its events; its key is first.
 Stored: TypeAlias = tuple[Any, ...]
 
-#: The version of the tables below, and of the text in their column `heard`.
-VERSION: Final = 1
+#: The version of the tables below, and of the text in their column `heard`.  Those of version 1
+#: have no column `cluster`.
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table: the kinds of its columns by name; `age` is the one that says how old a row is."""
+    """A table: the kinds of its columns by name; `age` is the one that says how old a row is.
+
+    Those of the `key` and the `cluster`, which is the last, are never NULL.  A key begins with what
+    is looked up; that a cluster, which is '' without a name, has of its own.
+    """
 
     name: str
     columns: Mapping[str, Kind]
@@ -49,9 +54,9 @@ TASKS: Final = Table(
         "args": "text", "kwargs": "text", "root_id": "text", "parent_id": "text",
         "client": "text", "queue": "text", "exchange": "text", "routing_key": "text",
         "note": "json", "extra": "json",
-        "first_heard": "time", "last_heard": "time", "heard": "text",
+        "first_heard": "time", "last_heard": "time", "heard": "text", "cluster": "text",
     },
-    key=("uuid",),
+    key=("uuid", "cluster"),
     indexes=(("last_heard",), ("state", "last_heard"), ("name", "last_heard"), ("root_id",)),
 )
 
@@ -59,8 +64,8 @@ TASKS: Final = Table(
 #: with the task.
 ATTEMPTS: Final = Table(
     "attempts",
-    {"uuid": "text", "place": "integer", "number": "integer", **_ATTEMPT},
-    key=("uuid", "place"),
+    {"uuid": "text", "place": "integer", "number": "integer", **_ATTEMPT, "cluster": "text"},
+    key=("uuid", "cluster", "place"),
 )
 
 WORKERS: Final = Table(
@@ -70,9 +75,9 @@ WORKERS: Final = Table(
         "active": "integer", "processed": "integer", "loadavg": "json",
         "sw_ident": "text", "sw_ver": "text", "sw_sys": "text",
         "online_since": "time", "goodbye": "time", "last_told": "time", "last_heard": "time",
-        "extra": "json", "heard": "text",
+        "extra": "json", "heard": "text", "cluster": "text",
     },
-    key=("hostname",),
+    key=("hostname", "cluster"),
 )
 
 #: One row for each snapshot: its origin, its period, and what it misses.
@@ -83,9 +88,9 @@ SNAPSHOTS: Final = Table(
         "started": "time", "at": "time", "since": "time", "period": "real",
         "warm": "flag", "connected": "flag", "gaps": "json",
         "dropped": "integer", "missed": "integer",
-        "events": "integer", "tasks": "integer", "lost": "integer",
+        "events": "integer", "tasks": "integer", "lost": "integer", "cluster": "text",
     },
-    key=("evcam", "sequence"),
+    key=("evcam", "sequence", "cluster"),
     indexes=(("at",),),
     age="at",
 )

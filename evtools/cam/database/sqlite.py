@@ -4,14 +4,14 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import Row, Stored, Table
+from evtools.cam.database.schema import TABLES, Row, Stored, Table
 from evtools.clock import SystemClock
 from evtools.errors import OutputError
 from evtools.state import State
@@ -34,6 +34,13 @@ _SETTINGS: Final = (
     f"journal_size_limit = {64 * 1024 * 1024}", "wal_autocheckpoint = 8000",
     f"cache_size = -{32 * 1024}",
 )  # fmt: skip
+
+#: Of its virtual machine: a fraction of a second.
+_OPERATIONS: Final = 1_000_000
+#: What goes with a table: its indexes, and what others have added.
+_ADDED: Final = (
+    "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+)
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -69,6 +76,24 @@ class SQLite(DatabaseCamera):
 
     def describe(self) -> str:
         return f"sqlite:{self.path}"
+
+    @property
+    def migrations(self) -> Mapping[int, Iterable[str]]:
+        return {1: self._rebuilt()}
+
+    def _rebuilt(self) -> Iterator[str]:
+        # No statement of SQLite changes a key.  Attempts go before their tasks, or they would go
+        # with them; views may name a table that is not there for a moment.
+        yield "PRAGMA legacy_alter_table = ON"
+        for table in TABLES:
+            columns = ", ".join(name for name in table.columns if name != "cluster")
+            yield self.definition(table, prefix="new_")
+            yield f"INSERT INTO new_{table.name} ({columns}) SELECT {columns} FROM {table.name}"  # noqa: S608  (our names)
+        for table in reversed(TABLES):
+            yield f"DROP TABLE {table.name}"
+        for table in TABLES:
+            yield f"ALTER TABLE new_{table.name} RENAME TO {table.name}"
+        yield "PRAGMA legacy_alter_table = OFF"
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -163,8 +188,13 @@ class SQLite(DatabaseCamera):
                 if verdict != "ok":
                     raise _Damaged(verdict)  # noqa: TRY301  (set aside below)
             execute("BEGIN IMMEDIATE")
+            connection.set_progress_handler(self.gets_on, _OPERATIONS)
+            before = dict(execute(_ADDED))
             for statement in self.changes_since(self._version_in(connection)):
                 execute(statement)
+            for name in before.keys() - dict(execute(_ADDED)).keys():
+                execute(before[name])
+            connection.set_progress_handler(None, 0)
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
             execute(f"PRAGMA user_version = {self.version}")
             execute("COMMIT")

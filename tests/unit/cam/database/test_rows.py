@@ -242,7 +242,7 @@ def test_a_row_holds_all_events(story):
 
 def test_what_the_row_says_is_not_said_twice():
     row, _ = log_of(life("sent", "received", "started")).rows(UUID)
-    assert json.loads(row[-1]) == {
+    assert json.loads(row[-2]) == {
         "first": 10.25,
         "last": 12.25,
         "steps": [["sent", 10.0, {}], ["received", 11.0, {}], ["started", 12.0, {}]],
@@ -250,7 +250,7 @@ def test_what_the_row_says_is_not_said_twice():
     # Nor is an exception that billiard has wrapped, which the row names as it was raised.
     wrapped = {"exception": "ExceptionWithTraceback()", "traceback": "...\nOSError: 5"}
     failed, _ = log_of([told("task-failed", **wrapped)]).rows(UUID)
-    assert json.loads(failed[-1])["steps"] == [["failed", 10.0, {}]]
+    assert json.loads(failed[-2])["steps"] == [["failed", 10.0, {}]]
     # What somebody removed from a row is gone.
     row[list(TASKS.columns).index("args")] = "(redacted)"
     assert TaskLog.unpack(stored_of(row)).steps[1].args == "(redacted)"
@@ -273,8 +273,8 @@ def test_what_the_row_says_is_not_said_twice():
 def test_what_differs_from_the_row_is_said(kind, values, row, said):
     log = TaskLog(1.0, 1.0, [STEPS[kind](*values, 1.0)])
     whole = [row.get(name) for name in TASKS.columns]
-    whole[-1] = log.pack(whole[:-1])
-    assert json.loads(whole[-1])["steps"] == [[kind.removeprefix("task-"), 1.0, said]]
+    whole[-2] = log.pack(whole[:-2])
+    assert json.loads(whole[-2])["steps"] == [[kind.removeprefix("task-"), 1.0, said]]
     assert TaskLog.unpack(stored_of(whole)) == log
 
 
@@ -310,9 +310,10 @@ def test_a_row_says_what_the_state_does(story):
     state.apply(story.events)
     task = state.tasks[UUID]
     row, attempts = rows_of(story.events)
-    names = TASKS.columns.keys() - {"first_heard", "last_heard", "heard", "note", "extra"}
+    own = {"first_heard", "last_heard", "heard", "note", "extra", "cluster"}
+    names = TASKS.columns.keys() - own
     assert {name: row[name] for name in names} == shown(task, names)
-    names = ATTEMPTS.columns.keys() - {"uuid", "place", "number"}
+    names = ATTEMPTS.columns.keys() - {"uuid", "place", "number", "cluster"}
     assert [{name: each[name] for name in names} for each in attempts] == [
         shown(attempt, names) for attempt in task.attempts
     ]
@@ -383,11 +384,12 @@ def test_a_row_of_a_worker_says_what_its_events_do():
     row, _ = worker_row(told("task-started"))  # which says that the worker is there
     known = {name: value for name, value in row.items() if value is not None}
     del known["heard"]
-    assert known == {"hostname": WORKER, "last_heard": "1970-01-01T00:00:10.250000Z"}
+    heard = {"last_heard": "1970-01-01T00:00:10.250000Z"}
+    assert known == {"hostname": WORKER, "cluster": "", **heard}
 
 
 def test_a_snapshot_says_who_took_it_and_what_it_misses():
-    sequence = SnapshotSequence({}, started=5.0)
+    sequence = SnapshotSequence({}, started=5.0, cluster="prod")
     sequence.subscribed(6.0)
     sequence.note(gap("buffer", 7.0, 8.0, dropped=3))
     pending = pending_of(*life("sent", "received"))
@@ -398,6 +400,7 @@ def test_a_snapshot_says_who_took_it_and_what_it_misses():
     del row["host"], row["pid"]
     assert row == {
         "evcam": sequence.evcam,
+        "cluster": "prod",
         "sequence": 1,
         "started": "1970-01-01T00:00:05.000000Z",
         "since": "1970-01-01T00:00:06.000000Z",
