@@ -21,7 +21,7 @@ from evtools.top.keys import Keymap
 from evtools.top.options import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,11 +38,13 @@ _TABS = re.compile(r"[ \[]1 \w+\W+2 \w+")
 _FILTER, _RULE = " filter>", "── "
 # Behind the state of a task stand the sections of its detail.
 _SECTIONS = re.compile(r"^ state .* {3}(\S.*)$")
+# A queue, its depth, and how that changes.
+_CHANGES = re.compile(r" celery +\d+ +\S+ +\d+ +\S+ +\S+ +[+-]?\d")
 # The name of a client has that of the machine in it.
 _CLIENT = re.compile(r"gen\d+@\S* *")
 
 # What is typed, and what the screen then shows.
-Steps = tuple[tuple[str, str], ...]
+Steps = tuple[tuple[str, "str | Callable[[str], bool]"], ...]
 
 
 class Shot(NamedTuple):
@@ -62,6 +64,8 @@ def shots() -> list[Shot]:
     keymap = Keymap()
     keys = {view: keymap.key_of(f"view {view}") for view in VIEWS}
     first, *others = [Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()]
+    # The broker has to say twice how long the queues are.
+    others[2] = others[2]._replace(steps=((keys["queues"], _CHANGES.search),))
     chosen = "/state:failure name:*.charge\r"
     detail = (*first.steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
     return [first._replace(rows=12, whole=True), *others, Shot("detail", detail, rows=4)]

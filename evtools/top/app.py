@@ -151,7 +151,9 @@ class Console:
         session.show(options.view)
         session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(session.history.keep)
+        #: What the broker says of queues, and when it last did, in monotonic seconds.
         self._stats: BrokerStats | None = None
+        self._answered = -math.inf
         if not options.read:
             gauge, redact = Gauge(own_settings), redactor(options.redact)
             self._stats = BrokerStats(gauge, self.wake, clock=clock, redact=redact)
@@ -284,6 +286,11 @@ class Console:
                 survey.take(self.clock.wall())
                 if self.session.finish_reports():
                     self.draw_soon()
+        if self._stats is not None and (at := self._stats.known().at) > self._answered:
+            # An answer of the broker is not kept waiting.
+            self._answered = at
+            self._refresh()
+            self.draw_soon()
         control = self.session.control
         while control is not None and (outcome := control.take()) is not None:
             self.session.say(outcome.sentence(), "note" if outcome.good else "warning")

@@ -2,10 +2,12 @@
 
 import ast
 import json
+import re
 
 import pytest
 
 from servers.process import wait_until
+from servers.redis import RedisServer
 
 
 @pytest.fixture
@@ -93,5 +95,62 @@ def test_a_task_of_a_worker_that_was_killed_is_lost_once_the_next_one_says_so(
     watching.press("i")
     watching.wait_screen(f"LOST ({made.hostname} said at ")
     assert "that it does not have it) on" in watching.screen()
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
+def depth_of(broker, worker):
+    """Return how many messages are ready, and how many are not acknowledged, as operators see."""
+    if not isinstance(broker, RedisServer):
+        listed = broker.list_queues("name", "messages_ready")
+        return next(one["messages_ready"] for one in listed if one["name"] == worker.queue), None
+    database = int(worker.broker_url.rpartition("/")[2])
+    lists = [worker.queue, *(f"{worker.queue}\x06\x16{step}" for step in (3, 6, 9))]
+    lengths = [broker.redis_cli("LLEN", key, database=database) for key in lists]
+    assert lengths.count("0") <= 1, "several priorities"
+    return sum(map(int, lengths)), int(broker.redis_cli("HLEN", "unacked", database=database))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
+def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
+    evtop, worker, broker, broker_url, event_exchange, size
+):
+    made = worker(broker_url, event_exchange=event_exchange, concurrency=1)
+    made.app.conf.task_send_sent_event = False
+    send, inspect = made.app.send_task, made.app.control.inspect
+    slow = [send("cluster.occupy", args=(600,)).id for _ in range(2)]
+
+    def is_full():
+        asked = inspect([made.hostname], timeout=3)
+        return all((asked.active() or {}).values()) and all((asked.reserved() or {}).values())
+
+    wait_until(is_full, deadline=60, what="the worker to be busy")
+    for number in range(150):
+        send("cluster.occupy", args=(0.2,), priority=number % 10)
+    wait_until(lambda: depth_of(broker, made)[0] == 150, what="all of them in the queue")
+    depth, unacked = depth_of(broker, made)
+    where = ("-b", made.broker_url, "--event-exchange", made.event_exchange)
+    watching = evtop(*where, terminal=size)
+    watching.wait_ready()
+    # Two keys: one for the table, one for the page.
+    watching.press("4")
+    few = "-" if unacked is None else unacked
+    row = rf"{made.queue[:6]}\S* +{depth} +{few} +1 +\S+ +\S+ +0 +never"
+    watching.wait_screen(lambda screen: re.search(row, screen), deadline=40)
+    watching.press("enter")
+    watching.wait_screen(f": {made.hostname}")
+    if unacked is not None:
+        watching.wait_screen("of 100: 100 cluster.occupy", deadline=20)
+        assert depth_of(broker, made) == (depth, unacked), "nothing was touched"
+    else:
+        watching.wait_screen("RabbitMQ shows messages only by taking them", deadline=20)
+    [found] = [one for one in batch(evtop, made, "queues") if one["name"] == made.queue]
+    assert (found["depth"], found["ready"], found["unacked"]) == (depth, depth, unacked)
+    assert (found["consumers"], found["consumed_by"]) == (1, [made.hostname])
+    assert (found["net_per_min"], found["empty_in"], found["in_rate"]) == (0.0, None, None)
+    made.app.control.revoke(slow, terminate=True, signal="SIGKILL")
+    watching.press("q")
+    shrinks = rf"{made.queue[:6]}\S* +\d+ +\S+ +1 +\S+ +\d\S* +-\d\S* +\d+\S*s"
+    watching.wait_screen(lambda screen: re.search(shrinks, screen), deadline=60)
     watching.press("Q")
     assert watching.wait() == 0

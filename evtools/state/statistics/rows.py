@@ -210,11 +210,6 @@ class QueueStatistics(_Row):
     received_rate = _rate("Tasks received from it per second.", RECEIVED)
 
     @property
-    def receivers(self) -> int:
-        """How many workers received from it in the window."""
-        return sum(cell >= WORKER for cell in self._cells)
-
-    @property
     def received_by(self) -> Mapping[str, int]:
         """How many tasks each worker received from it, as far as workers are told apart."""
         known = range(WORKER, WORKER + len(self._workers))

@@ -293,6 +293,7 @@ _NEVER: Final = 10_000
 #: How many pairs of a worker and a queue are looked at, and names shown of one queue.
 _PAIRS_MAX: Final = 20_000
 _NAMES_SHOWN: Final = 50
+_TYPES_SHOWN: Final = 20
 #: How far back the page says what the depth was, in seconds.
 _AGES: Final = (5.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 
@@ -550,7 +551,7 @@ class QueuesView(_Summary):
             if pairs > _PAIRS_MAX:
                 return found, False
         has_said = (one in said and said[one].queues is not None for one in alive)
-        return found, bool(self.survey.replied_at) and all(has_said)
+        return found, self._has_replies() and all(has_said)
 
     def _add_events(self, row: Any, ever: tuple[int, int]) -> None:
         # What is known of it by events: nothing of a kind that never came.
@@ -580,8 +581,14 @@ class QueuesView(_Summary):
         row.counts_all = row.consumers is not None or (is_all and bool(names))
         if row.consumers is None and names:
             row.consumers = len(names)
-        elif row.consumers is None and row.figures is not None:
-            row.consumers = row.figures.receivers or None
+        elif row.consumers is None and row.figures is not None and not self._has_replies():
+            workers, now = self._state.workers, self.context.now
+            receivers = [workers.get(one) for one in row.figures.received_by]
+            alive = [one for one in receivers if one is not None and one.status(now) in ALIVE]
+            row.consumers = len(alive) or None
+
+    def _has_replies(self) -> bool:
+        return self.survey is not None and bool(self.survey.replied_at)
 
     def _add_rates(self, row: Any, flow: _Flow, *, is_all: bool) -> None:
         names, trend = row.consumed_by or [], row.trend
@@ -619,10 +626,10 @@ class QueuesView(_Summary):
 
     def detail_of(self, subject: Any) -> Detail:
         sections = super().detail_of(subject).sections
-        page = {"Queue": (*self._facts_of(subject), *self._waiting_in(subject)), **sections}
+        page = {"Queue": self._facts_of(subject), **sections}
         return Detail(one_line(subject.name, 100), (), page, "Queue")
 
-    def _facts_of(self, row: Any) -> Sequence[str]:
+    def _facts_of(self, row: Any) -> tuple[str, ...]:
         depth, trend, context = row.depth, row.trend, self.context
         why_not = depth.reason or self.facts.error or "the broker has not said it"
         net, empty = "? not known for long enough", _empty_in(row, context)
@@ -639,8 +646,9 @@ class QueuesView(_Summary):
                 ("in", self._rate_text(row, "in_rate", "sent", "out + net")),
                 ("out", self._rate_text(row, "out_rate", "received", "in - net")),
                 ("oldest", self._oldest_text(row)),
-                ("backlog", f"{_backlog(row, context)}  {row.backlog_reason}".rstrip()),
                 ("consumers", self._consumers_text(row)),
+                ("next", self._next_text(row)),
+                ("backlog", f"{_backlog(row, context)}  {row.backlog_reason}".rstrip()),
             )
         )
 
@@ -682,18 +690,16 @@ class QueuesView(_Summary):
                 shown = samples[-1][0] - at
                 yield f"{ready} {human_age(shown)} ago"
 
-    def _waiting_in(self, row: Any) -> Iterator[str]:
+    def _next_text(self, row: Any) -> str | None:
         if self.facts.waiting is None or self.facts.waiting[0] != row.name:
-            return
+            return None
         waiting = self.facts.waiting[1]
-        yield ""
-        if waiting.count:
-            yield f"next are      {waiting.count} messages, of them"
-            names = sorted(waiting.names.items(), key=lambda pair: (-pair[1], pair[0]))
-            for name, count in names[:_NAMES_SHOWN]:
-                yield f"{count:>12}  {one_line(name, 100) if name else '(type not readable)'}"
-        if waiting.reason or not waiting.count:
-            yield sanitize(f"what waits    {waiting.reason or 'nothing'}")
+        names = sorted(waiting.names.items(), key=lambda pair: (-pair[1], pair[0]))
+        shown = [f"{count} {name or '(type not readable)'}" for name, count in names[:_TYPES_SHOWN]]
+        if len(names) > _TYPES_SHOWN:
+            shown.append(f"and {len(names) - _TYPES_SHOWN} more types")
+        parts = [f"of {waiting.count}: {', '.join(shown)}"] if shown else []
+        return "; ".join([*parts, waiting.reason] if waiting.reason else parts) or "nothing waits"
 
 
 _UNKNOWN_DEPTH: Final = Depth(None)

@@ -306,15 +306,16 @@ def test_without_task_sent_nobody_knows_the_backlog(watched):
     assert row.backlog_reason == "no task-sent event has their queue"
 
 
-def test_workers_that_received_lately_are_consumers(watched):
+def test_workers_that_received_lately_are_told_apart(watched):
     for number, host in enumerate(("w1", "w2", "w1", None)):
         watched.tell("sent", f"u{number}")
         watched.tell("received", f"u{number}", after=1, host=host)
-    assert (watched.queue(window="1m").received, watched.queue(window="1m").receivers) == (4, 2)
+    row = watched.queue(window="1m")
+    assert (row.received, row.received_by) == (4, {"w1": 2, "w2": 1})
     watched.tell("sent", "u9", after=100)
     watched.tell("received", "u9", host="w3")
-    assert watched.queue(window="1m").receivers == 1
-    assert watched.queue(window="5m").receivers == 3
+    assert watched.queue(window="1m").received_by == {"w3": 1}
+    assert len(watched.queue(window="5m").received_by) == 3
 
 
 # --- failures ------------------------------------------------------------------------
@@ -497,7 +498,7 @@ def test_tasks_and_workers_are_followed_up_to_a_number(watched):
         watched.tell("received", f"u{number}", host=f"w{number}")
         watched.tell("started", f"u{number}", host=f"w{number}")
     assert watched.type().running == 10_000
-    assert watched.queue(UNKNOWN).receivers <= 10_000
+    assert watched.queue(UNKNOWN).received_by == {}
     # The queue of the first is reported too late.
     watched.tell("sent", "u0", timestamp=watched.now - 1)
     assert watched.queue(UNKNOWN).received == 10_005

@@ -302,8 +302,8 @@ def test_the_page_of_a_queue_says_what_waits_and_since_when(queues):
     queues.table.stats.known = lambda: facts._replace(waiting=("mail", waiting))
     queues.refresh(after=65.0)
     page = "\n".join(queues.page("mail"))
-    for words in ("1 30s ago", "oldest        1m05s", "7  proj.\\x1b[2Jadd", "type not readable",
-                  "what waits    the next messages are too large"):  # fmt: skip
+    for words in ("1 30s ago", "oldest        1m05s", "of 8: 7 proj.\\x1b[2Jadd, 1 (type",
+                  "readable); the next messages are too large"):  # fmt: skip
         assert words in page
     # Of one of them it is not known.
     facts.depths["mail"] = Depth(2, oldest=("a", "unheard"))
