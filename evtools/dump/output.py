@@ -17,7 +17,7 @@ from evtools.wire import Gap
 _SOON: Final = 0.5
 _NOTICES: Final = {
     "listening": "listening on {}", "lost": "connection lost: {}", "retry": "{}",
-    "restored": "connected again to {}", "refused": "{}; it is left out, the others go on",
+    "restored": "connected again to {}", "refused": "left out, while the others go on: {}",
 }  # fmt: skip
 
 

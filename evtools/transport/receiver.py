@@ -459,7 +459,7 @@ class ReceiverGroup:
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
         """Yield batches, each of one cluster, as `EventReceiver.events` does.
 
-        Raise the error of the first that refused us when none is left.
+        Raise the error of the last that refused us when all have.
         """
         streams = {name: each.events(0.0) for name, each in self._receivers.items()}
         while streams:
@@ -470,7 +470,8 @@ class ReceiverGroup:
                 except EvtoolsError as error:
                     batch = None
                     self._refused[name] = error
-                    self._on_notice(Notice("refused", error.message, name, error.hint))
+                    if len(self._refused) < len(self._receivers):
+                        self._on_notice(Notice("refused", error.message, name, error.hint))
                 if batch is None:
                     del streams[name]
                 elif batch:
@@ -482,7 +483,8 @@ class ReceiverGroup:
                 yield []
         yield [*self._open_gaps()]
         if len(self._refused) == len(self._receivers):
-            raise next(iter(self._refused.values()))
+            *_, (name, last) = self._refused.items()
+            raise type(last)(f"{name}: {last.message}", last.hint)
 
     def _open_gaps(self) -> Iterator[Event]:
         # Where one alone is lost the stream goes on, and seems to be whole.

@@ -119,7 +119,7 @@ def test_a_broker_that_refuses_is_left_out_and_the_last_one_ends_it(evdump, redi
     good, bad = f"redis://operator:operator-secret@{address}", f"redis://operator:wrong@{address}"
     dump = evdump("-b", f"prod={good}", "-b", f"eu={bad}")
     dump.wait_stderr("prod: listening on")
-    dump.wait_stderr("it is left out, the others go on")
+    dump.wait_stderr("eu: left out, while the others go on: ")
     assert dump.stop() == 0
     *_, prod, eu = dump.stderr.splitlines()
     assert prod.endswith(" connected")
@@ -127,3 +127,7 @@ def test_a_broker_that_refuses_is_left_out_and_the_last_one_ends_it(evdump, redi
     assert "wrong" not in dump.stderr
     both = evdump("-b", f"prod={bad}", "-b", f"eu={bad[:-1]}1")
     assert both.wait() == 69
+    # Each is reported once, the last one as the end.
+    assert [both.stderr.count(f"{word}: ") for word in ("prod", "eu", "the others go on")] == [
+        1
+    ] * 3

@@ -115,7 +115,7 @@ def test_several_clusters_are_reported_by_name(reported):
     assert lines == [
         "evdump: prod: no route; trying again in 1s", "evdump: eu: no route; trying again in 1s",
         "evdump: prod: connection lost: X", "evdump: eu: no route; trying again in 1s",
-        "evdump: us: access refused; it is left out, the others go on",
+        "evdump: us: left out, while the others go on: access refused",
         "  check the password", "  or the vhost", f"evdump: prod: {left_out}",
         "evdump: 14 captured, 0 matched, 0 lost, 0 gaps, 3 malformed, 1.00s, 14.0/s",
         "evdump: prod: 9 captured, 1 lost, 2 gaps (3.00s), 3 malformed, connected",

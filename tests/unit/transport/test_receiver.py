@@ -255,10 +255,14 @@ def test_a_group_ends_with_an_error_once_all_have_refused_us(monkeypatch):
 
     monkeypatch.setattr(module, "subscribe", subscribe)
     settings = [ConnectionSettings(urls=SETTINGS.urls, cluster=name) for name in ("a", "b")]
-    group = ReceiverGroup(settings, lambda _: None)
-    with pytest.raises(AccessRefused, match="says no"):
+    notices = []
+    group = ReceiverGroup(settings, notices.append)
+    with pytest.raises(AccessRefused) as caught:
         list(group.events(0.1))
     group.close()
+    # Each is reported once.
+    (notice,) = notices
+    assert {notice.named, caught.value.message} == {"a: a says no", "b: b says no"}
 
 
 @pytest.mark.parametrize(("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)])
