@@ -106,22 +106,22 @@ def run(ctx: click.Context) -> int:
     handler = logs.file_handler("evtop", values["log_file"]) if to_file else None
     logs.set_up("evtop", values, handler)
     clusters = command.setup(ctx)
-    settings = one_cluster(clusters, "evtop shows")
     options = build_options(ctx)
     if not (options.read or options.demo):
-        check_transport(settings)
+        for settings in clusters:
+            check_transport(settings)
     # Each is imported only when it is used.
     if options.check is not None:
         from evtools.top import check
 
-        return check.run(options, settings)
+        return check.run(options, one_cluster(clusters, "--check is about"))
     if options.batch:
         from evtools.top import batch
 
-        return batch.run(options, settings)
+        return batch.run(options, clusters)
     from evtools.top import app
 
-    return app.run(options, settings)
+    return app.run(options, clusters)
 
 
 def build_options(ctx: click.Context) -> choices.TopOptions:

@@ -363,11 +363,11 @@ def _task_fields(*names: str) -> Callable[[Any], tuple[object, ...]]:
     return get
 
 
-def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
+def task_fields(now: Callable[[Any], float] | None = None) -> FieldTable:
     """Return the fields of tasks, by name.
 
-    `now` returns the epoch seconds up to which running tasks have run, and as of which tasks
-    may be lost; without it neither is known.
+    `now` returns the epoch seconds up to which a running task has run, and as of which it may be
+    lost; without it neither is known.
     """
 
     def runtime(task: Any) -> float | None:
@@ -375,7 +375,7 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
         if known is not None or now is None:
             return known
         since = running_since(task)
-        return None if since is None else max(0.0, now() - since)
+        return None if since is None else max(0.0, now(task) - since)
 
     def attribute(name: str) -> Getter:
         return lambda task: seconds(getattr(task, name, None))
@@ -392,7 +392,7 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
             "runtime": runtime,
             "age": attribute("local_received"),
             "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
-            "lost": lambda task: None if now is None else bool(task.lost(now())),
+            "lost": lambda task: None if now is None else bool(task.lost(now(task))),
         },
     )  # fmt: skip
 

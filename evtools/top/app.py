@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +16,11 @@ from evtools.text import sanitize
 from evtools.top import screen
 from evtools.top.commands import Session
 from evtools.top.control import ControlClient
-from evtools.top.feed import BrokerStats, Ended, Feed, asked_about, open_source, watched
+from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
-from evtools.top.status import ConnectionStatus
 from evtools.top.survey import Inspector
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
@@ -54,14 +53,14 @@ _COLLECT_EVERY: Final = 900.0
 _QUIET: Final = 30.0
 
 
-def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Show the cluster until the user leaves; return the exit status.
+def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
+    """Show the clusters until the user leaves; return the exit status.
 
     Raise EvtoolsError for errors of the user: before the terminal is touched if they are known
     by then, otherwise after it is restored.
     """
     with ExitStack() as stack:
-        Console(options, settings, SystemClock(), stack).run()
+        Console(options, clusters, SystemClock(), stack).run()
     return 0
 
 
@@ -72,7 +71,11 @@ class Console:
     """
 
     def __init__(
-        self, options: TopOptions, settings: ConnectionSettings, clock: Clock, stack: ExitStack
+        self,
+        options: TopOptions,
+        clusters: Sequence[ConnectionSettings],
+        clock: Clock,
+        stack: ExitStack,
     ) -> None:
         self.events = EventLoop()
         self.clock = clock
@@ -113,18 +116,11 @@ class Console:
         #: Mistakes over events that were reported: the exception, and its place.
         self._mistakes: set[tuple[str, str]] = set()
         keymap = Keymap(options.keys)
-        connection = ConnectionStatus(clock)
-        model = Model(clock=clock, options=options, connection=connection)
-        own_settings = watched(options, settings)
-        control = None
-        if not options.read_only and not options.read:
-            control = ControlClient(own_settings, self.wake, clock=clock)
-            stack.callback(control.close)
-        if options.ask and not options.read_only and not options.read:
-            inspector = Inspector(own_settings, self.wake, clock=clock)
-            stack.callback(inspector.close)
-            model.ask(inspector)
-        where = sanitize(", ".join(options.read) if options.read else settings.masked())
+        model = Model(clock=clock, options=options, names=[each.cluster for each in clusters])
+        if not options.read:
+            for settings in clusters:
+                self._reach(model, settings, stack)
+        where = ", ".join(options.read or [each.cluster or each.masked() for each in clusters])
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
         self.session = session = Session(
             model=model,
@@ -142,8 +138,7 @@ class Console:
             end=self.end,
             later=self.later,
             clock=clock,
-            where="demo" if options.demo else where,
-            control=control,
+            where="demo" if options.demo else sanitize(where),
             history=History(usual_file(os.environ)),
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
@@ -151,21 +146,31 @@ class Console:
         session.show(options.view)
         session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(session.history.keep)
-        #: What the broker says of queues, and when it last did, in monotonic seconds.
-        self._stats: BrokerStats | None = None
-        self._answered = -math.inf
-        if not options.read:
-            gauge, redact = Gauge(own_settings), redactor(options.redact)
-            self._stats = BrokerStats(gauge, self.wake, clock=clock, redact=redact)
-            self._stats.start()
-            stack.callback(self._stats.close)
-        feed.source = open_source(options, settings, feed.put, clock=clock, stack=stack)
+        #: When the broker of each cluster last said something of queues, in monotonic seconds.
+        self._answered: dict[str, float] = {}
+        feed.source = open_source(options, clusters, feed.put, clock=clock, stack=stack)
         if options.read:
-            connection.apply(Notice("listening", ", ".join(options.read)))
+            self._take_notice(Notice("listening", ", ".join(options.read)))
         if options.write:
             feed.recording = Recording(options.write, clock)
         # The reader of the source ends before the source is closed.
         stack.callback(feed.close)
+
+    def _reach(self, model: Model, settings: ConnectionSettings, stack: ExitStack) -> None:
+        # What a cluster is asked and told, beside listening to it.
+        options, cluster = model.options, model.clusters.of(settings.cluster)
+        settings = watched(options, settings)
+        if not options.read_only:
+            cluster.control = ControlClient(settings, self.wake, clock=self.clock)
+            stack.callback(cluster.control.close)
+        if options.ask and not options.read_only:
+            inspector = Inspector(settings, self.wake, clock=self.clock)
+            stack.callback(inspector.close)
+            cluster.ask(inspector, redactor(options.redact))
+        gauge, redact = Gauge(settings), redactor(options.redact)
+        cluster.stats = BrokerStats(gauge, self.wake, clock=self.clock, redact=redact)
+        cluster.stats.start()
+        stack.callback(cluster.stats.close)
 
     # --- running ------------------------------------------------------------------------
 
@@ -280,21 +285,23 @@ class Console:
             self.session.display.resume()
             self.draw_soon()
         self._interrupt()
-        survey = self.session.model.survey
-        if survey is not None:
+        for cluster in self.session.model.clusters.values():
             with self._guarded("answers"):
-                survey.take(self.clock.wall())
-                if self.session.finish_reports():
-                    self.draw_soon()
-        if self._stats is not None and (at := self._stats.known().at) > self._answered:
-            # An answer of the broker is not kept waiting.
-            self._answered = at
-            self._refresh()
-            self.draw_soon()
-        control = self.session.control
-        while control is not None and (outcome := control.take()) is not None:
-            self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
-            self.draw_soon()
+                if cluster.survey is not None:
+                    cluster.survey.take(self.clock.wall())
+            at = cluster.broker_facts().at
+            if at > self._answered.get(cluster.name, -math.inf):
+                # An answer of the broker is not kept waiting.
+                self._answered[cluster.name] = at
+                self._refresh()
+                self.draw_soon()
+            control = cluster.control
+            while control is not None and (outcome := control.take()) is not None:
+                self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
+                self.draw_soon()
+        with self._guarded("answers"):
+            if self.session.finish_reports():
+                self.draw_soon()
         if self._draining is None:
             # Soon, but not for every few events that come.
             wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
@@ -349,20 +356,27 @@ class Console:
             self.draw_soon()
 
     def _take_news(self, item: Notice | Ended) -> None:
-        session = self.session
         if isinstance(item, Notice):
-            session.model.connection.apply(item)
+            self._take_notice(item)
             gc.collect(0)  # a connection broke, or came back
-            if session.model.survey is not None and item.kind in ("listening", "restored"):
-                session.model.survey.begin(self.clock.wall())
-            if item.kind == "rewound":
-                options, connection = session.model.options, session.model.connection
-                session.replace(Model(clock=self.clock, options=options, connection=connection))
             return
-        session.model.connection.end(item.error)
+        for cluster in self.session.model.clusters.values():
+            cluster.connection.end("" if item.error is None else str(item.error))
         if item.error is not None:
             self._error = item.error
             self.end()
+
+    def _take_notice(self, notice: Notice) -> None:
+        session = self.session
+        if notice.kind == "rewound":
+            session.replace(Model(clock=self.clock, options=session.model.options))
+            notice = Notice("listening", notice.text)
+        cluster = session.model.clusters.of(notice.cluster)
+        cluster.connection.apply(notice)
+        if cluster.survey is not None and notice.kind in ("listening", "restored"):
+            cluster.survey.begin(self.clock.wall())
+        if notice.kind == "refused":
+            session.say(f"{notice.named}; the other clusters go on", "error")
 
     # --- pictures -----------------------------------------------------------------------
 
@@ -370,7 +384,7 @@ class Console:
         # Work that takes longer than a slice is shown when it is done.
         session = self.session
         session.own_cost.look()
-        session.model.intake.malformed = session.feed.source.statistics().malformed
+        session.model.malformed = session.feed.source.statistics().malformed
         now = self.clock.monotonic()
         if now - self._collected >= _COLLECT_EVERY and now - self._pressed >= _QUIET:
             self._collected = now
@@ -388,24 +402,23 @@ class Console:
         with self._guarded("refresh"):
             self._refreshed = self.clock.monotonic()
             session.settle()
-            if session.model.survey is not None:
-                session.model.survey.go_on(self.clock.wall())
-            asks = self._stats is not None and session.model.options.broker_stats
-            session.model.ask_broker(self._stats if asks else None)
+            clusters = session.model.clusters.values()
+            for cluster in clusters:
+                if cluster.survey is not None:
+                    cluster.survey.go_on(self.clock.wall())
+                cluster.asks_broker = session.model.options.broker_stats
             session.model.refresh(session.view, self.clock.wall())
-            if self._stats is not None:
-                self._ask_broker(self._stats, asks and session.view == "queues")
+            self._ask_brokers()
             session.look()
 
-    def _ask_broker(self, stats: BrokerStats, is_wanted: bool) -> None:  # noqa: FBT001
+    def _ask_brokers(self) -> None:
         # Only about queues on the screen: every question costs the broker.
-        session = self.session
-        peek = session.detail.key if session.detail is not None else ""
-        has_sent = session.model.intake.has_sent
-        if is_wanted:
-            stats.watch(asked_about(session.table.keys), peek=peek, oldest=has_sent)
-        else:
-            stats.watch(())
+        session, table = self.session, self.session.table
+        is_wanted = session.model.options.broker_stats and session.view == "queues"
+        rows = [row for key in table.keys if (row := table.subject(key)) is not None]
+        page = table.subject(session.detail.key) if session.detail is not None else None
+        for cluster in session.model.clusters.values():
+            cluster.watch_queues(rows if is_wanted else (), page if is_wanted else None)
 
     def _finish_picture(self) -> bool:
         # Do a part of the work that it left; return whether there is more.

@@ -4,7 +4,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -12,11 +12,10 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
-from evtools.top.feed import BrokerStats, asked_about, open_source, watched
+from evtools.top.feed import BrokerStats, open_source, watched
 from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
-from evtools.top.status import ConnectionStatus
 from evtools.top.survey import Inspector
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
@@ -32,7 +31,7 @@ EXIT_OK, EXIT_NOT_EXPECTED = 0, 1
 EXIT_FAILED: Final = 1
 
 
-def run(options: TopOptions, settings: ConnectionSettings) -> int:
+def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
     """Print what the options ask for; return the exit status.
 
     Raise EvtoolsError for what the user must mend, and BrokerUnavailable if there never was a
@@ -40,16 +39,23 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
     """
     clock = SystemClock()
     with ExitStack() as stack:
-        batch = Batch(options, clock, origin=settings.source_of_url)
-        if options.broker_stats and options.view == "queues" and not options.read:
-            gauge, masks = Gauge(watched(options, settings)), redactor(options.redact)
-            batch.stats = BrokerStats(gauge, lambda: None, clock=clock, redact=masks)
-            stack.callback(batch.stats.close)
-        if options.ask and not options.read_only and not options.read:
-            inspector = Inspector(watched(options, settings), lambda: None, clock=clock)
-            stack.callback(inspector.close)
-            batch.ask(inspector)
-        source = open_source(options, settings, batch.apply, clock=clock, stack=stack)
+        names = [each.cluster for each in clusters]
+        batch = Batch(options, clock, names, origin=clusters[0].source_of_url)
+        for settings in () if options.read else clusters:
+            cluster, masks = batch.clusters.of(settings.cluster), redactor(options.redact)
+            settings = watched(options, settings)  # noqa: PLW2901
+            if options.broker_stats and options.view == "queues":
+                # It is asked in this thread.
+                cluster.stats = BrokerStats(
+                    Gauge(settings), lambda: None, clock=clock, redact=masks
+                )
+                cluster.asks_broker = True
+                stack.callback(cluster.stats.close)
+            if options.ask and not options.read_only:
+                inspector = Inspector(settings, lambda: None, clock=clock)
+                stack.callback(inspector.close)
+                cluster.ask(inspector, masks)
+        source = open_source(options, clusters, batch.apply, clock=clock, stack=stack)
         redact = redactor(options.redact)
         recording = Recording(options.write, clock) if options.write else None
         if recording is not None:
@@ -74,16 +80,16 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
 class Batch:
     """The model, and when to print it; `origin` says where the broker's URL comes from."""
 
-    def __init__(self, options: TopOptions, clock: Clock, *, origin: str) -> None:
-        #: What the broker says of queues, if it is asked: it is, in this thread.
-        self.stats: BrokerStats | None = None
+    def __init__(
+        self, options: TopOptions, clock: Clock, names: Sequence[str] = ("",), *, origin: str
+    ) -> None:
         self._origin = origin
         self._options = options
         self._clock = clock
-        self._connection = ConnectionStatus(clock)
+        self._model = Model(clock=clock, options=options, names=names)
+        self.clusters = self._model.clusters
         if options.read:
-            self._connection.apply(Notice("listening", ", ".join(options.read)))
-        self._model = Model(clock=clock, options=options, connection=self._connection)
+            self.apply(Notice("listening", ", ".join(options.read)))
         self._table = table = self._model.views[options.view]
         table.arrange(options.filter, options.sort, options.columns)
         self._expected = (
@@ -100,19 +106,19 @@ class Batch:
         self._asks_at = 0.0
         self._due = clock.monotonic() + self._every
 
-    def ask(self, inspector: Inspector) -> None:
-        """Ask the workers for what no event says."""
-        self._model.ask(inspector)
-
     def apply(self, notice: Notice) -> None:
         """Apply a notice of the source."""
-        self._connection.apply(notice)
-        if self._model.survey is not None and notice.kind in ("listening", "restored"):
-            self._model.survey.begin(self._clock.wall())
+        cluster = self.clusters.of(notice.cluster)
+        cluster.connection.apply(notice)
+        if cluster.survey is not None and notice.kind in ("listening", "restored"):
+            cluster.survey.begin(self._clock.wall())
+        where = f" of {notice.cluster}" if notice.cluster else ""
         if notice.kind == "lost":
-            _log.warning("connection lost: %s", notice.text)
+            _log.warning("connection%s lost: %s", where, notice.text)
         elif notice.kind == "restored":
-            _log.warning("connected again to %s", notice.text)
+            _log.warning("connected%s again to %s", where, notice.text)
+        elif notice.kind == "refused":
+            _log.error("%s; the other clusters go on", notice.named)
 
     def take(self, events: list[Event]) -> None:
         """Take in a batch of events; print when it is time."""
@@ -123,15 +129,14 @@ class Batch:
                 _log.error("internal error: some figures may be wrong; see --debug")
             self._failed = True
             _log.debug("events", exc_info=True)
-        if self._model.survey is not None:
-            self._model.survey.take(self._clock.wall())
-            self._model.survey.go_on(self._clock.wall())
-        if self.stats is not None and self._clock.monotonic() >= self._asks_at:
+        for cluster in self.clusters.values():
+            if cluster.survey is not None:
+                cluster.survey.take(self._clock.wall())
+                cluster.survey.go_on(self._clock.wall())
+        if self._clock.monotonic() >= self._asks_at:
             # So that it is known by the end how depths change.
             self._asks_at = self._clock.monotonic() + _TICK
-            self._watch_queues(self.stats)
-            if self.stats.is_due():
-                self.stats.look()
+            self._ask_brokers(only_due=True)
         if self._clock.monotonic() >= self._due:
             self._due += self._every
             self._print()
@@ -149,7 +154,7 @@ class Batch:
         """Return the exit status; report what could not be understood, and what matched."""
         for defect in defects:
             _log.warning("left out: %s, %s times", defect.kind, defect.count)
-        if nameless := self._model.state.nameless:
+        if nameless := sum(cluster.state.nameless for cluster in self.clusters.values()):
             _log.warning("events without the uuid or hostname they are about: %s", nameless)
         expected, matched = self._expected, self._matched
         if expected is not None:
@@ -161,13 +166,17 @@ class Batch:
         return EXIT_OK if expected is None or matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:
-        if self._connection.status == "connecting":
-            raise BrokerUnavailable(self._connection.cause, f"tried: {self._origin}")
+        away = [one for one in self.clusters.values() if one.connection.status == "connecting"]
+        if len(away) == len(self.clusters):
+            raise BrokerUnavailable(away[0].connection.cause, f"tried: {self._origin}")
+        for cluster in away if not self._printed else ():
+            _log.warning("%s is left out: %s", cluster.name, cluster.connection.cause)
         model, table, now = self._model, self._table, self._clock.wall()
-        if self.stats is not None:
-            self._watch_queues(self.stats)
-            if error := self.stats.look().error:
-                _log.warning("queues are shown without their depth: %s", error)
+        self._ask_brokers()
+        for cluster in self.clusters.values():
+            if cluster.stats is not None and (error := cluster.stats.known().error):
+                of = f" of {cluster.name}" if cluster.name else ""
+                _log.warning("queues%s are shown without their depth: %s", of, error)
         model.refresh(table.name, now)
         while table.waiting:  # however much there is to be filtered
             model.refresh(table.name, self._clock.wall())
@@ -185,10 +194,16 @@ class Batch:
             self._note(line)
         self._printed += 1
 
-    def _watch_queues(self, stats: BrokerStats) -> None:
-        self._model.ask_broker(stats)
-        self._model.refresh(self._table.name, self._clock.wall())
-        stats.watch(asked_about(self._table.keys), oldest=self._model.intake.has_sent)
+    def _ask_brokers(self, *, only_due: bool = False) -> None:
+        table, asked = self._table, [one for one in self.clusters.values() if one.asks_broker]
+        if not asked:
+            return
+        self._model.refresh(table.name, self._clock.wall())
+        rows = [row for key in table.keys if (row := table.subject(key)) is not None]
+        for cluster in asked:
+            cluster.watch_queues(rows)
+            if cluster.stats is not None and (cluster.stats.is_due() or not only_due):
+                cluster.stats.look()
 
     def _note(self, text: str) -> None:
         if not self._options.quiet:

@@ -153,7 +153,7 @@ def observe(
     # A simulated cluster answers only while it is there.
     with ExitStack() as stack:
         connection = ConnectionStatus(clock)
-        source = open_source(options, settings, connection.apply, clock=clock, stack=stack)
+        source = open_source(options, [settings], connection.apply, clock=clock, stack=stack)
         for events in source.events(_TICK):
             for event in events:
                 if event.hostname in seen and event.type.startswith("worker-"):

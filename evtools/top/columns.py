@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -43,13 +44,26 @@ Value: TypeAlias = Callable[[Any, float], Any] | str
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """How values are shown, and as of when: `now` is the time of the picture."""
+    """How values are shown, and as of when: `now` is the time of the picture.
+
+    `lost` is since when clusters are away, by their names, in UTC epoch seconds; `age` is how old
+    what is shown of one that is away is by now, in seconds.
+    """
 
     now: float
     zone: tzinfo = UTC
     time_style: TimeStyle = "age"
     ascii: bool = False
     window: Window = "5m"
+    lost: Mapping[str, float] = field(default_factory=dict)
+    age: float = 0.0
+
+    def of(self, row: Any) -> "RenderContext":
+        """Return the context of a row, which stands still while its cluster is away."""
+        lost_at = self.lost.get(row.cluster) if self.lost else None
+        if lost_at is None:
+            return self
+        return replace(self, now=min(self.now, lost_at), age=max(0.0, self.now - lost_at))
 
     def moment(self, epoch: float | None) -> str:
         """Return a moment as its age, or as its time of day."""
@@ -127,14 +141,15 @@ class Column:
         return self.format(self.value(row, context.now), context)
 
     def sort_values(
-        self, rows: Iterable[Any], now: float, *, descending: bool
+        self, rows: Sequence[Any], context: RenderContext, *, descending: bool
     ) -> list[float | str]:
         """Return what rows sort by; unknown values come last, whatever the direction."""
         if self.order is None and self.attribute:
             values = list(map(attrgetter(self.attribute), rows))
         else:
-            get = self.order or self.value
-            values = [get(row, now) for row in rows]
+            lost, now = context.lost, context.now
+            times = [context.of(row).now for row in rows] if lost else repeat(now)
+            values = list(map(self.order or self.value, rows, times))
         # Values that a sender chose may be of any type.
         if self.order is not None or self.kind not in _TEXTUAL:
             unknown = -math.inf if descending else math.inf
@@ -179,11 +194,11 @@ def column(sort: str, name: str, title: str, about: str, value: Value, **more: A
     return Column(name, title, about, value=lambda row, _: get(row), attribute=value, **more)
 
 
-def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
+def fields_of(columns: Iterable[Column], now: Callable[[Any], float]) -> FieldTable:
     """Return the fields of a filter on rows with these columns; bare words search those of text."""
 
     def getter(column: Column) -> Callable[[Any], object]:
-        return lambda row: column.value(row, now())
+        return lambda row: column.value(row, now(row))
 
     fields = [Field(one.name, one.kind, getter(one), one.about) for one in columns]
     words = [field.get for field in fields if field.kind in _TEXTUAL]

@@ -18,12 +18,12 @@ from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret, compile_filter
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
 from evtools.top import rerun
+from evtools.top.clusters import Cluster, row_key
 from evtools.top.control import (
     ACTIONS,
     BY_NAME,
     Action,
     Argument,
-    ControlClient,
     Request,
     actions_for,
     prepare,
@@ -123,8 +123,8 @@ class Session:
 
     `picture` returns the lines of the screen as they are now.  `end` leaves the loop, `later`
     does something in it after some seconds, and returns what calls that off.  `where` is the
-    broker, or the recording, fit to be shown; `control` is None where nothing can be changed.
-    After `asks_after` seconds a key that leaves asks first: the data of that time will be lost.
+    broker, or the recording, fit to be shown.  After `asks_after` seconds a key that leaves asks
+    first: the data of that time will be lost.
     """
 
     model: Model
@@ -136,7 +136,6 @@ class Session:
     later: Callable[[float, Callable[[], None]], Callable[[], object]]
     clock: Clock
     where: str
-    control: ControlClient | None = None
     asks_after: float = math.inf
     history: History = field(default_factory=History)
 
@@ -153,7 +152,7 @@ class Session:
         self._began = self.clock.monotonic()
         self.own_cost = OwnCost(self.clock)
         #: Reports whose answers are waited for, with their files.
-        self._reports: list[tuple[str, Report]] = []
+        self._reports: list[tuple[str, Cluster, Report]] = []
         #: A message that waits until there is no other one.
         self._mentioned = ""
 
@@ -164,6 +163,11 @@ class Session:
     @property
     def table(self) -> TableModel:
         return self.model.views[self.view]
+
+    @property
+    def can_act(self) -> bool:
+        """Whether anything can be changed: not in read-only mode, nor in a replay."""
+        return any(cluster.control is not None for cluster in self.model.clusters.values())
 
     @property
     def reading(self) -> bool:
@@ -277,12 +281,16 @@ class Session:
         """Have the detail show the row under the cursor, as it is now."""
         if self.detail is not None and self.table.focus_key is not None:
             self.detail.follow(self.table.focus_key)
-        survey = self.model.survey
-        if survey is not None and self.detail is not None and self.view == "workers":
-            commands = SECTIONS.get(self.detail.section, ())
-            survey.look_at(self.detail.key, commands, self.clock.wall())
-        elif survey is not None:
-            survey.close_page()
+        subject = self.table.subject(self.detail.key) if self.detail is not None else None
+        page = subject if self.view == "workers" else None
+        for cluster in self.model.clusters.values():
+            if cluster.survey is None:
+                continue
+            if page is not None and page.cluster == cluster.name and self.detail is not None:
+                commands = SECTIONS.get(self.detail.section, ())
+                cluster.survey.look_at(page.hostname, commands, self.clock.wall())
+            else:
+                cluster.survey.close_page()
         if self.detail is not None:
             self.detail.show(self.table.detail(self.detail.key))
 
@@ -331,10 +339,11 @@ class Session:
             self.trail.pop()()
             return
         watched = self.clock.monotonic() - self._began
-        if watched < self.asks_after or not self.model.intake.events:
+        clusters = self.model.clusters.values()
+        if watched < self.asks_after or not any(cluster.intake.events for cluster in clusters):
             self.end()
             return
-        tasks = len(self.model.state.tasks)
+        tasks = sum(len(cluster.state.tasks) for cluster in clusters)
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
         text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
         sure = ("q", "Q", "ctrl-c")
@@ -763,12 +772,13 @@ class Session:
         table, key = self.table, self.table.focus_key
         if key is None:
             raise UsageError("there is no row to copy")
-        name = _NAMED_BY.get(self.view, "")
-        self._to_clipboard(table.as_json(key) if whole else table.values(key).get(name, key))
+        name, row = _NAMED_BY.get(self.view, ""), table.subject(key)
+        plain = key if row is None else key.removeprefix(row_key(row.cluster or "", ""))
+        self._to_clipboard(table.as_json(key) if whole else table.values(key).get(name, plain))
 
-    def _copy_calls(self, kind: str, uuids: Iterable[str]) -> None:
+    def _copy_calls(self, kind: str, cluster: Cluster, uuids: Iterable[str]) -> None:
         # The lines that send tasks again.
-        tasks = filter(None, map(self.model.state.tasks.get, uuids))
+        tasks = filter(None, map(cluster.state.tasks.get, uuids))
         line = rerun.python_line if kind == "python" else rerun.celery_line
         lines = [line(task) for task in tasks]
         if not lines:
@@ -799,12 +809,13 @@ class Session:
         elif kind in _CALLS:
             if _AGAIN not in actions_for(self.view):
                 raise UsageError("only in the views of tasks and events", "1 shows the tasks")
-            rows = [(key, table.values(key)) for key in table.targets()]
+            cluster, names = self._of_one_cluster(keys := table.targets())
+            rows = zip(names, map(table.values, keys), strict=True)
             uuids = (target_of(_AGAIN, self.view, *row) for row in rows)
-            self._copy_calls(kind, filter(None, uuids))
+            self._copy_calls(kind, cluster, filter(None, uuids))
         elif kind:
-            names = ", ".join((*_EXPORTS, *_CALLS))
-            raise UsageError(f"{kind} cannot be exported", f"there are {names}")
+            there = ", ".join((*_EXPORTS, *_CALLS))
+            raise UsageError(f"{kind} cannot be exported", f"there are {there}")
         else:
             texts = _EXPORTS | (_CALLS if _AGAIN in actions_for(self.view) else {})
             if self.feed.recording:
@@ -840,11 +851,13 @@ class Session:
 
     def _report(self, path: str) -> None:
         # On the worker whose page is open, or else on the marked ones, or the row.
-        survey, nodes = self.model.survey, list[str]()
+        keys = []
+        if self.view == "workers":
+            keys = self.table.targets() if self.detail is None else [self.detail.key]
+        cluster, nodes = self._of_one_cluster(keys)
+        survey = cluster.survey
         if survey is None:
             raise UsageError("the workers are not asked", "not with --no-ask, --read-only or -r")
-        if self.view == "workers":
-            nodes = self.table.targets() if self.detail is None else [self.detail.key]
         if not nodes:
             raise UsageError("there is no worker to report on", "3 shows the workers")
 
@@ -852,7 +865,7 @@ class Session:
             # What cannot be written is said at once.
             name = path or save(self.clock, "report", "txt")
             write(name, (), 0)
-            self._reports.append((name, survey.report(nodes)))
+            self._reports.append((name, cluster, survey.report(nodes)))
             noun = nodes[0] if len(nodes) == 1 else f"{len(nodes)} workers"
             self.say(f"asking {noun} for a report ...")
 
@@ -860,11 +873,11 @@ class Session:
 
     def finish_reports(self) -> bool:
         """Write the reports for which no more answers are waited for; return whether any was."""
-        finished = [each for each in self._reports if not each[1].waiting]
-        for path, report in finished:
-            self._reports.remove((path, report))
+        finished = [each for each in self._reports if not each[2].waiting]
+        for path, cluster, report in finished:
+            self._reports.remove((path, cluster, report))
             with self._complaining():
-                write(path, self._report_lines(report))
+                write(path, self._report_lines(cluster, report))
                 parts = [answered(report.replies.get(node, {})) for node in report.nodes]
                 total = len(parts) * len(REPORT_SECTIONS)
                 text = f"report in {path}: {sum(parts)} of {total} sections answered"
@@ -874,7 +887,7 @@ class Session:
                 self.say(text, "note" if sum(parts) == total else "warning")
         return bool(finished)
 
-    def _report_lines(self, report: Report) -> Iterator[str]:
+    def _report_lines(self, cluster: Cluster, report: Report) -> Iterator[str]:
         now, workers = self.clock.wall(), self.model.views["workers"]
         assert isinstance(workers, WorkersView)
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
@@ -884,30 +897,31 @@ class Session:
             yield sanitize(f"they could not be asked: {report.error}")
         for node in report.nodes:
             yield ""
-            yield from workers.report(node, report.replies.get(node, {}), now)
+            yield from workers.report(cluster.key(node), report.replies.get(node, {}), now)
 
     # --- changes to the cluster -------------------------------------------------------------
 
     def _act(self, name: str) -> None:
         # Without a name the action is chosen from a menu.  The targets, the marks or else the
         # row, are those of this moment, whatever moves under the cursor.
-        if self.control is None:
+        if not self.can_act:
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-        table = self.table
-        rows = [(key, table.values(key)) for key in table.targets()]
+        table, keys = self.table, self.table.targets()
+        cluster, names = self._of_one_cluster(keys)
+        rows = list(zip(names, map(table.values, keys), strict=True))
         offered: dict[Action, list[str]] = {}
         for action in actions_for(self.view):
             found = (target_of(action, self.view, *row) for row in rows if action.target is None)
             offered[action] = list(dict.fromkeys(one for one in found if one is not None))
         if self.view == "errors":
-            offered[_AGAIN] = self._failed(key for key, _ in rows)
+            offered[_AGAIN] = self._failed(keys)
         if name:
             chosen = next((action for action in ACTIONS if action.name == name), None)
             if chosen is None:
                 raise UsageError(f"there is no action {name}")
             if chosen not in offered:
                 raise UsageError(f"{chosen.title} is not for {table.title.lower()}")
-            begin = partial(self._begin, chosen)
+            begin = partial(self._begin, cluster, chosen)
             if chosen.target is None:
                 begin(*offered[chosen])
             else:
@@ -932,11 +946,26 @@ class Session:
         for _, text in filter(None, map(self.table.drill, keys)):
             zone = tasks.context.zone
             matches = compile_filter(text, fields=tasks.fields, zone=zone, now=tasks.now).matches
-            found |= dict.fromkeys(uuid for uuid, task in tasks.rows.items() if matches(task))
+            found |= dict.fromkeys(task.uuid for task in tasks.rows.values() if matches(task))
         return [*found]
 
-    def _begin(self, action: Action, *targets: str) -> None:
-        state, now = self.model.state, self.clock.wall()
+    def _of_one_cluster(self, keys: Iterable[str]) -> tuple[Cluster, list[str]]:
+        # The cluster of some rows and their keys in it; what is done is done in one.
+        clusters, names, found = self.model.clusters, list[str](), set[str]()
+        for key in keys:
+            name = getattr(self.table.subject(key), "cluster", "") or ""
+            found.add(name)
+            names.append(key.removeprefix(row_key(name, "")))
+        if not found and len(clusters) == 1:
+            found.update(clusters)
+        if len(found) != 1:
+            hint = f"there are {', '.join(clusters)}: go to a row of one, or filter cluster:NAME"
+            what = "these rows are of several clusters" if found else "no row says which cluster"
+            raise UsageError(what, hint)
+        return clusters.of(found.pop()), names
+
+    def _begin(self, cluster: Cluster, action: Action, *targets: str) -> None:
+        state, now = cluster.state, self.clock.wall()
         if action is _AGAIN:
             self._run_again(rerun.prepare_again(state, action, targets, now=now))
         else:
@@ -944,7 +973,8 @@ class Session:
 
     def _run_again(self, request: Request) -> None:
         # Ask for the queues that no event has, and then for the confirmation.
-        state, survey = self.model.state, self.model.survey
+        cluster = self.model.clusters.of(request.cluster)
+        state, survey = cluster.state, cluster.survey
         question = rerun.question(request, state, survey)
         if not request.calls:
             self._refuse(request)
@@ -966,8 +996,9 @@ class Session:
         if len(request.refused) > _NAMED_MAX:
             lines.append(ui.Choice(f"and {len(request.refused) - _NAMED_MAX} more", None))
         uuids = [uuid for uuid, _, _ in request.refused]
+        cluster = self.model.clusters.of(request.cluster)
         choices = [
-            ui.Choice(text, partial(self._copy_calls, kind, uuids), key)
+            ui.Choice(text, partial(self._copy_calls, kind, cluster, uuids), key)
             for kind, (key, text) in _CALLS.items()
         ]
         title = "not run again"
@@ -1010,15 +1041,17 @@ class Session:
         action, word, labels = request.action, request.confirmation, request.labels
 
         def send() -> None:
-            assert self.control is not None
-            self.control.submit(request)
+            control = self.model.clusters.of(request.cluster).control
+            assert control is not None
+            control.submit(request)
             self.say(f"{request.summary}: sent ...")
 
         if not word:
             send()
             return
         if about is None:
-            text = [clip(label, _NAME_COLS) for label in labels[:_NAMED_MAX]]
+            text = [f"in cluster {request.cluster}"] if request.cluster else []
+            text += [clip(label, _NAME_COLS) for label in labels[:_NAMED_MAX]]
             if len(labels) > _NAMED_MAX:
                 text.append(f"and {len(labels) - _NAMED_MAX} more")
             for argument in action.arguments:

@@ -305,6 +305,8 @@ class Request:
     unread: Mapping[str, int] = field(default_factory=dict)
     calls: tuple[TaskCall, ...] = ()
     refused: tuple[tuple[str, str, str], ...] = ()
+    #: The name of the cluster, "" where there is but one.
+    cluster: str = ""
 
     @property
     def confirmation(self) -> str:
@@ -321,7 +323,8 @@ class Request:
         noun = "task type" if self.action.kind == "type" else self.action.kind
         count = len(self.targets)
         subject = f"{noun} {self.labels[0]}" if count == 1 else f"{count} {noun}s"
-        return f"{self.action.title}, {subject}"
+        where = f" in {self.cluster}" if self.cluster else ""
+        return f"{self.action.title}, {subject}{where}"
 
     def answered(self, texts: Mapping[str, str]) -> "Request":
         """Return the request with the answers to its questions.
@@ -430,6 +433,8 @@ class Request:
             "outcome": self.error or f"{self.replied} replied", "expected": self.expected,
             "seconds": round(self.seconds, 3), "replies": replies,
         }  # fmt: skip
+        if self.cluster:
+            facts["cluster"] = self.cluster
         for target, sent in zip(self.targets, self.calls, strict=False):
             call = {"name": sent.name, "queue": sent.queue, "root": sent.root_id}
             facts.setdefault("calls", {})[target] = call
@@ -456,7 +461,7 @@ def prepare(state: State, action: Action, targets: Sequence[str], *, now: float)
         elif action.kind == "worker" and (worker := state.workers.get(target)) is not None:
             label = f"{target}, {worker.status(now)}"
         labels.append(sanitize(label[:_SHOWN_CHARS]))
-    return Request(action, targets, tuple(labels), workers or None)
+    return Request(action, targets, tuple(labels), workers or None, cluster=state.cluster)
 
 
 # --- the thread that sends them ---------------------------------------------------------

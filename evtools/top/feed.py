@@ -25,7 +25,7 @@ from evtools.wire.redact import Redactor
 
 def open_source(
     options: TopOptions,
-    settings: ConnectionSettings,
+    clusters: Sequence[ConnectionSettings],
     on_notice: Callable[[Notice], None],
     *,
     clock: Clock,
@@ -37,7 +37,7 @@ def open_source(
     end, to be rewound, unless in batch mode.  Raise UsageError if it cannot be read.
     """
     if not options.read:
-        return open_live([settings], on_notice, demo=options.demo, stack=stack)
+        return open_live(clusters, on_notice, demo=options.demo, stack=stack)
     recording = RecordingReader(
         *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
     )

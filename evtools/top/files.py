@@ -49,7 +49,7 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
         # RFC 4180, except for the ends of the lines.
         yield ",".join(column.name for column in columns)
         for row in rows:
-            values = [column.value(row, context.now) for column in columns]
+            values = [column.value(row, context.of(row).now) for column in columns]
             yield ",".join(
                 # An apostrophe goes before a text that a spreadsheet would run.
                 "" if one is None else csv_cell(as_text(one), is_number=not isinstance(one, str))
@@ -57,7 +57,9 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
             )
         return
     head = [column.title for column in columns]
-    texts = ([column.text(row, context)[: 2 * _CELL_COLS] for column in columns] for row in rows)
+    texts = (
+        [column.text(row, context.of(row))[: 2 * _CELL_COLS] for column in columns] for row in rows
+    )
     body = [[clip(sanitize(text), _CELL_COLS, "..") for text in cells] for cells in texts]
     sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
     aligns = [column.align for column in columns]

@@ -5,23 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from evtools.clock import Clock, SystemClock
-from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
+from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import RenderContext
-from evtools.top.feed import BrokerStats
 from evtools.top.options import TopOptions
-from evtools.top.status import ConnectionStatus, Figures, StreamCounters
-from evtools.top.survey import Inspector, Survey
+from evtools.top.status import Figures
 from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
-from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
+from evtools.top.views.queues import QueuesView
+from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
-from evtools.wire.redact import redactor
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
@@ -41,19 +41,14 @@ class Model:
         *,
         clock: Clock | None = None,
         options: TopOptions | None = None,
-        connection: ConnectionStatus | None = None,
+        names: Sequence[str] = ("",),
     ) -> None:
         clock = clock or SystemClock()
         #: Its own: keys change them.
         self.options = options = replace(options or TopOptions())
-        self.connection = connection or ConnectionStatus(clock)
-        self.state = State(
-            max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock
-        )
-        self.statistics = Statistics()
-        self.intake = StreamCounters()
-        #: What the workers are asked, if they are.
-        self.survey: Survey | None = None
+        self.clusters = clusters = Clusters(names, options, clock)
+        #: What came in is not an event, in messages or parts of them.
+        self.malformed = 0
         self._clock = clock
         #: The time and the view of the picture, its figures, and whether it stands still.
         self._now, self._view = clock.wall(), "tasks"
@@ -62,12 +57,10 @@ class Model:
         #: Earlier pictures, and how many of them the user has stepped back.
         self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
         self._back = 0
-        self._tasks = TasksView(self.state, clock)
-        self._queues = QueuesView(self.statistics, self.state)
-        self._events = EventsView(self.state, clock)
-        self._workers = WorkersView(self.statistics, self.state)
-        types, errors = TypesView(self.statistics), ErrorsView(self.statistics)
-        views = (self._tasks, types, self._workers, self._queues, self._events, errors)
+        self._tasks = TasksView(clusters, clock)
+        self._events = EventsView(clusters, clock)
+        summaries = (TypesView(clusters), WorkersView(clusters), QueuesView(clusters))
+        views = (self._tasks, *summaries, self._events, ErrorsView(clusters))
         self.views: Mapping[str, TableModel] = {view.name: view for view in views}
 
     def take(self, events: Sequence[Event]) -> None:
@@ -75,40 +68,35 @@ class Model:
 
         What fails in one part keeps them from no other: an error is raised at the end.
         """
-        if self.paused:
-            self._tasks.keep(events)
-        changes = self.state.changes(events)
         with ExitStack() as stack:
-            stack.callback(self.intake.take, events, self.state)
             stack.callback(self._events.take, events)
+            for name, some in groupby(events, attrgetter("cluster")):
+                stack.callback(self._take, self.clusters.of(name or ""), list(some))
+
+    def _take(self, cluster: Cluster, events: list[Event]) -> None:
+        if self.paused:
+            self._tasks.keep(cluster, events)
+        changes = cluster.state.changes(events)
+        with ExitStack() as stack:
+            stack.callback(cluster.intake.take, events, cluster.state)
             # The state takes in what the statistics have left, should they fail.
             stack.callback(deque, changes, maxlen=0)
-            self.statistics.take(changes)
-
-    def ask(self, inspector: Inspector) -> None:
-        """Ask the workers for what no event says, from `Survey.begin` on."""
-        redact = redactor(self.options.redact)
-        self.survey = Survey(inspector, self.state, self.statistics, redact)
-        self._workers.survey = self._queues.survey = self.survey
-
-    def ask_broker(self, stats: BrokerStats | None) -> None:
-        """Show what the broker says of queues from the next picture on, or no more of it."""
-        self._queues.stats = stats
+            cluster.statistics.take(changes)
 
     def as_of(self, now: float) -> float:
-        """Return the time of the picture when it is `now`."""
+        """Return the time of the picture when it is `now`: the newest that any cluster has."""
         if self.paused:
             return self._now
         if self.options.read:
-            return now if self.intake.latest is None else self.intake.latest
-        lost_at = self.connection.lost_at
-        return now if lost_at is None else min(now, lost_at)
+            return max(one.intake.latest or 0.0 for one in self.clusters.values()) or now
+        return max(cluster.as_of(now) for cluster in self.clusters.values())
 
     def context(self) -> RenderContext:
         """Return how and as of when things are shown."""
         options = self.options
         zone = UTC if options.time_style == "utc" else options.zone
-        return RenderContext(self._now, zone, options.time_style, options.ascii, options.window)
+        style, lost = options.time_style, {} if options.read else self.clusters.lost()
+        return RenderContext(self._now, zone, style, options.ascii, options.window, lost)
 
     def refresh(self, view: str, now: float) -> None:
         """Make a new picture of a view, unless paused, and keep it to step back to."""
@@ -118,7 +106,8 @@ class Model:
         table = self.views[view]
         self._keep_picture()
         self._now, self._view, self._facts = self.as_of(now), view, None
-        self.intake.settle()
+        for cluster in self.clusters.values():
+            cluster.intake.settle()
         table.refresh(context := self.context())
         if table is not self._tasks:
             self._tasks.context = context
@@ -146,8 +135,9 @@ class Model:
         if self._back:
             return self._pictures[-self._back].header
         if self._facts is None:
-            parts, window = (self.state, self.statistics, self.intake), self.options.window
-            self._facts = Figures(*parts, as_of=self._now, window=window)
+            now, window = self._now, self.options.window
+            parts = [cluster.part(now) for cluster in self.clusters.values()]
+            self._facts = Figures(parts, self.malformed, as_of=now, window=window)
         return self._facts
 
     def freeze(self, now: float) -> None:
@@ -203,19 +193,22 @@ class Model:
 
     def diagnosis(self, view: str) -> list[str]:
         """Return lines on why a view shows nothing; [] if it shows something."""
-        table, connection = self.views[view], self.connection
+        table, lines = self.views[view], list[str]()
         if len(table):
             return []
-        if connection.emptiness:
-            return [sanitize(f"{connection.emptiness}.")]
-        lines = []
-        reason = sanitize(f": {connection.reason[:_REASON_CHARS]}" if connection.reason else ".")
-        if connection.status == "connecting":
-            lines = [f"Not connected yet{reason}"]
-            lines += [f"{DOCTOR}."] if connection.attempts else []
-        elif connection.status != "live" and connection.lost_at is not None:
-            age = human_age(max(0.0, self._clock.wall() - connection.lost_at))
-            lines = [f"Not connected for {age}{reason}"]
+        for cluster in self.clusters.values():
+            connection = cluster.connection
+            if connection.emptiness:
+                return [sanitize(f"{connection.emptiness}.")]
+            who = f"{cluster.name}: not" if cluster.name else "Not"
+            reason = connection.reason[:_REASON_CHARS]
+            reason = sanitize(f": {reason}" if reason else ".")
+            if connection.status == "connecting":
+                lines.append(f"{who} connected yet{reason}")
+                lines += [f"{DOCTOR}."] if connection.attempts else []
+            elif connection.status != "live" and connection.lost_at is not None:
+                age = human_age(max(0.0, self._clock.wall() - connection.lost_at))
+                lines.append(f"{who} connected for {age}{reason}")
         if table.filter is not None and table.total:
             searched = " so far" if table.waiting else ""
             hides = f"The filter hides all of {table.total} {table.name}{searched}."
@@ -225,10 +218,17 @@ class Model:
         return [*lines, *self._silence(view)]
 
     def _silence(self, view: str) -> Iterator[str]:
-        if not self.intake.events:
-            yield from _SILENCE if self.connection.status == "live" else ()
-        elif view in ("tasks", "types", "errors") and not self.intake.has_tasks:
-            workers = self.state.workers
+        clusters = self.clusters.values()
+        intakes = [cluster.intake for cluster in clusters]
+        if not any(intake.events for intake in intakes):
+            live = all(cluster.connection.status == "live" for cluster in clusters)
+            yield from _SILENCE if live else ()
+        elif view in ("tasks", "types", "errors") and not any(one.has_tasks for one in intakes):
+            workers = {
+                f"{one.name} {name}".lstrip(): worker
+                for one in clusters
+                for name, worker in one.state.workers.items()
+            }
             if workers:
                 names = [sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX]]
                 more = ["..."] if len(workers) > _NAMES_MAX else []
@@ -238,7 +238,7 @@ class Model:
             yield from _EVENTS_OFF
             if busy := sum(bool(worker.active) for worker in workers.values()):
                 yield f"{busy} of them report{'s' * (busy == 1)} running tasks right now."
-        elif view == "queues" and not self.intake.has_sent:
+        elif view == "queues" and not any(intake.has_sent for intake in intakes):
             yield from _SENT_OFF
         elif view == "workers":
             yield "Only events of clients have been received, and no heartbeat of any worker."

@@ -156,6 +156,8 @@ def dialog(
         yield "LOST?: the broker may still deliver it once more by itself."
     yield from _doubts(dict.fromkeys(call.queue for call in calls), state, survey, now)
     yield request.action.consequence
+    if request.cluster:
+        yield "cluster", request.cluster
     for call, task, child in zip(calls, tasks, again, strict=True):
         yield ""
         yield "task", call.name

@@ -190,7 +190,7 @@ def _footer(session: Session, cols: int) -> ui.Line:
         ("back", "Back", session.detail is not None or session.trail),
         ("pause", "Resume", session.model.paused),
         ("tree", "", session.view != "tasks"),
-        ("actions", "", session.control is None),
+        ("actions", "", not session.can_act),
     )
     words = {command: word for command, word, here in others if here}
     contexts = session.layer.contexts if session.layer is not None else session.contexts()
@@ -206,6 +206,8 @@ def _footer(session: Session, cols: int) -> ui.Line:
 #: few seconds.
 _STALE_AFTER: Final = 30.0
 _REASON_CHARS: Final = 200
+#: How much is shown of why one of several clusters is away.
+_AWAY_COLS: Final = 40
 #: From this share on, bytes are shown if they are the first to run out.
 _NEARLY_FULL: Final = 0.5
 
@@ -216,14 +218,14 @@ _MODES: Final = "recording:1 mouse:1 changes:1"
 #: where there is no room (0: never).
 _BARS: Final = {
     1: (
-        (f"where:4 status:0 lag:3 {_LOSSES} rate:3",    f"failing:1 {_MODES} clock:2"),
+        (f"where:4 status:0 away:1 lag:3 {_LOSSES} rate:3", f"failing:1 {_MODES} clock:2"),
     ),
     2: (
-        (f"where:4 status:0 lag:3 {_LOSSES}",           f"{_MODES} clock:2"),
+        (f"where:4 status:0 away:1 lag:3 {_LOSSES}",    f"{_MODES} clock:2"),
         ("rate:0 short-flow:4 short-workers:2 run:3",   "failing:1 p95:5"),
     ),
     3: (
-        (f"evtop:7 where:4 status:0 lag:3 {_LOSSES}",   f"{_MODES} every:8 clock:2"),
+        (f"evtop:7 where:4 status:0 away:1 lag:3 {_LOSSES}", f"{_MODES} every:8 clock:2"),
         ("events:0 flow:3 peak:4",                      "memory:1 self:6"),
         ("workers:0 active:4 ok:3 failing:1 retry:5",   "p50:6 p95:2 p99:7"),
     ),
@@ -233,7 +235,8 @@ _BARS: Final = {
 
 def is_stale(session: Session) -> bool:
     """Return whether the rows show a state of the past: the connection is lost."""
-    return session.model.connection.lost_at is not None and not session.model.options.read
+    lost_at = [cluster.connection.lost_at for cluster in session.model.clusters.values()]
+    return None not in lost_at and not session.model.options.read
 
 
 def status_bar(session: Session, cols: int, count: int) -> list[ui.Line]:
@@ -262,7 +265,8 @@ def status_bar(session: Session, cols: int, count: int) -> list[ui.Line]:
 
 def _banner(session: Session, cols: int) -> ui.Line:
     # The state of the lost connection; the age of the data is cut last.
-    connection = session.model.connection
+    links = [cluster.connection for cluster in session.model.clusters.values()]
+    connection = max(links, key=lambda one: one.lost_at or 0.0)
     assert connection.lost_at is not None
     reason = sanitize(connection.reason[:_REASON_CHARS])
     if connection.status == "ended":
@@ -298,8 +302,11 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Lin
         pieces["recording"] = [("badge", f"REC {text}")]
     if options.mouse:
         pieces["mouse"] = [("badge", "MOUSE")]
+    several = len(session.model.clusters) > 1 and not options.read
+    if several and not is_stale(session) and (away := _away(session)):
+        pieces["away"] = away
     return pieces | {
-        "changes": [("badge", "RO" if session.control is None else "RW")],
+        "changes": [("badge", "RW" if session.can_act else "RO")],
         "evtop": [("title", "evtop")],
         "where": [("title", session.where)],
         "status": [("live" if status in ("LIVE", "REPLAY") else "paused", status)],
@@ -319,9 +326,29 @@ def _status(session: Session) -> str:
         return "REPLAY" if tape.speed in (1, math.inf) else f"REPLAY {tape.speed:g}x"
     if model.paused:
         return "PAUSED"
-    status, latest = session.model.connection.status, model.intake.latest
-    silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
-    return "STALE" if status == "live" and silent else status.upper()
+    clusters, words = model.clusters.values(), []
+    for cluster in clusters:
+        status, latest = cluster.connection.status, cluster.intake.latest
+        silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
+        words.append("STALE" if status == "live" and silent else status.upper())
+    if len(words) == 1 or set(words) == {"LIVE"}:
+        return words[0]
+    return f"{words.count('LIVE')} of {len(words)} LIVE"
+
+
+def _away(session: Session) -> ui.Line:
+    # Of several clusters, those that are not live, and why.
+    parts = []
+    for cluster in session.model.clusters.values():
+        connection = cluster.connection
+        if connection.status != "live":
+            age = ""
+            if connection.lost_at is not None:
+                seconds = max(0.0, session.clock.wall() - connection.lost_at)
+                age = f" {human_age(seconds)}"
+            why = clip(sanitize(connection.cause[:_REASON_CHARS]), _AWAY_COLS)
+            parts.append(f"{cluster.name} {connection.status}{age}: {why}")
+    return [("warning", "  ".join(parts))] if parts else []
 
 
 def _clock(session: Session) -> str:

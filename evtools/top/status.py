@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from evtools.clock import Clock
-from evtools.state import ALIVE, State, Statistics
+from evtools.state import ALIVE, State, Statistics, Totals
 from evtools.top.options import Window
 from evtools.transport import Notice
 from evtools.wire import Event, Gap, group_from, moment
@@ -53,13 +53,15 @@ class ConnectionStatus:
             if self.status == "live":
                 self.status, self.lost_at = "reconnecting", self.clock.wall()
             self.reason = notice.text
+        elif notice.kind == "refused":
+            self.end(notice.text)
         elif notice.kind in ("ended", "rewound"):
             self.emptiness = notice.text if notice.kind == "ended" else ""
 
-    def end(self, error: Exception | None) -> None:
-        """Note that nothing more will come, and the reason if it is an error."""
+    def end(self, reason: str) -> None:
+        """Note that nothing more will come; `reason` is "" unless it is an error."""
         self.status = "ended"
-        self.reason = str(error) if error is not None else ""
+        self.reason = reason
         if self.lost_at is None:
             self.lost_at = self.clock.wall()
 
@@ -68,17 +70,15 @@ class ConnectionStatus:
 class StreamCounters:
     """Counters of a stream: its gaps, its lag, the kinds of events in it.
 
-    `gaps` are holes in it, `dropped` events that there was no room for, `malformed` messages or
-    parts of one that are not events.  `lag` is the longest delay of an event between the last
-    two calls of `settle`, corrected for clock skew, in seconds.  `latest` is when the newest
-    event was received, in UTC epoch seconds.
+    `gaps` are holes in it, `dropped` events that there was no room for.  `lag` is the longest
+    delay of an event between the last two calls of `settle`, corrected for clock skew, in seconds.
+    `latest` is when the newest event was received, in UTC epoch seconds.
     """
 
     events: int = 0
     reconnects: int = 0
     gaps: int = 0
     dropped: int = 0
-    malformed: int = 0
     lag: float | None = None
     latest: float | None = None
     has_tasks: bool = False
@@ -117,9 +117,30 @@ class StreamCounters:
         if self._worst is not None:
             self.lag, self._worst = self._worst, None
 
+    @classmethod
+    def sum(cls, parts: Sequence["StreamCounters"]) -> "StreamCounters":
+        """Return the counters of several streams together."""
+        total = replace(parts[0])
+        for part in parts[1:]:
+            for name in ("events", "reconnects", "gaps", "dropped"):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            for name in ("lag", "latest"):
+                known = [one for one in (getattr(total, name), getattr(part, name)) if one]
+                setattr(total, name, max(known, default=None))
+        return total
+
+
+class Part(NamedTuple):
+    """What figures are made of: what is known of a cluster, as of a time in UTC epoch seconds."""
+
+    state: State
+    statistics: Statistics
+    intake: StreamCounters
+    as_of: float
+
 
 class Figures:
-    """The figures of the cluster as of a time, in UTC epoch seconds.
+    """The figures of all clusters together as of a time, in UTC epoch seconds.
 
     `flow` is events per second, one figure a second, newest last, and `peak` the greatest;
     `event_rate` is that of the last few of them.  `malformed` counts messages that are not
@@ -128,32 +149,33 @@ class Figures:
     """
 
     def __init__(
-        self,
-        state: State,
-        statistics: Statistics,
-        counters: StreamCounters,
-        *,
-        as_of: float,
-        window: Window,
+        self, parts: Sequence[Part], malformed: int, *, as_of: float, window: Window
     ) -> None:
-        self.counters = replace(counters)
-        self.malformed = counters.malformed + state.nameless
-        self.flow = statistics.flow(_FLOW_SECONDS, as_of)
+        states = [part.state for part in parts]
+        self.counters = StreamCounters.sum([part.intake for part in parts])
+        self.malformed = malformed + sum(state.nameless for state in states)
+        flows = [part.statistics.flow(_FLOW_SECONDS, as_of) for part in parts]
+        self.flow = [sum(rates) for rates in zip(*flows, strict=True)]
         self.event_rate = sum(self.flow[-_NOW:]) / _NOW
-        self.peak = statistics.peak
-        self.tasks, self.max_tasks = len(state.tasks), state.max_tasks_in_memory
-        self.weight_bytes, self.max_bytes = state.weight_bytes, state.max_bytes
-        self.evicted = state.evicted
-        self.totals = statistics.totals(window, as_of)
+        is_one = len(parts) == 1
+        self.peak = parts[0].statistics.peak if is_one else max(self.flow, default=0.0)
+        self.tasks = sum(len(state.tasks) for state in states)
+        self.max_tasks = sum(state.max_tasks_in_memory for state in states)
+        self.weight_bytes = sum(state.weight_bytes for state in states)
+        self.max_bytes = sum(state.max_bytes for state in states)
+        self.evicted = sum(state.evicted for state in states)
+        totals = [part.statistics.totals(window, part.as_of) for part in parts]
+        self.totals = Totals.sum(totals)
         self.run = self.totals.run
         self.workers = Counter[str]()
         self.active = self.missed = 0
-        for worker in state.workers.values():
-            status = worker.status(as_of)
-            self.workers[status] += 1
-            self.missed += worker.missed
-            if status in ALIVE and not worker.answers_only(as_of):
-                self.active += worker.active or 0
+        for part in parts:
+            for worker in part.state.workers.values():
+                status = worker.status(part.as_of)
+                self.workers[status] += 1
+                self.missed += worker.missed
+                if status in ALIVE and not worker.answers_only(part.as_of):
+                    self.active += worker.active or 0
 
 
 class OwnCost:

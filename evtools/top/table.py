@@ -152,7 +152,7 @@ class TableModel(ABC):
 
     @property
     def fields(self) -> FieldTable:
-        return fields_of(self.columns, self.now)
+        return fields_of(self.columns, self.now_of)
 
     @property
     def arrived(self) -> int:
@@ -174,13 +174,14 @@ class TableModel(ABC):
             key for key, row in self.rows.items() if self.filter is None or self.filter.matches(row)
         )
         rows, descending = [self.rows[key] for key in keys], self.reverse
-        values = self._column(self.sort_key).sort_values(rows, self.now(), descending=descending)
+        values = self._column(self.sort_key).sort_values(rows, self.context, descending=descending)
         ranks = dict(zip(keys, values, strict=True))
         return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
     def cells(self, subject: Any) -> tuple[str, ...]:
         """Return the cells of a row, as wide as their slots."""
-        return tuple(slot.cell(subject, self.context) for slot in self.slots)
+        context = self.context.of(subject)
+        return tuple(slot.cell(subject, context) for slot in self.slots)
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
         return ""
@@ -196,7 +197,7 @@ class TableModel(ABC):
     def detail_of(self, subject: Any) -> Detail:
         """Return all that is known of a row."""
         info = labelled(
-            (column.name, f"{column.text(subject, self.context):<12} {column.about}")
+            (column.name, f"{column.text(subject, self.context.of(subject)):<12} {column.about}")
             for column in self.columns
         )
         title = one_line(self.columns[0].text(subject, self.context), 100)
@@ -204,13 +205,18 @@ class TableModel(ABC):
 
     def plain(self, subject: Any) -> dict[str, Any]:
         """Return a row as plain values by the names of its columns."""
-        return {column.name: column.value(subject, self.context.now) for column in self.columns}
+        now = self.now_of(subject)
+        return {column.name: column.value(subject, now) for column in self.columns}
 
     # --- the picture -------------------------------------------------------------
 
     def now(self) -> float:
         """Return the time that ages are counted from, in UTC epoch seconds."""
         return self.context.now
+
+    def now_of(self, subject: Any) -> float:
+        """Return the time up to which a row is known: it may be of a cluster that is away."""
+        return self.context.of(subject).now
 
     @property
     def total(self) -> int:
@@ -275,7 +281,10 @@ class TableModel(ABC):
                 cells = [slot.fitted("") for slot in others]
                 self._drawn[index] = (*cells, last.fitted("(forgotten)")), "dim"
             else:
-                self._drawn[index] = self.cells(subject), self.style_of(subject)
+                is_away = bool(self.context.lost) and subject.cluster in self.context.lost
+                self._drawn[index] = (
+                    self.cells(subject), "dim" if is_away else self.style_of(subject),
+                )  # fmt: skip
         return Row(key, *self._drawn[index], key in self.marks)
 
     def in_sight(self, room: int) -> range:
@@ -357,7 +366,7 @@ class TableModel(ABC):
         if subject is None:
             return {}
         record, fields = self.record_of(subject), self.fields
-        found = {name: fields[name].get(record) for name in self.offers}
+        found = {name: fields[name].get(record) for name in self.offers if name in fields}
         return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
     def narrow(self, field: str, value: str, *, exclude: bool = False) -> None:
@@ -570,7 +579,7 @@ class LiveTable(TableModel):
             column = self._column(self.sort_key)
 
             def order(subjects: Sequence[Any]) -> Sequence[float | str]:
-                return column.sort_values(subjects, self.now(), descending=descending)
+                return column.sort_values(subjects, self.context, descending=descending)
 
             chosen = None if in_order else order
             index.sort(chosen, descending=descending, moves=column.moves, first=first)

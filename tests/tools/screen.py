@@ -21,7 +21,6 @@ from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
-from evtools.top.status import ConnectionStatus
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from evtools.wire import Event, from_fields
@@ -112,6 +111,7 @@ class FakeTerminal:
         *,
         read_only: bool = False,
         source: Any = None,
+        names: tuple[str, ...] = ("",),
         **parts: Any,
     ) -> None:
         self.size = size
@@ -119,18 +119,18 @@ class FakeTerminal:
         self.life = Life(1000.0)
         self.host = FakeHost(size)
         self.control = None if read_only else FakeControl()
-        self.connection = ConnectionStatus(self.clock)
-        self.connection.apply(Notice("listening", "redis://host"))
         feed = Feed(lambda: None)
         feed.source = source
         host: Any = self.host
         control: Any = self.control
+        options = TopOptions(read=("x.jsonl",) if source is not None else ())
+        model = Model(clock=self.clock, options=options, names=names)
+        for cluster in model.clusters.values():
+            cluster.control = control
+            cluster.connection.apply(Notice("listening", "redis://host", cluster.name))
+        self.connection = next(iter(model.clusters.values())).connection
         self.session = Session(
-            model=Model(
-                clock=self.clock,
-                options=TopOptions(read=("x.jsonl",) if source is not None else ()),
-                connection=self.connection,
-            ),
+            model=model,
             keymap=Keymap(),
             feed=feed,
             display=host,
@@ -139,7 +139,6 @@ class FakeTerminal:
             later=host.later,
             clock=self.clock,
             where="redis://host",
-            control=control,
             **parts,
         )
 

@@ -91,6 +91,13 @@ class FailureGroup:
     sample: str = ""
     count: int = 0
     rate: float = 0.0
+    #: The name of the cluster, for those who show several.
+    cluster: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tells it from others; no part contains what joins them."""
+        return f"{self.task}\0{self.exception}\0{self.message}"
 
 
 class Failures:

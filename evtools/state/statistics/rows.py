@@ -3,11 +3,11 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.state.attempts import MOMENTS
-from evtools.state.statistics.windows import Cells
+from evtools.state.statistics.windows import Cells, merge
 
 # --- cells: what is counted, as small integers ------------------------------------------
 
@@ -146,6 +146,8 @@ class _Row:
     name: str
     _cells: Cells
     seconds: float
+    #: The name of the cluster, for those who show several.
+    cluster: str = field(default="", init=False)
 
     def count(self, *cells: int) -> int:
         """Return the sum of some cells."""
@@ -226,3 +228,11 @@ class Totals(_Row):
     ok_rate = _rate("Tasks that succeeded per second.", SUCCEEDED)
     fail_rate = _rate("Tasks that failed per second.", FAILED)
     retry_rate = _rate("Attempts per second that are to be tried again.", RETRIED)
+
+    @classmethod
+    def sum(cls, parts: Sequence["Totals"]) -> "Totals":
+        """Return the totals of several clusters together, one at least."""
+        cells: Cells = {}
+        for part in parts:
+            merge(cells, part._cells)  # noqa: SLF001  (of its own class)
+        return cls("", cells, max(part.seconds for part in parts))

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
-from evtools.state import State
 from evtools.text import human_duration
+from evtools.top.clusters import Clusters
 from evtools.top.columns import UNKNOWN, Column, as_text, column, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
@@ -131,14 +131,18 @@ class EventsView(LiveTable):
     name = "events"
     default_sort = "time"
     newest_last = True
-    columns: tuple[Column, ...] = ()
     fields = EVENT_FIELDS
-    offers = ("type", "name", "worker", "uuid", "queue", "exc", "root")
+    offers = ("type", "name", "worker", "uuid", "queue", "exc", "root", "cluster")
 
     def __init__(
-        self, state: State, clock: Clock, *, max_events: int = 20_000, max_bytes: int = 32 * 2**20
+        self,
+        clusters: Clusters,
+        clock: Clock,
+        *,
+        max_events: int = 20_000,
+        max_bytes: int = 32 * 2**20,
     ) -> None:
-        self._state = state
+        self._clusters = clusters
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._ring: deque[Event] = deque()
@@ -148,7 +152,7 @@ class EventsView(LiveTable):
         self._first = self._next = self._end = 0
         self.weight_bytes = 0
         # fmt: off
-        self.columns = (
+        self._columns = (
             column("time", "time", "TIME", "when it was sent, by the sender's clock", _sent,
                 format=lambda at, how: UNKNOWN if at is None else how.time_of_day(at, millis=True),
                 align="left", cols=12, descending=False),
@@ -167,6 +171,10 @@ class EventsView(LiveTable):
         # fmt: on
         # What is in a picture that stands still stays.
         super().__init__(clock, lambda key, _: self.frozen or int(key) >= self._first)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self._clusters.column(self._columns)
 
     def take(self, events: Sequence[Event]) -> None:
         """Keep some events, the newest last; they are shown from the next refresh on."""
@@ -208,7 +216,8 @@ class EventsView(LiveTable):
 
     def record_of(self, event: Event) -> Event:
         """Return an event with what is known of its task."""
-        task = self._state.tasks.find(event.uuid) if event.uuid else None
+        state = self._clusters.of(event.cluster or "").state
+        task = state.tasks.find(event.uuid) if event.uuid else None
         if task is None:
             return event
         # The event itself would keep the task after the state has forgotten it.
@@ -240,13 +249,16 @@ class EventsView(LiveTable):
         return Detail(paragraph(subject.type)[0], (), sections, next(iter(sections)))
 
     def plain(self, subject: Event) -> dict[str, Any]:
-        return subject.as_dict()
+        named = {"cluster": subject.cluster} if subject.cluster else {}
+        return {**named, **subject.as_dict()}
 
     def next_related(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of the same task."""
         event = self.subject(self.focus_key or "")
-        uuid = event.uuid if event is not None else ""
-        return bool(uuid) and self.seek(lambda other: other.uuid == uuid, step)
+        if event is None or not event.uuid:
+            return False
+        uuid, cluster = event.uuid, event.cluster
+        return self.seek(lambda other: other.uuid == uuid and other.cluster == cluster, step)
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of a failure."""

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, running_since, task_fields
-from evtools.state import ALIVE, State, Task
+from evtools.state import ALIVE, Task
 from evtools.text import elide_middle, human_duration, sanitize
+from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import Column, RenderContext, Slot, column, one_line, was_cut
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
 from evtools.top.views.events import CUT_NOTE, story_of
@@ -101,31 +102,44 @@ class TasksView(LiveTable):
 
     name = "tasks"
     default_sort = "age"
-    offers = ("name", "worker", "state", "queue", "exc", "root")
+    offers = ("name", "worker", "state", "queue", "exc", "root", "cluster")
 
-    def __init__(self, state: State, clock: Clock) -> None:
-        self._state = state
+    def __init__(self, clusters: Clusters, clock: Clock) -> None:
+        self._clusters = clusters
         #: Whether there are trees, their nodes that are closed, and what is drawn before names.
         self.tree = False
         self.closed: set[str] = set()
         self._prefixes: Mapping[str, str] = {}
-        #: The number of the last event that was noted.
-        self._noted = 0
-        super().__init__(clock, lambda key, task: task.stored_in.get(key) is task)
-        state.on_forget = lambda task: self._index.forget([task.uuid])
+        #: The number of the last event of each cluster that was noted.
+        self._noted: dict[str, int] = {}
+        super().__init__(clock, lambda _, task: task.stored_in.get(task.uuid) is task)
 
     def note(self) -> None:
         """Note which tasks have changed, also while the table is frozen."""
-        changed = self._state.tasks.changed_since(self._noted)
-        self._index.take((task.uuid, task) for task in changed)
-        self._noted = self._state.event_count
+        changed: list[Task] = []
+        for name, cluster in self._clusters.items():
+            state = cluster.state
+            state.on_forget = self._forget
+            changed += state.tasks.changed_since(self._noted.get(name, 0))
+            self._noted[name] = state.event_count
+        if self._clusters.named:
+            changed.sort(key=attrgetter("local_received"))
+            self._index.take((row_key(task.cluster, task.uuid), task) for task in changed)
+        else:
+            self._index.take((task.uuid, task) for task in changed)
 
-    def keep(self, events: Iterable[Event]) -> None:
+    def _forget(self, task: Task) -> None:
+        self._index.forget([row_key(task.cluster, task.uuid)])
+
+    def keep(self, cluster: Cluster, events: Iterable[Event]) -> None:
         """Before these events change tasks, put copies of those into the frozen table."""
         for event in events:
-            task = self.rows.get(event.uuid)
-            if task is not None and self._state.tasks.find(event.uuid) is task:
-                self._index.substitute(event.uuid, copy.copy(task))
+            key = cluster.key(event.uuid)
+            task = self.rows.get(key)
+            if task is not None and cluster.state.tasks.find(event.uuid) is task:
+                frozen: Any = copy.copy(task)
+                frozen.cluster_state = cluster.state
+                self._index.substitute(key, frozen)
 
     def freeze(self, context: RenderContext) -> None:
         """Make a last picture, of all tasks: they change while it stands still."""
@@ -135,38 +149,48 @@ class TasksView(LiveTable):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return COLUMNS if self.context.time_style == "age" else _WITH_TIMES
+        own = COLUMNS if self.context.time_style == "age" else _WITH_TIMES
+        return self._clusters.column(own)
 
     @property
     def fields(self) -> FieldTable:
-        return task_fields(self.now)
+        return task_fields(self.now_of)
 
     def style_of(self, subject: Task) -> str:
-        return state_of(subject, self.now())[1]
+        return state_of(subject, self.now_of(subject))[1]
 
     def matching(self) -> Sequence[str]:
-        keys, rows, index, state = super().matching(), self.rows, self._index, self._state
+        keys, rows, index = super().matching(), self.rows, self._index
         self._prefixes = {}
         if not self.tree:
             return keys
 
-        def children(uuid: str) -> list[str]:
-            return [child.uuid for child in state.children(uuid) if child.uuid in index]
+        def parent(key: str) -> str | None:
+            task = rows[key]
+            return None if task.parent_id is None else row_key(task.cluster, task.parent_id)
 
         self.closed = {key for key in self.closed if key in rows}
         # Of the first ones only; there may be too many to grow.
-        roots = tops(keys[:_TREES], lambda uuid: rows[uuid].parent_id, index)
+        roots = tops(keys[:_TREES], parent, index)
         ascii_only = self.context.ascii
-        self._prefixes = dict(grow(roots, children, closed=self.closed, ascii_only=ascii_only))
+        nodes = grow(roots, self._children, closed=self.closed, ascii_only=ascii_only)
+        self._prefixes = dict(nodes)
         return list(self._prefixes)
+
+    def _children(self, key: str) -> list[str]:
+        # Those that are shown.
+        task = self.rows[key]
+        below = () if task.cluster_state is None else task.cluster_state.children(task.uuid)
+        keys = (row_key(child.cluster, child.uuid) for child in below)
+        return [key for key in keys if key in self._index]
 
     def cells(self, subject: Task) -> tuple[str, ...]:
         cells = list(super().cells(subject))
-        prefix = self._prefixes.get(subject.uuid, "")
+        prefix = self._prefixes.get(row_key(subject.cluster, subject.uuid), "")
         for at, slot in enumerate(self.slots if prefix else ()):
             if slot.column.name == "name":
                 narrow = Slot(slot.column, max(1, slot.cols - len(prefix)))
-                name = narrow.cell(subject, self.context)
+                name = narrow.cell(subject, self.context.of(subject))
                 cells[at] = slot.fitted(prefix + name, ascii_only=self.context.ascii)
         return tuple(cells)
 
@@ -184,16 +208,16 @@ class TasksView(LiveTable):
     def toggle_all(self) -> None:
         """Shut all nodes that have children, or open all if some are shut."""
         if self.tree:
-            self.closed = set() if self.closed else set(filter(self._state.children, self.keys))
+            self.closed = set() if self.closed else set(filter(self._children, self.keys))
             self._rearrange()
 
     def detail_of(self, subject: Task) -> Detail:
-        return task_detail(subject, self.context, self._state)
+        return task_detail(subject, self.context.of(subject), self._clusters[subject.cluster].state)
 
     def plain(self, subject: Task) -> dict[str, Any]:
-        now = self.now()
+        named, now = {"cluster": subject.cluster} if subject.cluster else {}, self.now_of(subject)
         lost = {"lost": subject.lost(now), "missing_at": subject.missing_at(now)}
-        return {**plain_task(subject), **lost}
+        return {**named, **plain_task(subject), **lost}
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) failure; return False if there is none."""
@@ -206,9 +230,10 @@ class TasksView(LiveTable):
             return "no task is selected"
         if task.parent_id is None:
             return "this task has no known parent"
-        if self.go_to(task.parent_id):
+        parent = row_key(task.cluster, task.parent_id)
+        if self.go_to(parent):
             return ""
-        why = "not shown" if task.parent_id in self.rows else "not remembered"
+        why = "not shown" if parent in self.rows else "not remembered"
         return f"its parent {sanitize(task.parent_id[:_ID_CHARS])} is {why}"
 
 
@@ -410,6 +435,7 @@ def _times(task: Any, context: RenderContext) -> str:
 def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
     # fmt: off
     return labelled((
+        ("cluster", task.cluster or None),
         ("uuid", task.uuid),
         ("name", task.name or _UNKNOWN),
         ("state", f"{task.state} ({state_of(task, context.now)[0]})"),

@@ -336,7 +336,7 @@ class Task(SimpleNamespace):
 
 
 def task_matches(text, task, now=1000.0):
-    table = task_fields(lambda: now)
+    table = task_fields(lambda _: now)
     return compile_filter(text, fields=table, now=lambda: now).matches(task)
 
 
@@ -376,7 +376,7 @@ def test_a_running_task_has_run_so_far():
 
 def test_a_filter_knows_whether_time_alone_may_change_it():
     for text in ("age<5m", "runtime>5", "lost:true", "name:x done>1:00"):
-        made = compile_filter(text, fields=task_fields(lambda: NOW), now=lambda: NOW)
+        made = compile_filter(text, fields=task_fields(lambda _: NOW), now=lambda: NOW)
         assert made.drifts is ("name" not in text)
 
 

@@ -86,7 +86,7 @@ class Played:
 
     def __init__(self, terminal, options, stack):
         self.terminal = terminal
-        self.console = Console(options, SETTINGS, SystemClock(), stack)
+        self.console = Console(options, [SETTINGS], SystemClock(), stack)
         self.session = self.console.session
 
     def play(self, *script):
@@ -126,7 +126,7 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_leave)
-    assert run(TopOptions(read=(recording,), speed=float("inf")), SETTINGS) == 0
+    assert run(TopOptions(read=(recording,), speed=float("inf")), [SETTINGS]) == 0
     assert b"\x1b[?1049l" in terminal.read()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
@@ -135,7 +135,7 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
 def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):
     session = evtop(view="types", sort="name", columns=("name",)).session
     assert (session.view, session.table.sort_key) == ("types", "name")
-    assert session.control is None
+    assert not session.can_act
     assert session.where.endswith("tape.jsonl")
     with ExitStack() as stack:
         for options, where in (
@@ -144,9 +144,9 @@ def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):
             ({}, "redis://:**@host:6379/0"),
         ):
             settings = ConnectionSettings(urls="redis://:secret@host:6379/0")
-            session = Console(TopOptions(**options), settings, SystemClock(), stack).session
+            session = Console(TopOptions(**options), [settings], SystemClock(), stack).session
             assert session.where == where
-            assert (session.control is None) is options.get("read_only", False)
+            assert (not session.can_act) is options.get("read_only", False)
 
 
 @pytest.mark.parametrize(
@@ -231,13 +231,15 @@ def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypa
         calls.append(list(changes))
         broken()
 
-    monkeypatch.setattr(model.statistics, "take", take)
+    monkeypatch.setattr(model.clusters[""].statistics, "take", take)
     monkeypatch.setattr("evtools.top.feed.SLICE", 10)
     played.play(
         "",
         "internal error: some figures may be wrong; the traceback is in",
         "",
-        lambda: model.intake.events == 85 and len(model.state.tasks) == 21,
+        lambda: (
+            model.clusters[""].intake.events == 85 and len(model.clusters[""].state.tasks) == 21
+        ),
         "q",
     )
     assert len(calls) > 2
@@ -247,14 +249,19 @@ def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypa
 def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatch):
     played = evtop()
     session = played.session
-    monkeypatch.setattr(session.model.statistics, "take", lambda changes: broken(*changes))
+    monkeypatch.setattr(
+        session.model.clusters[""].statistics, "take", lambda changes: broken(*changes)
+    )
     session.say("2 of 2 workers replied")
 
     def age():
         session.clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 11)
 
     def answered():
-        return "2 of 2 workers replied" in played.terminal.text and session.model.intake.events
+        return (
+            "2 of 2 workers replied" in played.terminal.text
+            and session.model.clusters[""].intake.events
+        )
 
     played.play("", answered, age, "internal error: some figures may be wrong", "q")
 
@@ -285,7 +292,7 @@ def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
 
 def test_notices_and_the_end_of_the_source_are_shown(evtop):
     played = evtop()
-    connection, feed = played.session.model.connection, played.session.feed
+    connection, feed = played.session.model.clusters[""].connection, played.session.feed
     assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
         lambda: feed.put(Notice("lost", "reset by peer")),
@@ -303,7 +310,7 @@ def test_outcomes_of_actions_are_shown(evtop):
         SimpleNamespace(good=False, sentence=lambda: "1 of 2 workers replied"),
     ]
     control = SimpleNamespace(take=lambda: outcomes.pop(0) if outcomes else None)
-    played.session.control = control
+    played.session.model.clusters[""].control = control
     played.play(played.console.wake, "1 of 2 workers replied", "q")
     assert played.session.message.style == "warning"
 
@@ -312,7 +319,7 @@ def test_the_broker_is_asked_about_queues_only_while_they_are_shown_and_it_is_wa
     asked = []
     played = evtop()
     options = played.session.model.options
-    played.console._stats = SimpleNamespace(
+    played.session.model.clusters[""].stats = SimpleNamespace(
         known=lambda: QueueFacts({"mail": Depth(7, 1)}),
         watch=lambda queues, **_: asked.append(tuple(queues)),
     )
@@ -381,7 +388,7 @@ class FakeLoop(Console):
     """A console whose work logs its calls, and ends after some of them."""
 
     def __init__(self, stack, clock, slices, end_after):
-        super().__init__(TopOptions(read_only=True, refresh=60.0), SETTINGS, clock, stack)
+        super().__init__(TopOptions(read_only=True, refresh=60.0), [SETTINGS], clock, stack)
         self.log = []
         self.slices = slices
         self.end_after = end_after

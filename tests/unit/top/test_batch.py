@@ -148,7 +148,9 @@ class FakeGauge:
 def test_the_broker_is_asked_how_long_queues_are_and_done_without(batch_of, capfd, caplog, error):
     made = batch_of(view="queues", output="json")
     gauge = FakeGauge(made.clock)
-    made.batch.stats = BrokerStats(gauge, print, clock=made.clock)
+    cluster = made.batch.clusters[""]
+    cluster.stats = BrokerStats(gauge, print, clock=made.clock)
+    cluster.asks_broker = True
     gauge.error = error
     made.take(failed("1", type="task-sent", name="x", queue="mail"), wait=5)
     row = json.loads(capfd.readouterr().out)
@@ -171,7 +173,7 @@ def replay(tmp_path, capfd):
         path = tmp_path / "x.jsonl"
         path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
         how = {"output": "json", "speed": AT_ONCE, "read": (str(path),), **options}
-        status = run(TopOptions(batch=True, **how), SETTINGS)
+        status = run(TopOptions(batch=True, **how), [SETTINGS])
         return status, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
     return read
@@ -237,7 +239,9 @@ def test_events_that_name_nobody_are_counted(replay, caplog, name):
 def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd):
     path = tmp_path / "out.jsonl"
     how = {"write": str(path), "redact": ("args", "exception"), "broker_stats": True}
-    assert run(TopOptions(batch=True, demo=True, refresh=2.0, output="json", **how), SETTINGS) == 0
+    assert (
+        run(TopOptions(batch=True, demo=True, refresh=2.0, output="json", **how), [SETTINGS]) == 0
+    )
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert rows
     assert {row["args"] for row in rows} <= {"***", None}

@@ -74,10 +74,10 @@ def test_what_is_unknown_sorts_last(descending):
     ordered = made(order=lambda row, _: row.get("rank"))
     for one, values in ((text, ["b", "A"]), (number, [2, 1.5])):
         rows = [{"name": value} for value in values] + [{}, {"name": []}]
-        keys = one.sort_values(rows, 0.0, descending=descending)
+        keys = one.sort_values(rows, RenderContext(0.0), descending=descending)
         placed = sorted(keys, reverse=descending)
         assert placed[-2:] == keys[2:]
-    assert ordered.sort_values([{"rank": 3}], 0.0, descending=True) == [3.0]
+    assert ordered.sort_values([{"rank": 3}], RenderContext(0.0), descending=True) == [3.0]
 
 
 def test_columns_suit_the_width_of_the_screen():

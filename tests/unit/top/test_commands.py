@@ -382,7 +382,7 @@ def test_another_model_keeps_how_things_are_shown(terminal, session):
     terminal.command("columns name,state")
     terminal.press("j")
     key = session.table.focus_key
-    fresh = Model(clock=terminal.clock, connection=terminal.connection)
+    fresh = Model(clock=terminal.clock)
     session.replace(fresh)
     assert session.model is fresh
     terminal.take(*(terminal.life.success(f"id{number:02}") for number in range(40)))

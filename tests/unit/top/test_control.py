@@ -201,7 +201,7 @@ def test_an_action_can_be_named_and_a_ping_is_not_asked_about(crowd, sent):
 
 
 def test_in_read_only_mode_nothing_is_even_asked(crowd):
-    crowd.session.control = None
+    crowd.session.model.clusters[""].control = None
     for key in ("a", "C", "K", "L"):
         crowd.session.message = None
         crowd.press(key)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from evtools.top.model import PICTURES_MAX, Model
 from evtools.top.options import VIEWS, TopOptions
-from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
 from evtools.transport.source import DOCTOR
 from tools.clock import FakeClock
@@ -124,15 +123,15 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
         screen.take(*screen.life.failure("a"), *screen.life.success("b"))
     for view in VIEWS:
         assert screen.look(view) or view == "workers"
-    [row] = screen.model.statistics.types("all", screen.clock.now)
+    [row] = screen.model.clusters[""].statistics.types("all", screen.clock.now)
     assert (row.counts["succeeded"], row.counts["failed"]) == (1, 1)
-    assert (screen.model.views["events"].total, screen.model.intake.events) == (8, 8)
+    assert (screen.model.views["events"].total, screen.model.clusters[""].intake.events) == (8, 8)
 
 
 def test_ages_stop_without_a_connection_and_are_those_of_a_tape():
     clock = FakeClock(1000.0)
-    link = ConnectionStatus(clock)
-    model = Model(clock=clock, connection=link)
+    model = Model(clock=clock)
+    link = model.clusters[""].connection
     link.apply(Notice("listening", ""))
     assert model.as_of(1001.0) == 1001.0
     clock.now = 1002.0
@@ -173,7 +172,7 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
     assert screen.model.views["tasks"].detail("t").lines[0].startswith("state   STARTED")
     assert screen.model.header() is facts
     assert screen.model.as_of(9e9) == frozen_at
-    assert len(screen.model.state.tasks) == 22
+    assert len(screen.model.clusters[""].state.tasks) == 22
     screen.model.thaw()
     assert len(screen.look()) == 22
 
@@ -387,7 +386,7 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
             screen.model.thaw()
         screen.look()
     screen.look()
-    newest_first = screen.model.state.tasks_by_time()
+    newest_first = screen.model.clusters[""].state.tasks_by_time()
     assert list(screen.model.views["tasks"].keys) == [uuid for uuid, _ in newest_first]
 
 
@@ -432,10 +431,9 @@ SILENCE = "Nothing has been received so far. Workers send a heartbeat every few 
 )  # fmt: skip
 def test_an_empty_table_says_why(view, events, notices, filter_text, said):
     clock = FakeClock(1000.0)
-    link = ConnectionStatus(clock)
+    model = Model(clock=clock)
     for notice in notices:
-        link.apply(notice)
-    model = Model(clock=clock, connection=link)
+        model.clusters[""].connection.apply(notice)
     model.take(events_of(events))
     clock.now = 1010.0
     model.views[view].set_filter(filter_text)

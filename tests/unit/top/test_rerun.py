@@ -294,7 +294,7 @@ def test_it_warns_of_a_queue_that_no_worker_consumes(terminal, queues, warns):
     survey = SimpleNamespace(
         workers={"w1@host": WorkerFacts(queues=queues)}, close_page=lambda: None
     )
-    terminal.session.model.survey = survey
+    terminal.session.model.clusters[""].survey = survey
     terminal.press("R")
     assert (
         "No worker is known to consume mail: it may wait there for ever." in lines(terminal)

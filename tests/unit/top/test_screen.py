@@ -299,7 +299,7 @@ def test_a_pause_a_long_silence_and_a_first_attempt_are_not_called_live(terminal
     terminal.press("p")
     assert ("paused", "PAUSED") in terminal.frame().lines[0]
     terminal.press("p")
-    terminal.session.model.connection = ConnectionStatus(terminal.clock)
+    terminal.session.model.clusters[""].connection = ConnectionStatus(terminal.clock)
     assert "  CONNECTING  " in first(terminal)
 
 
@@ -325,7 +325,7 @@ def test_a_lost_connection_has_a_banner_and_dims_the_rows(busy, size, row):
     ("error", "left"), [(None, " ENDED "), (ValueError("refused"), " ENDED  refused ")]
 )
 def test_an_end_has_a_banner_too(terminal, error, left):
-    terminal.connection.end(error)
+    terminal.connection.end(str(error or ""))
     assert terminal.lines()[1].startswith(left)
     assert "  ENDED  " in first(terminal)
 
@@ -355,7 +355,7 @@ def test_a_replay_has_its_speed_its_time_and_its_end(tmp_path):
     terminal.session.model.refresh("tasks", terminal.clock.now)
     assert first(terminal).endswith("00:08:20 UTC")
     list(tape.events(0))
-    terminal.connection.end(None)
+    terminal.connection.end("")
     assert "  REPLAY ENDED  " in first(terminal)
     assert "banner" not in {style for style, _ in terminal.frame().lines[1]}
     tape.close()

@@ -1,7 +1,7 @@
 import pytest
 
 from evtools.state import State, Statistics
-from evtools.top.status import ConnectionStatus, Figures, StreamCounters
+from evtools.top.status import ConnectionStatus, Figures, Part, StreamCounters
 from evtools.transport import Notice
 from tools.clock import FakeClock
 from tools.gaps import gap
@@ -40,10 +40,10 @@ def test_a_loss_has_a_time_and_a_reason_until_the_connection_is_back(connection,
 
 def test_an_end_has_a_time_and_perhaps_a_reason(connection, clock):
     connection.apply(Notice("listening", "redis://host"))
-    connection.end(None)
+    connection.end("")
     assert (connection.status, connection.reason, connection.lost_at) == ("ended", "", clock.now)
     connection.lost_at = 7.0
-    connection.end(ValueError("refused"))
+    connection.end("refused")
     assert (connection.reason, connection.lost_at) == ("refused", 7.0)
 
 
@@ -51,7 +51,7 @@ def facts(events, now):
     state, statistics, intake = State(max_tasks_in_memory=50), Statistics(), StreamCounters()
     statistics.take(state.apply(events))
     intake.take(events_of(events), state)
-    return Figures(state, statistics, intake, as_of=now, window="5m")
+    return Figures([Part(state, statistics, intake, now)], 0, as_of=now, window="5m")
 
 
 def test_the_figures_are_those_of_the_cluster():

@@ -15,15 +15,16 @@ W1 = "w1@host"
 def asked(busy):
     """Return the terminal of a cluster whose workers are asked, and the workers."""
     workers = AskedWorkers()
-    busy.session.model.ask(workers)
-    busy.session.model.survey.begin(busy.clock.wall())
+    cluster = busy.session.model.clusters[""]
+    cluster.ask(workers, None)
+    cluster.survey.begin(busy.clock.wall())
     workers.answer_all(stats={W1: STATS}, active_queues={W1: QUEUES})
     refresh(busy)
     return busy, workers
 
 
 def refresh(terminal):
-    survey = terminal.session.model.survey
+    survey = terminal.session.model.clusters[""].survey
     survey.take(terminal.clock.wall())
     terminal.tick()
     survey.take(terminal.clock.wall())
@@ -115,7 +116,7 @@ def reporting(asked, tmp_path, monkeypatch):
 
 def test_a_report_has_what_a_worker_says_with_ages_and_without_secrets(reporting):
     terminal, workers, path = reporting
-    terminal.session.model.survey._redact = redactor(["note"])
+    terminal.session.model.clusters[""].survey._redact = redactor(["note"])
     answers = {command: {W1: []} for command in REPORT_COMMANDS}
     task = {**ACTIVE, "kwargs": {"note": "hidden5"}, "args": ["x" * 200]}
     conf = {"password": "hidden6", "broker_url": "redis://u:hidden7@h"}
@@ -165,7 +166,7 @@ def test_a_report_that_cannot_be_made_is_refused_at_once(reporting):
     terminal.press("1")
     terminal.command("report x")
     assert terminal.message == "there is no worker to report on (3 shows the workers)"
-    terminal.session.model.survey = None
+    terminal.session.model.clusters[""].survey = None
     terminal.command("report x")
     assert terminal.message.startswith("the workers are not asked (not with --no-ask")
     assert not workers.inquiries

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state import State
+from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
+from evtools.top.options import TopOptions
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.events import EventsView, event_story
 from evtools.wire import GAP
@@ -20,8 +21,9 @@ class Events:
 
     def __init__(self, **bounds):
         self.life = Life()
-        self.state = State()
-        self.table = EventsView(self.state, FakeClock(), **bounds)
+        clusters = Clusters([""], TopOptions(), FakeClock())
+        self.state = clusters[""].state
+        self.table = EventsView(clusters, FakeClock(), **bounds)
 
     def take(self, *events):
         events = events_of(events)

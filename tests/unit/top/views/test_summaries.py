@@ -5,11 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.filters import compile_filter, task_fields
-from evtools.state import State, Statistics
+from evtools.state import Statistics
+from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
 from evtools.top.feed import QueueFacts
-from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
+from evtools.top.options import TopOptions
+from evtools.top.views.queues import QueuesView
+from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
 from evtools.transport.queues import Depth, Waiting
+from tools.clock import FakeClock
 from tools.life import Life
 
 
@@ -18,9 +22,11 @@ class Summary:
 
     def __init__(self, view, **bounds):
         self.life = Life()
-        self.state, self.statistics = State(), Statistics(**bounds)
-        parts = (self.state,) if view in (WorkersView, QueuesView) else ()
-        self.table = view(self.statistics, *parts)
+        clusters = Clusters([""], TopOptions(), FakeClock())
+        self.cluster = clusters[""]
+        self.state, self.statistics = self.cluster.state, Statistics(**bounds)
+        self.cluster.statistics = self.statistics
+        self.table = view(clusters)
         self.table.resize(200)
 
     def take(self, *events):
@@ -189,11 +195,12 @@ def asked(queues, *answers, **workers):
         for name, depth in depths.items():
             history[name] = (*history.get(name, ()), (at, depth.ready))
         facts = QueueFacts(depths, dict(history), at=at)
-        queues.table.stats = SimpleNamespace(known=lambda facts=facts: facts)
+        queues.cluster.stats = SimpleNamespace(known=lambda facts=facts: facts)
+        queues.cluster.asks_broker = True
         queues.refresh(after=0.0)
         yield
     said = {f"{name}@host": SimpleNamespace(queues=names) for name, names in workers.items()}
-    queues.table.survey = SimpleNamespace(workers=said, replied_at=1.0)
+    queues.cluster.survey = SimpleNamespace(workers=said, replied_at=1.0)
     queues.refresh(after=0.0)
     yield
 
@@ -283,7 +290,7 @@ def test_rates_are_those_that_events_and_depths_agree_on(queues, sent, workers, 
             queues.take(life.received(f"t{number}"))
     life.now = at + 60
     said = {**workers, "w3": ()} if workers else {}
-    queues.table.survey = SimpleNamespace(
+    queues.cluster.survey = SimpleNamespace(
         workers={f"{name}@host": SimpleNamespace(queues=names) for name, names in said.items()}
         | {"w3@client": SimpleNamespace(queues=())},
         replied_at=1.0,
@@ -297,9 +304,9 @@ def test_rates_are_those_that_events_and_depths_agree_on(queues, sent, workers, 
 def test_the_page_of_a_queue_says_what_waits_and_since_when(queues):
     queues.take(queues.life.sent("a"), queues.life.sent("b"))
     list(asked(queues, (0.0, {"mail": Depth(1)}), (30.0, {"mail": Depth(2, oldest=("a", "b"))})))
-    facts = queues.table.facts
+    facts = queues.table._queues[""].facts
     waiting = Waiting({"proj.\x1b[2Jadd": 7, "": 1}, "the next messages are too large")
-    queues.table.stats.known = lambda: facts._replace(waiting=("mail", waiting))
+    queues.cluster.stats.known = lambda: facts._replace(waiting=("mail", waiting))
     queues.refresh(after=65.0)
     page = "\n".join(queues.page("mail"))
     for words in ("1 30s ago", "oldest        1m05s", "of 8: 7 proj.\\x1b[2Jadd, 1 (type",

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from evtools.state import InspectedTask, State
 from evtools.text import width
+from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
+from evtools.top.options import TopOptions
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import MAX_DEPTH, TasksView, grow, task_detail, tops
@@ -22,9 +24,11 @@ class Tasks:
 
     def __init__(self, max_tasks=1000):
         self.life = Life()
-        self.state = State(max_tasks_in_memory=max_tasks)
+        clusters = Clusters([""], TopOptions(max_tasks=max_tasks), FakeClock())
+        self.cluster = clusters[""]
+        self.state = self.cluster.state
         self.now = 1000.0
-        self.table = TasksView(self.state, FakeClock())
+        self.table = TasksView(clusters, FakeClock())
 
     def take(self, *events):
         self.state.apply(events)
@@ -183,7 +187,7 @@ def test_a_frozen_table_keeps_tasks_as_they_were(tasks):
         {"type": "task-sent", "uuid": []},
     ]
     for event in events:
-        tasks.table.keep(events_of([event]))
+        tasks.table.keep(tasks.cluster, events_of([event]))
         tasks.take(event)
     assert tasks.refresh() == ["b", "a"]
     assert tasks.column("state") == ["RUN", "RUN"]
