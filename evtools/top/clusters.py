@@ -44,10 +44,6 @@ class Cluster:
         lost_at = self.connection.lost_at
         return now if lost_at is None else min(now, lost_at)
 
-    def part(self, now: float) -> Part:
-        """Return what its figures are made of when it is `now`."""
-        return Part(self.state, self.statistics, self.intake, self.as_of(now))
-
     def key(self, name: str) -> str:
         """Return the key of a row about something of that name in this cluster."""
         return row_key(self.name, name)
@@ -121,6 +117,14 @@ class Clusters(dict[str, Cluster]):
             return {}
         found = ((name, cluster.connection.lost_at) for name, cluster in self.items())
         return {name: lost_at for name, lost_at in found if lost_at is not None}
+
+    def parts(self, now: float) -> list[Part]:
+        """Return what the figures of all are made of when it is `now`."""
+        lost = self.lost()
+        return [
+            Part(one.state, one.statistics, one.intake, one.as_of(now), name in lost)
+            for name, one in self.items()
+        ]
 
     def column(self, columns: Sequence[Column]) -> tuple[Column, ...]:
         """Return columns with that of the cluster after the first, if clusters have names."""

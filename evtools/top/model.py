@@ -135,9 +135,8 @@ class Model:
         if self._back:
             return self._pictures[-self._back].header
         if self._facts is None:
-            now, window = self._now, self.options.window
-            parts = [cluster.part(now) for cluster in self.clusters.values()]
-            self._facts = Figures(parts, self.malformed, as_of=now, window=window)
+            parts, window = self.clusters.parts(self._now), self.options.window
+            self._facts = Figures(parts, self.malformed, as_of=self._now, window=window)
         return self._facts
 
     def freeze(self, now: float) -> None:

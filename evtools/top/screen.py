@@ -207,7 +207,7 @@ def _footer(session: Session, cols: int) -> ui.Line:
 _STALE_AFTER: Final = 30.0
 _REASON_CHARS: Final = 200
 #: How much is shown of why one of several clusters is away.
-_AWAY_COLS: Final = 40
+_AWAY_COLS: Final = 64
 #: From this share on, bytes are shown if they are the first to run out.
 _NEARLY_FULL: Final = 0.5
 
@@ -371,7 +371,7 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Li
     rate = human_rate(facts.event_rate)
     workers = _labelled("workers", f"{counts['online']} online")
     short_workers = _labelled("wk", f"{counts['online']}/{counts.total()}")
-    for name in ("silent", "late", "busy?", "gone"):
+    for name in ("silent", "late", "busy?", "gone", "away"):
         if count := counts[name]:
             workers.append(("waiting" if name == "silent" else "late", f" {count} {name}"))
             if name == "silent":

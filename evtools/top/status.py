@@ -131,12 +131,16 @@ class StreamCounters:
 
 
 class Part(NamedTuple):
-    """What figures are made of: what is known of a cluster, as of a time in UTC epoch seconds."""
+    """What figures are made of: what is known of a cluster, as of a time in UTC epoch seconds.
+
+    `is_away` is whether it is one of several that is not connected: nothing is known of it now.
+    """
 
     state: State
     statistics: Statistics
     intake: StreamCounters
     as_of: float
+    is_away: bool = False
 
 
 class Figures:
@@ -145,7 +149,7 @@ class Figures:
     `flow` is events per second, one figure a second, newest last, and `peak` the greatest;
     `event_rate` is that of the last few of them.  `malformed` counts messages that are not
     events or lack their subject, `missed` tasks without any event (estimated), `evicted`
-    tasks that were forgotten for want of room, `workers` workers by their status.
+    tasks that were forgotten for want of room, `workers` workers by their status, or `away`.
     """
 
     def __init__(
@@ -171,7 +175,7 @@ class Figures:
         self.active = self.missed = 0
         for part in parts:
             for worker in part.state.workers.values():
-                status = worker.status(part.as_of)
+                status = "away" if part.is_away else worker.status(part.as_of)
                 self.workers[status] += 1
                 self.missed += worker.missed
                 if status in ALIVE and not worker.answers_only(part.as_of):
