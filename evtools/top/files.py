@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -116,16 +117,18 @@ class Recording:
         #: How many events it has.
         self.events = 0
         self._writer = RecordingWriter(self.path, clock=clock)
-        self._joiner = Joiner()
+        #: By cluster: in another one the same id is another task.
+        self._joiners: defaultdict[str, Joiner] = defaultdict(Joiner)
         self._envelopes = EnvelopeWriter()
 
     def write(self, events: Iterable[Event]) -> None:
-        """Write a batch, also an empty one, as evdump does; flush what is due; never raises."""
+        """Write a batch of one cluster, as evdump does; flush what is due; never raises."""
         if self.error:
             return
         # What the screen shows gets nothing joined; a recording that is played has it already.
         copies = [copy.copy(event) for event in events]
-        self._joiner.join([event for event in copies if event.known is UNSET])
+        if fresh := [event for event in copies if event.known is UNSET]:
+            self._joiners[fresh[0].cluster or ""].join(fresh)
         try:
             for event in copies:
                 self._writer.write(self._envelopes.line(event))

@@ -154,10 +154,15 @@ def test_events_that_were_recorded_can_be_replayed(folder, clock, name):
 def test_a_line_has_the_fields_of_earlier_events_of_its_task(tmp_path, clock):
     recording = Recording(str(tmp_path / "x.jsonl"), clock)
     recording.write(events_of([{**EVENTS[0], "name": "proj.add"}]))
+    (stranger,) = events_of([{"type": "task-failed", "uuid": "1"}])
+    stranger.cluster = "eu"
+    recording.write([stranger])
     recording.write(events_of([{"type": "task-failed", "uuid": "1"}]))
     recording.close()
-    last = json.loads((tmp_path / "x.jsonl").read_text().splitlines()[-1])
+    _, other, last = map(json.loads, (tmp_path / "x.jsonl").read_text().splitlines())
     assert (last["name"], last["joined"]) == ("proj.add", ["name", "sent"])
+    # In another cluster it is another task.
+    assert (other["cluster"], "name" in other) == ("eu", False)
 
 
 @pytest.mark.parametrize("events", [EVENTS, [{"type": "x", "text": "y" * 70_000}] * 3])
