@@ -282,6 +282,11 @@ class Worker:
         later = self._lost_after - liveness.lost if self.beats else 0.0
         return now - max(self.local_received, self.answered) > liveness.leave + later
 
+    @property
+    def was_replaced(self) -> bool:
+        """Whether several processes are known to have used its name."""
+        return len(self.lives) > 1
+
     def processes(self, now: float) -> int:
         """Return how many processes are known to use its name."""
         return self.lives.processes(now)

@@ -401,9 +401,17 @@ class Survey:
     def _unclear(self, now: float) -> Iterable[Task]:
         """Yield the tasks that a worker has and nobody named, and those that may be lost."""
         # Those whose events came longest ago come first; looking at all would take too long.
+        # By worker, whether it can be asked, and whether any of its tasks may be in doubt.
+        facts: dict[str, tuple[bool, bool]] = {}
         for task in islice(self._state.tasks.settled()[2].values(), _LOOKED_AT_MAX):
             worker = task.worker
-            if worker is None or worker.status(now) not in ALIVE:
+            if worker is None:
+                continue
+            if worker.hostname not in facts:
+                is_doubtful = worker.was_replaced or worker.answers_only(now)
+                facts[worker.hostname] = worker.status(now) in ALIVE, is_doubtful
+            is_there, is_doubtful = facts[worker.hostname]
+            if not is_there or (task.name is not None and not is_doubtful):
                 continue
             asked = self._asked.get(task.uuid)
             is_due = asked is None or now - asked >= _ALL_EVERY
