@@ -100,7 +100,7 @@ def _ended(state: State, uuid: str, now: float) -> Task:
     task = state.tasks.get(uuid)
     if task is None:
         raise UsageError("evtop no longer remembers it")
-    if task.get("requeue"):
+    if task.state == "REJECTED" and task.get("requeue"):
         raise UsageError("its worker has put it back into its queue")
     if not (task.ready or task.lost(now)):
         raise UsageError("it has not ended")

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.errors import UsageError
-from evtools.top.rerun import call_of, celery_line, python_line
+from evtools.state import State
+from evtools.top.control import BY_NAME
+from evtools.top.rerun import call_of, celery_line, prepare_again, python_line
 from evtools.top.survey import WorkerFacts
 from evtools.top.ui.widgets import plain
 
@@ -322,6 +324,24 @@ def test_arguments_of_any_length_are_shown_whole(small):
     assert any("end'" in line for line in lines(small, 22))
     small.press("y")
     assert small.control.submitted
+
+
+def test_a_task_that_was_put_back_is_not_sent_a_second_time(terminal):
+    life = terminal.life
+    rejected = life.event("task-rejected", uuid="id1", hostname="w1@host", requeue=True)
+    terminal.take([life.sent("id1"), life.received("id1"), rejected])
+    terminal.press("R")
+    assert lines(terminal)[1].strip() == "its worker has put it back into its queue"
+    terminal.press("esc")
+    terminal.take([life.received("id1"), life.failed("id1")])
+    terminal.press("R", "y")
+    assert terminal.control.submitted
+
+
+def test_there_is_an_end_to_how_many_are_sent_at_once():
+    targets = [str(number) for number in range(1001)]
+    with pytest.raises(UsageError, match="1000 tasks are the most"):
+        prepare_again(State(), BY_NAME["run-again"], targets, now=0.0)
 
 
 def test_a_lost_task_is_run_again_with_a_warning(terminal):
