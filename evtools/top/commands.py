@@ -81,8 +81,8 @@ _EXPORTS: Final = {
 _AGAIN: Final = BY_NAME["run-again"]
 #: The same for lines that send a task again, in the clipboard.
 _CALLS: Final = {
-    "python": ("p", "copy a line of Python that sends it"),
-    "celery-call": ("l", "copy a command line, celery call"),
+    "python": ("p", "copy a line of Python that sends the task"),
+    "celery-call": ("l", "copy a celery call command that does"),
 }
 #: How many targets a dialog names.
 _NAMED_MAX: Final = 5
