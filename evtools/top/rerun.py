@@ -115,8 +115,7 @@ def question(request: Request, state: State, survey: Survey | None) -> Argument 
     call = next((call for call in request.calls if not call.queue), None)
     if call is None:
         return None
-    others = (_queue_of(task) for task in state.tasks.values() if task.name == call.name)
-    found = [queue for queue, _ in Counter(filter(None, others)).most_common()]
+    found = _usual_queues(state, [call.name])[call.name]
     why = "others of this type were sent to"
     if not found and survey is not None:
         task = state.tasks.get(call.parent_id or "")
@@ -126,6 +125,15 @@ def question(request: Request, state: State, survey: Survey | None) -> Argument 
     text = f"No event has the queue of {call.name}"
     text += f"; {why} {_listed(found)}" if found else ""
     return Argument(call.name, "queue", text, _parse_queue, found[0] if found else "")
+
+
+def _usual_queues(state: State, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the queues that tasks of some types were sent to, by type, the most common first."""
+    found: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for task in state.tasks.values():
+        if task.name in found and (queue := _queue_of(task)):
+            found[task.name][queue] += 1
+    return {name: [queue for queue, _ in counts.most_common()] for name, counts in found.items()}
 
 
 def with_queue(request: Request, name: str, queue: str) -> Request:
@@ -152,8 +160,13 @@ def dialog(
     again = [_same_again(state, task) for task in tasks]
     if count := sum(map(bool, again)):
         yield f"{count} of {len(calls)} may have been run again already: see below."
+    if count := sum(task is not None and task.state == "SUCCESS" for task in tasks):
+        yield f"{count} of {len(calls)} succeeded."
     if any(task is not None and task.lost(now) for task in tasks):
         yield "LOST?: the broker may still deliver it once more by itself."
+    usual = _usual_queues(state, {call.name for call in calls})
+    if odd := [call.name for call in calls if call.queue != (usual[call.name] or [call.queue])[0]]:
+        yield f"Most tasks of {_listed([*dict.fromkeys(odd)])} were sent to other queues."
     yield from _doubts(dict.fromkeys(call.queue for call in calls), state, survey, now)
     yield request.action.consequence
     if request.cluster:

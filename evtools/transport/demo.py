@@ -18,6 +18,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.messaging import Consumer
 from kombu.pidbox import Node
 
 from evtools.clock import SystemClock
@@ -563,6 +565,7 @@ class DemoCluster(threading.Thread):
                 rate=self._rate,
             )
             listen(connection, self._settings, simulation.workers)
+            take_tasks(connection, simulation)
             channel: Any = connection.channel()
             for name, tasks in simulation.queues.items():
                 # So that the broker counts them, and a purge deletes them.
@@ -588,6 +591,24 @@ def listen(connection: Connection, settings: ConnectionSettings, workers: list[D
     for worker in workers:
         node = box.Node(worker.hostname, channel=channel)
         node.listen(callback=partial(_receive, node, worker))
+
+
+def take_tasks(connection: Connection, simulation: Simulation) -> None:
+    """Have tasks that others send taken from the queues while `serve` runs."""
+
+    def take(message: Any) -> None:
+        headers = message.headers
+        if kind := BY_NAME.get(headers.get("task")):
+            texts = {"args": headers["argsrepr"], "kwargs": headers["kwargsrepr"]}
+            ids = {name: headers[name] for name in ("root_id", "parent_id")}
+            fields = {"uuid": headers["id"], "name": kind.name, **texts, **ids}
+            fields |= {"retries": 0, "eta": None, "expires": None}
+            task = DemoTask(kind, headers["id"], fields, 0.0, 0.0)
+            simulation.queues[message.delivery_info["routing_key"]].append(task)
+            simulation.deliver()
+
+    queues = [Queue(name, durable=False) for name in QUEUES]
+    Consumer(connection.channel(), queues, on_message=take, accept=[], no_ack=True).consume()
 
 
 def serve(connection: Connection, timeout: float) -> None:

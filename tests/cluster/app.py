@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 import signal
@@ -113,6 +114,12 @@ def echo(*args: Any, **kwargs: Any) -> Any:
 def fail(text: str = HOSTILE) -> None:
     """Fail with a text nobody should print as it is."""
     raise HostileError(text)
+
+
+@app.task(name="cluster.refuse")
+def refuse(*args: Any, **kwargs: Any) -> None:
+    """Fail with whatever it was called with, as JSON."""
+    raise ValueError(json.dumps([args, kwargs]))
 
 
 @app.task(name="cluster.retry", bind=True, max_retries=2)

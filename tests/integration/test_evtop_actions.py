@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.state import State
 from evtools.top.control import BY_NAME, ControlClient, Request, prepare
+from evtools.top.rerun import prepare_again
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -39,8 +42,10 @@ def act() -> Iterator[Callable[[Worker], Act]]:
         state = State()
         state.apply([_beat(worker)])
 
-        def carry_out(command: str, *targets: str, **answers: str) -> Request:
-            request = prepare(state, BY_NAME[command], targets, now=clock.wall())
+        def carry_out(command: str | Request, *targets: str, **answers: str) -> Request:
+            request = command
+            if isinstance(request, str):
+                request = prepare(state, BY_NAME[request], targets, now=clock.wall())
             client.submit(request.answered(answers))
             assert done.acquire(timeout=60)
             outcome = client.take()
@@ -144,6 +149,59 @@ def test_tasks_with_a_stamp_are_revoked_and_those_that_run_are_terminated(
     sign.stamp(rush="a=b")
     uuid = sign.apply_async().id
     capture.wait_for(type="task-revoked", uuid=uuid)
+
+
+#: A task of every kind of signature.
+SIGNATURES: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    ((), {}),
+    ((4711, -2.5, 1e300, None, True), {}),
+    ((), {"to": "a@b.example", "note": "say 'no'", "é": 1}),
+    (("it's", 'a "quote"', "é 日本 \U0001f980", "two\nlines\t", ""), {}),
+    (([1, [2, 3]], {"a": {"b": 1}}), {"deep": {"x": 2}}),
+    (("2026-11-30T12:00:00+00:00", "b1946ac9-2492-4f0c-a1f5-5e1b2e1c1f0a"), {"amount": "12.30"}),
+]
+#: Those that events do not have whole, or have as no literals.
+UNKNOWN: list[tuple[Any, str]] = [
+    ("x" * 1100, "were cut by the sender"),
+    ({"a": {"b": {"c": 1}}}, "were cut by the sender"),
+    (datetime(2026, 11, 30, tzinfo=UTC), "are not literals"),
+    (b"bytes", "are not literals"),
+    ("C:\\new", "are not literals"),
+]
+
+
+def test_tasks_are_run_again_with_the_same_arguments_or_not_at_all(
+    own_worker, act, celery_capture, caplog
+):
+    caplog.set_level("INFO")
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    send = own_worker.app.send_task
+    ids = [send("cluster.refuse", args=one, kwargs=two).id for one, two in SIGNATURES]
+    lost = {send("cluster.refuse", args=(one,)).id: why for one, why in UNKNOWN}
+    capture.wait_for_each([*ids, *lost], {"task-failed"})
+    state = State()
+    state.apply(capture.events)
+    now = SystemClock().wall()
+    request = prepare_again(state, BY_NAME["run-again"], [*ids, *lost], now=now)
+    refused = {target: why for target, _, why in request.refused}
+    assert refused == {uuid: refused[uuid] for uuid, why in lost.items() if why in refused[uuid]}
+    outcome = act(own_worker)(request)
+    assert outcome.good, outcome.sentence()
+    again = {reply.name: reply.text.removeprefix("sent as ") for reply in outcome.replies}
+    assert list(again) == ids
+    capture.wait_for_each(again.values(), {"task-failed"})
+    ends = {one["uuid"]: one["exception"] for one in capture.events if one["type"] == "task-failed"}
+    for uuid, (args, kwargs) in zip(ids, SIGNATURES, strict=True):
+        received = json.loads(ast.literal_eval(ends[again[uuid]].removeprefix("ValueError")))
+        assert received == json.loads(json.dumps([args, kwargs]))
+        assert ends[again[uuid]] == ends[uuid]
+    [line] = [one.message for one in caplog.records if one.message.startswith("audit ")]
+    facts = json.loads(line.removeprefix("audit "))
+    assert facts["replies"] == {old: f"sent as {new}" for old, new in again.items()}
+    assert {old: call["root"] for old, call in facts["calls"].items()} == {
+        uuid: uuid for uuid in ids
+    }
+    assert set(facts["refused"]) == set(lost)
 
 
 # --- types ------------------------------------------------------------------------
@@ -301,10 +359,42 @@ def test_a_running_task_is_terminated_from_the_keyboard_and_it_is_on_record(
     assert watching.wait() == 0
 
 
+@pytest.mark.parametrize("keys", ["6 R 3 enter", "space space space R 3 enter"])
+def test_failed_tasks_are_run_again_in_a_few_keys(evtop, own_worker, celery_capture, keys):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    watching = evtop(
+        *("-b", own_worker.broker_url, "--event-exchange", own_worker.event_exchange),
+        *("--log-file", "evtop.log"),
+        terminal=(80, 24),
+    )
+    watching.wait_ready()
+    ids = [own_worker.app.send_task("cluster.refuse", args=(n,)).id for n in range(3)]
+    capture.wait_for_each(ids, {"task-failed"})
+    watching.wait_screen(lambda screen: screen.count("FAIL ") == 3)
+    for key in keys.split():
+        if key == "enter":
+            watching.wait_screen("Type 3 to confirm: 3")
+        watching.press(key)
+    wait_until(lambda: len(capture.select(type="task-failed")) == 6, what="three more failures")
+    again = [one for one in capture.select(type="task-received") if one["uuid"] not in ids]
+    assert sorted((one["args"], one["root_id"], one["parent_id"]) for one in again) == sorted(
+        (f"({number},)", uuid, uuid) for number, uuid in enumerate(ids)
+    )
+    watching.wait_screen("sent as ")
+    watching.press("esc", "1", "t")
+    watching.wait_screen(
+        lambda screen: (
+            screen.count("`- cluster.refuse") == 3 or screen.count("└─ cluster.refuse") == 3
+        )
+    )
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
 # --- read-only ----------------------------------------------------------------------
 
 #: Keys that would lead to a change, on every view.
-_HARMFUL = ("C", "K", "L", "a", "3", "S", "a", "4", "a", "2", "L")
+_HARMFUL = ("C", "K", "L", "R", "6", "R", "1", "a", "3", "S", "a", "4", "a", "2", "L")
 
 
 def _press_everything(watching: Any) -> None:

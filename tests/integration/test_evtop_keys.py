@@ -237,6 +237,7 @@ ACTIONS: Final = (
         then="enter", last=": t i m e enter",
     ),
     Step("lists", "K", text(r">1  SIGTERM"), last="ctrl-c"),
+    Step("lists", "R", text(r"─ (not run|Run) again ─"), last="ctrl-c"),
     Step("lists", "L", text(r"^rate>"), last="ctrl-c"),
     Step("workers", "S", text(r"to confirm:"), first="3"),
 )  # fmt: skip

@@ -278,13 +278,17 @@ def test_a_queue_that_no_event_has_is_asked_for(terminal, before, hint, typed, q
 
 def test_the_dialog_warns_of_what_is_doubtful(terminal):
     life = terminal.life
-    failed(terminal, "id1")
+    terminal.take(life.success("id0", "shop.pay"), life.success("id3", "shop.pay"))
+    failed(terminal, "id1", queue="evil")
     terminal.take([life.received("id2", "shop.pay", parent_id="id1"), life.succeeded("id2")])
     terminal.press("e", "R")
     text = lines(terminal)
     assert text[0] == "1 of 1 may have been run again already: see below."
-    assert text[1] == "Whether a worker consumes mail is not known (--no-ask)."
+    assert text[1] == "Most tasks of shop.pay were sent to other queues."
+    assert text[2] == "Whether a worker consumes evil is not known (--no-ask)."
     assert "again?  its child id2 of the same type: SUCCESS" in text
+    terminal.press("esc", "end", "R")
+    assert lines(terminal)[0] == "1 of 1 succeeded."
 
 
 @pytest.mark.parametrize(

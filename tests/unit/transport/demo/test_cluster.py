@@ -12,8 +12,8 @@ from evtools.transport import (
     connect,
     get_exchange,
 )
-from evtools.transport.control import mailbox
-from evtools.transport.demo import CHARACTERS, URL, DemoCluster, listen, serve
+from evtools.transport.control import TaskCall, mailbox, send_tasks
+from evtools.transport.demo import CHARACTERS, URL, DemoCluster, listen, serve, take_tasks
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
 
@@ -99,6 +99,17 @@ def test_a_command_may_be_for_some(connection, settings, quiet):
     obey(connection, quiet)
     (beat,) = quiet.of("worker-heartbeat")
     assert (beat["hostname"], "active" in beat) == ("w1@demo-a", False)
+
+
+def test_a_task_that_is_sent_again_runs(connection, settings, quiet):
+    take_tasks(connection, quiet.simulation)
+    call = TaskCall("shop.stock.sync", ["x"], {}, "celery", "('x',)", "{}", "root", "old")
+    stranger = call._replace(name="no.such.task")
+    _, task_id = send_tasks(settings, [stranger, call])
+    obey(connection, quiet)
+    (received,) = [one for one in quiet.of("task-received") if one["parent_id"] == "old"]
+    assert (received["uuid"], received["args"]) == (task_id, "('x',)")
+    assert received["root_id"] == "root"
 
 
 def test_nonsense_is_survived_in_silence(connection, settings, quiet, caplog):
