@@ -367,7 +367,7 @@ def test_failed_tasks_are_run_again_in_a_few_keys(evtop, own_worker, celery_capt
         *("--log-file", "evtop.log"),
         terminal=(80, 24),
     )
-    watching.wait_ready()
+    watching.wait_screen("wk 1/1")
     ids = [own_worker.app.send_task("cluster.refuse", args=(n,)).id for n in range(3)]
     capture.wait_for_each(ids, {"task-failed"})
     watching.wait_screen(lambda screen: screen.count("FAIL ") == 3)
