@@ -239,6 +239,7 @@ ACTIONS: Final = (
     Step("lists", "K", text(r">1  SIGTERM"), last="ctrl-c"),
     Step("lists", "R", text(r"─ (not run|Run) again ─"), last="ctrl-c"),
     Step("lists", "L", text(r"^rate>"), last="ctrl-c"),
+    Step("queues", "b", text(r"asking the broker: "), first="4"),
     Step("workers", "S", text(r"to confirm:"), first="3"),
 )  # fmt: skip
 #: What ends or stops evtop, or is about a screen that is broken.
