@@ -755,6 +755,8 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "reserved": (lambda worker, **_: _requests(worker, _reserved(worker, due=True)), ""),
     "scheduled": (_scheduled, ""),
     "query_task": (_query, ""),
+    "report": (lambda worker: worker.software["sw_ver"],
+               "software -> celery:{} (simulated)\nsettings -> transport:memory results:disabled"),
     "clock": (lambda worker: {"clock": worker.main.clock.value}, ""),
     "revoked": (lambda worker, **_: [*worker.revoked], ""),
     "conf": (lambda _worker, **_: {"broker_url": "memory://", "task_send_sent_event": True,

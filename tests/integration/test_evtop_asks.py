@@ -154,3 +154,27 @@ def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
     watching.wait_screen(lambda screen: re.search(shrinks, screen), deadline=60)
     watching.press("Q")
     assert watching.wait() == 0
+
+
+def test_a_report_on_a_worker_has_what_celery_inspect_reports(
+    evtop, worker, broker_url, event_exchange
+):
+    made = worker(broker_url, event_exchange=event_exchange)
+    watching = evtop(
+        *("-b", broker_url, "--event-exchange", event_exchange, "--view", "workers"),
+        terminal=(120, 32),
+    )
+    watching.wait_ready()
+    watching.wait_screen(made.hostname)
+    watching.press(":", *"report out.txt", "enter")
+    watching.wait_screen("report in out.txt: 7 of 7 sections answered", deadline=30)
+    text = (evtop.folder / "out.txt").read_text()
+    inspected = made.app.control.inspect([made.hostname], timeout=5).report()[made.hostname]
+    for line in inspected["ok"].strip().splitlines()[:5]:
+        assert line in text
+    assert "\ncluster.occupy" in text
+    assert f"\n{made.queue}  exchange" in text
+    password = broker_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    assert not password or f":{password}@" not in text
+    watching.press("Q")
+    assert watching.wait() == 0

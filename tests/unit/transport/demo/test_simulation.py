@@ -242,6 +242,7 @@ def test_queues_are_added_and_left(worker):
     words = {"ok": "no longer consuming from images"}
     assert answer(worker, "cancel_consumer", {"queue": "images"}) == words
     assert [queue["name"] for queue in answer(worker, "active_queues", {})] == ["mail"]
+    assert "simulated" in answer(worker, "report", {})["ok"]
 
 
 def test_a_worker_that_is_shut_down_comes_back_later(rehearsal, worker):
