@@ -174,9 +174,12 @@ class Batch:
         model, table, now = self._model, self._table, self._clock.wall()
         self._ask_brokers()
         for cluster in self.clusters.values():
-            if cluster.stats is not None and (error := cluster.stats.known().error):
-                of = f" of {cluster.name}" if cluster.name else ""
-                _log.warning("queues%s are shown without their depth: %s", of, error)
+            of, facts = f" of {cluster.name}" if cluster.name else "", cluster.broker_facts()
+            refused = [depth.reason for depth in facts.depths.values() if depth.ready is None]
+            if facts.error:
+                _log.warning("queues%s are shown without their depth: %s", of, facts.error)
+            elif refused:
+                _log.warning("depth unknown of queues%s: %s (%s)", of, len(refused), refused[0])
         model.refresh(table.name, now)
         while table.waiting:  # however much there is to be filtered
             model.refresh(table.name, self._clock.wall())

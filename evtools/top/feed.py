@@ -279,6 +279,7 @@ class BrokerStats(threading.Thread):
         self._clock = clock
         self._redact = redact
         self._facts = QueueFacts()
+        self._took = 0.0
         self._queues: tuple[str, ...] = ()
         self._peeked = ""
         self._oldest = False
@@ -288,7 +289,8 @@ class BrokerStats(threading.Thread):
     def known(self) -> QueueFacts:
         """Return what the broker said last; of what is no longer true only the history."""
         facts = self._facts
-        if self._clock.monotonic() - facts.at > _TRUE_FOR:
+        # To ask about very many queues far away takes long, each time.
+        if self._clock.monotonic() - facts.at > _TRUE_FOR + 2 * self._took:
             return QueueFacts(history=facts.history)
         return facts
 
@@ -311,6 +313,7 @@ class BrokerStats(threading.Thread):
     def look(self) -> QueueFacts:
         """Ask the broker now; return what it says, or why it says nothing."""
         self._changed.clear()
+        began = self._clock.monotonic()
         depths: Mapping[str, Depth] = {}
         waiting, error = None, ""
         try:
@@ -320,6 +323,7 @@ class BrokerStats(threading.Thread):
         except EvtoolsError as caught:
             depths, error = {}, caught.message
         now = self._clock.monotonic()
+        self._took = now - began
         history = {
             queue: samples
             for queue, samples in self._facts.history.items()

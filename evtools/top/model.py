@@ -218,6 +218,9 @@ class Model:
 
     def _silence(self, view: str) -> Iterator[str]:
         clusters = self.clusters.values()
+        is_asked = any(cluster.survey is not None for cluster in clusters)
+        if view == "queues" and not (is_asked or self.options.read):
+            yield "The workers are not asked which queues they consume: --read-only or --no-ask."
         intakes = [cluster.intake for cluster in clusters]
         if not any(intake.events for intake in intakes):
             live = all(cluster.connection.status == "live" for cluster in clusters)

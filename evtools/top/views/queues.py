@@ -347,22 +347,26 @@ class _ClusterQueues:
 
     def page(self, row: Any, context: RenderContext) -> tuple[str, ...]:
         """Return what is known of a queue, and what waits in it, in sanitised lines."""
-        depth, trend = row.depth, row.trend
-        why_not = depth.reason or self.facts.error or "the broker has not said it"
+        depth, trend, asks = row.depth, row.trend, self._cluster.asks_broker
+        why_not = depth.reason or self.facts.error
+        why_not = why_not or ("the broker has not said it yet" if asks else "no broker is asked")
         net, empty = "? not known for long enough", _empty_in(row, context)
         if trend is not None:
             net = f"{_signed(trend.per_minute)}/min over the last {human_age(trend.span)}"
         unacked = f"? {depth.unacked_reason or why_not}"
+        of_broker = (
+            ("depth before", ", ".join(self._depths_before(row)) or None),
+            ("net", net),
+            ("empty in", "? not known without net" if empty == NOTHING else empty),
+            ("unacked", unacked if depth.unacked is None else depth.unacked),
+            ("oldest", _oldest_text(row)),
+        )
         return labelled(
             (
                 ("depth", f"? {why_not}" if depth.ready is None else f"{depth.ready} ready"),
-                ("depth before", ", ".join(self._depths_before(row)) or None),
-                ("net", net),
-                ("empty in", "? not known without net" if empty == NOTHING else empty),
-                ("unacked", unacked if depth.unacked is None else depth.unacked),
+                *(of_broker if asks else ()),
                 ("in", _rate_text(row, "in_rate", "sent", "out + net", context)),
                 ("out", _rate_text(row, "out_rate", "received", "in - net", context)),
-                ("oldest", _oldest_text(row)),
                 ("consumers", self._consumers_text(row, context)),
                 ("next", self._next_text(row)),
                 ("backlog", f"{_backlog(row, context)}  {row.backlog_reason}".rstrip()),
@@ -418,7 +422,7 @@ def _oldest_text(row: Any) -> str:
         return human_duration(row.oldest)
     if row.depth.ready == 0:
         return "nothing waits"
-    return "? only Redis shows what is next, and only task-sent events say when it was sent"
+    return "? not both are known: what is next (on Redis), and when it was sent (by events)"
 
 
 class QueuesView(Summary):
@@ -448,6 +452,11 @@ class QueuesView(Summary):
             queues = self._queues.setdefault(name, _ClusterQueues(cluster))
             rows.update(cluster.own(queues.rows(window, cluster.as_of(now))))
         self.rows = rows
+
+    def style_of(self, subject: Any) -> str:
+        if subject.depth.ready and subject.depth.consumers == 0:
+            return "failure"
+        return "late" if subject.grows and subject.net_per_min > 0 else ""
 
     def news(self) -> str:
         parts = [super().news()]

@@ -134,6 +134,7 @@ class FakeGauge:
     """A gauge of a queue that loses two messages a second, or that knows nothing."""
 
     error = None
+    reason = ""
 
     def __init__(self, clock):
         self.clock = clock
@@ -141,6 +142,8 @@ class FakeGauge:
     def look(self, queues, *, oldest):
         if self.error:
             raise self.error
+        if self.reason:
+            return {queue: Depth(None, reason=self.reason) for queue in queues}
         return {queue: Depth(2050 - 2 * round(self.clock.now)) for queue in queues}
 
 
@@ -160,6 +163,9 @@ def test_the_broker_is_asked_how_long_queues_are_and_done_without(batch_of, capf
     assert (row["in_rate"], row["out_rate"]) == ((0.2, None) if error else (0.0, 2.0))
     assert (row["consumers"], row["unacked"]) == (None, None)
     assert ("without their depth: refused" in caplog.text) is bool(error)
+    gauge.error, gauge.reason = None, "NOPERM"
+    made.batch._print()
+    assert "depth unknown of queues: 1 (NOPERM)" in caplog.text
 
 
 # --- the whole ----------------------------------------------------------------------------

@@ -421,7 +421,7 @@ SILENCE = "Nothing has been received so far. Workers send a heartbeat every few 
         ("errors",  BEATS,                   LISTENING, "", f"No failures in the window 5m. {OFF}"),
         ("tasks",   [LIFE.beat(active=0)],   LISTENING, "", "*1 worker is sending*enable events."),
         ("queues",  BEATS,                   LISTENING, "",
-         "No queues seen yet. Queues are known from task-sent events*task_send_sent_event is off*"),
+         "No queues seen yet. *not asked*task-sent events*task_send_sent_event is off*"),
         ("workers", [LIFE.sent("t")],        LISTENING, "", "No workers seen yet. *no heartbeat*"),
         # No failure is good news and nothing more.
         ("errors",  LIFE.success("t"),       LISTENING, "", "No failures in the window 5m."),

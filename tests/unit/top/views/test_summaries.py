@@ -248,6 +248,9 @@ def test_what_the_broker_says_is_shown_and_nothing_else_for_it(queues):
     assert column("consumers") == consumers
     assert column("consumed_by")["new"] == "w1@host, w2@host"
     assert column("empty_in")["empty"] == "now"
+    depths["empty"] = Depth(1, 0)  # and nobody to take it
+    queues.refresh()
+    assert dict(zip(queues.table.keys, queues.styles(), strict=True))["empty"] == "failure"
     for name, words in (
         ("idle", "depth ? no such queue"), ("new", "unacked ? not said"),
         ("mail", "consumers 3 as the broker counts them; no worker says that it consumes it"),
