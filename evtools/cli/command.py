@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Where the context keeps the arguments as they were typed.
 ARGUMENTS: Final = "evtools.arguments"
+#: And the names of options that count as not typed.
+WITHOUT: Final = "evtools.without"
 #: Of a tool that is a program.
 _EPILOG: Final = (
     "Every option can be set in the environment ({variables}) and in the settings file;"
@@ -57,6 +59,19 @@ class ToolCommand(click.Command):
         self.run, self.groups = run, groups
         for option in options:
             option.name_variable(name.upper())
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> tuple[dict[str, Any], list[str], list[click.Parameter]]:
+            found, rest, order = parse(args)
+            for name in ctx.meta.get(WITHOUT, ()):
+                found.pop(name, None)
+            return found, rest, order
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]
+        return parser
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)

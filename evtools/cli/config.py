@@ -45,6 +45,7 @@ class Sources:
 
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
+    `profiles` are the names of all profiles of the file.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Sources:
     warnings: tuple[str, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
     app_options: frozenset[str] = frozenset()
+    profiles: tuple[str, ...] = ()
 
 
 def sources_of(ctx: click.Context) -> Sources:
@@ -344,7 +346,7 @@ class _Reader:
         if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(whole):
             risk = "holds a password and is readable by everyone"
             warnings.append(f"{path} {risk}: chmod 600 {path}")
-        return Sources(settings, path, tuple(warnings), keys)
+        return Sources(settings, path, tuple(warnings), keys, profiles=tuple(profiles))
 
     def _table(self, table: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:
         value = table.get(key, {})

@@ -3,15 +3,28 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from evtools.cli import command, types
-from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, memory, replay
+from evtools.cli.options import (
+    BROKER_VARIABLES,
+    FILTERS,
+    FLAG,
+    Option,
+    build,
+    is_typed,
+    memory,
+    replay,
+)
 from evtools.errors import UsageError
 from evtools.top import options as choices
+
+if TYPE_CHECKING:
+    from evtools.transport import ConnectionSettings
 
 _HELP: Final = """\
 Watch a Celery cluster live: its tasks, task types, workers, queues, events
@@ -119,9 +132,39 @@ def run(ctx: click.Context) -> int:
         from evtools.top import batch
 
         return batch.run(options, clusters)
+    from evtools.cli.config import sources_of
     from evtools.top import app
 
-    return app.run(options, clusters)
+    profiles = choices.Profiles(sources_of(ctx).profiles, partial(_profile, ctx))
+    return app.run(options, clusters, profiles)
+
+
+#: Options that a profile takes the place of when it is switched to.
+_OF_PROFILE: Final = ("broker", "broker_command", "app", "read", "demo", "speed", "since", "until")
+
+
+def _profile(
+    ctx: click.Context, name: str
+) -> "tuple[choices.TopOptions, Sequence[ConnectionSettings]]":
+    """Return what the command line of `ctx` would have meant with this profile and no broker."""
+    from evtools.cli.connection import connection_settings
+    from evtools.transport import check_transport
+
+    for variable in filter(os.environ.get, BROKER_VARIABLES):
+        hint = "start evtop without it to switch among them"
+        raise UsageError(f"{variable} takes the place of the broker of a profile", hint)
+    words = [*ctx.meta[command.ARGUMENTS], "--profile", name]
+    other = click.Context(evtop, info_name=ctx.info_name, parent=ctx.parent)
+    other.meta[command.WITHOUT] = _OF_PROFILE
+    with other.scope(cleanup=False):
+        try:
+            evtop.parse_args(other, words)
+        except click.UsageError as error:
+            raise UsageError(error.format_message()) from None
+        clusters = connection_settings(other)
+        for settings in clusters:
+            check_transport(settings)
+        return build_options(other), clusters
 
 
 def build_options(ctx: click.Context) -> choices.TopOptions:

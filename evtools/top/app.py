@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +15,13 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 from evtools.top import screen
-from evtools.top.commands import Session
+from evtools.top.commands import CHANGEABLE, Session
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
-from evtools.top.options import REFRESH_MIN, TopOptions
+from evtools.top.options import REFRESH_MIN, Profiles, TopOptions
 from evtools.top.survey import Inspector
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
@@ -53,15 +54,35 @@ _COLLECT_EVERY: Final = 900.0
 _QUIET: Final = 30.0
 
 
-def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
-    """Show the clusters until the user leaves; return the exit status.
+def run(
+    options: TopOptions,
+    clusters: Sequence[ConnectionSettings],
+    profiles: Profiles = Profiles(),  # noqa: B008  (it never changes)
+) -> int:
+    """Show the clusters, or those of the profile switched to, until the user leaves; return 0.
 
     Raise EvtoolsError for errors of the user: before the terminal is touched if they are known
     by then, otherwise after it is restored.
     """
-    with ExitStack() as stack:
-        Console(options, clusters, SystemClock(), stack).run()
-    return 0
+    message = ""
+    while True:
+        with ExitStack() as stack:
+            console = Console(options, clusters, SystemClock(), stack, profiles)
+            if message:
+                console.session.say(message)
+            console.run()
+        session = console.session
+        if (following := session.following) is None:
+            return 0
+        # What the user has chosen by keys stays.
+        now = session.model.options
+        chosen = {name: getattr(now, name) for name in CHANGEABLE}
+        chosen = {name: value for name, value in chosen.items() if value != getattr(options, name)}
+        options, clusters = (
+            replace(following.options, view=session.view, **chosen),
+            following.clusters,
+        )
+        message = f"profile {following.profile}"
 
 
 class Console:
@@ -76,6 +97,7 @@ class Console:
         clusters: Sequence[ConnectionSettings],
         clock: Clock,
         stack: ExitStack,
+        profiles: Profiles = Profiles(),  # noqa: B008  (it never changes)
     ) -> None:
         self.events = EventLoop()
         self.clock = clock
@@ -140,6 +162,7 @@ class Console:
             clock=clock,
             where="demo" if options.demo else sanitize(where),
             history=History(usual_file(os.environ)),
+            profiles=profiles,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
         self._signals = Signals(self.wake, session.display.stop, clock)

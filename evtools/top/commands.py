@@ -33,7 +33,16 @@ from evtools.top.feed import Feed
 from evtools.top.files import History, Recording, render_table, save, write
 from evtools.top.keys import BINDINGS, Keymap
 from evtools.top.model import Model
-from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS, View
+from evtools.top.options import (
+    REFRESH_MIN,
+    THEMES,
+    TIME_STYLES,
+    VIEWS,
+    WINDOWS,
+    Profiles,
+    TopOptions,
+    View,
+)
 from evtools.top.status import OwnCost
 from evtools.top.survey import Report
 from evtools.top.table import TableModel
@@ -44,6 +53,7 @@ from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import WorkersView
 from evtools.top.views.tasks import TasksView
 from evtools.top.views.worker import REPORT_SECTIONS, SECTIONS, answered
+from evtools.transport import ConnectionSettings
 from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
@@ -100,6 +110,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
 }
 # fmt: on
 _SETTABLE: Final = (*_OPTIONS, "columns")
+#: The fields of the options that keys change.
+CHANGEABLE: Final = tuple(option for _, _, option, _, _ in _OPTIONS.values())
 
 
 def _word(value: Any) -> str:
@@ -107,6 +119,14 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}s" if isinstance(value, float) else str(value)
+
+
+class Following(NamedTuple):
+    """What is shown next: the name of a profile, its options, and how to reach its clusters."""
+
+    profile: str
+    options: TopOptions
+    clusters: Sequence[ConnectionSettings]
 
 
 class Message(NamedTuple):
@@ -138,6 +158,7 @@ class Session:
     where: str
     asks_after: float = math.inf
     history: History = field(default_factory=History)
+    profiles: Profiles = field(default_factory=Profiles)
 
     view: View = field(default=VIEWS[0], init=False)
     detail: ui.DetailPane | None = field(default=None, init=False)
@@ -145,6 +166,8 @@ class Session:
     #: For each drill-down, what goes back to where it began.
     trail: list[Callable[[], None]] = field(default_factory=list, init=False)
     message: Message | None = field(default=None, init=False)
+    #: What to show after the end: the name of a profile, its options, its clusters.
+    following: Following | None = field(default=None, init=False)
     #: Whether the table was on the screen when it was last drawn.
     table_shown: bool = field(default=True, init=False)
 
@@ -338,16 +361,42 @@ class Session:
         if self.trail:
             self.trail.pop()()
             return
+        self._leave("quit evtop?", self.end, yes="Quit", sure=("q", "Q", "ctrl-c"))
+
+    def _leave(
+        self, title: str, leave: Callable[[], None], *, yes: str, sure: Sequence[str] = ()
+    ) -> None:
+        # At once, or after a question where data of a long time would be lost.
         watched = self.clock.monotonic() - self._began
         clusters = self.model.clusters.values()
         if watched < self.asks_after or not any(cluster.intake.events for cluster in clusters):
-            self.end()
+            leave()
             return
         tasks = sum(len(cluster.state.tasks) for cluster in clusters)
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
         text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
-        sure = ("q", "Q", "ctrl-c")
-        self.layers.append(ui.Dialog("quit evtop?", [text], self.end, yes="Quit", sure=sure))
+        self.layers.append(ui.Dialog(title, [text], leave, yes=yes, sure=tuple(sure)))
+
+    def _switch(self, name: str) -> None:
+        # To another profile of the settings file.
+        profiles = self.profiles
+        if profiles.open is None or not profiles.names:
+            hint = "a [profile.NAME] in the settings file is one; see evtools.toml(5)"
+            raise UsageError("there are no profiles to switch among", hint)
+        if not name:
+            choices = [ui.Choice(one, partial(self._switch, one)) for one in profiles.names]
+            self.layers.append(ui.Menu("profiles", choices))
+            return
+        if name not in profiles.names:
+            hint = f"there are {', '.join(profiles.names)}"
+            raise UsageError(f"there is no profile {name}", hint)
+        following = Following(name, *profiles.open(name))
+
+        def leave() -> None:
+            self.following = following
+            self.end()
+
+        self._leave(f"switch to {name}?", leave, yes="Switch")
 
     def escape(self) -> None:
         """Undo one thing: the detail, the marks, the filter, or the message."""
@@ -1076,6 +1125,7 @@ class Session:
         "speed":   (_speed,   ()),
         "export":  (_export,  (*_EXPORTS, *_CALLS)),
         "record":  (_record,  ()),
+        "ctx":     (_switch,  lambda self: self.profiles.names),
         "report":  (_report,  ()),
         "actions": (_act,     ()),
     }

@@ -1,11 +1,12 @@
 """The options of evtop, and the values that some can have; cheap to import for --help."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
+    from evtools.transport import ConnectionSettings
     from evtools.transport.recording.reader import Moment
 
 View: TypeAlias = Literal["tasks", "types", "workers", "queues", "events", "errors"]
@@ -35,6 +36,17 @@ class Check:
     workers: tuple[str, ...]
     queues: tuple[str, ...] = ()
     max_idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The names of the profiles that can be switched to.
+
+    `open` returns the options of one and how to reach its clusters; it raises EvtoolsError.
+    """
+
+    names: tuple[str, ...] = ()
+    open: "Callable[[str], tuple[TopOptions, Sequence[ConnectionSettings]]] | None" = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from evtools.cli.top import _profile as switch_to
 from evtools.cli.top import build_options, evtop
 from evtools.errors import UsageError
 from evtools.top.options import Check, TopOptions
@@ -95,6 +96,30 @@ def test_every_option_reaches_its_field(options, monkeypatch, typed, fields):
 def test_options_that_conflict_are_refused(options, typed, words):
     with pytest.raises(UsageError, match=words):
         options(*typed.split())
+
+
+def test_a_profile_can_be_switched_to_with_what_was_typed_but_for_the_broker(monkeypatch, config):
+    path = config(
+        "broker = 'redis://top'\n[profile.eu]\nbroker = 'redis://eu'\n[profile.eu.evtop]\n"
+        "window = '1h'\n[profile.all]\nbroker = ['a=redis://a', 'b=redis://b']\n"
+        "[profile.sqs]\nbroker = 'sqs://x'\n[profile.bad]\nbroker = ['a=redis://a', 'redis://b']\n"
+    )
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, Terminal())
+    typed = ["-b", "redis://:typed@x", "--heartbeat", "3", "--theme", "mono", "--profile", "eu"]
+    ctx = evtop.make_context("evtop", typed)
+    options, [eu] = switch_to(ctx, "eu")
+    assert (eu.urls, eu.heartbeat, eu.source_of_url) == ("redis://eu", 3.0, f"{path} [profile.eu]")
+    assert (options.window, options.theme) == ("1h", "mono")
+    options, clusters = switch_to(ctx, "all")
+    assert [(one.cluster, one.urls) for one in clusters] == [("a", "redis://a"), ("b", "redis://b")]
+    assert options.window == "5m"
+    for name, why in (("sqs", "SQS is not supported"), ("bad", "not all have a name")):
+        with pytest.raises(UsageError, match=why):
+            switch_to(ctx, name)
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere")
+    with pytest.raises(UsageError, match="CELERY_BROKER_URL takes the place"):
+        switch_to(ctx, "eu")
 
 
 def test_the_settings_file_may_set_what_only_some_runs_need(options, config):

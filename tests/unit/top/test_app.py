@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,7 @@ from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
 from evtools.top.app import REDRAWS_MAX, Console, run
 from evtools.top.feed import Ended, QueueFacts
-from evtools.top.options import TopOptions
+from evtools.top.options import Profiles, TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
 from evtools.wire import encode_line
@@ -130,6 +131,28 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
     assert b"\x1b[?1049l" in terminal.read()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_another_profile_follows_with_what_was_chosen_by_keys(terminal, recording, monkeypatch):
+    options, shown = TopOptions(read=(recording,), speed=float("inf")), []
+    profiles = Profiles(("eu",), lambda _: (replace(options, window="1h"), [SETTINGS]))
+    real_run = Console.run
+
+    def run_and_go_on(console):
+        session = console.session
+        shown.append((session.view, session.model.options.theme, session.model.options.window))
+        if len(shown) == 1:
+            session.run("view workers")
+            session.run("theme light")
+            console.later(0.1, lambda: session.run("ctx eu"))
+        else:
+            assert session.message.text == "profile eu"
+            console.later(0.1, console.end)
+        real_run(console)
+
+    monkeypatch.setattr(Console, "run", run_and_go_on)
+    assert run(options, [SETTINGS], profiles) == 0
+    assert shown == [("tasks", "dark", "5m"), ("workers", "light", "1h")]
 
 
 def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):

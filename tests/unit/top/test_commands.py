@@ -12,7 +12,7 @@ from evtools.filters import compile_filter
 from evtools.top.commands import Session
 from evtools.top.keys import BINDINGS
 from evtools.top.model import Model
-from evtools.top.options import VIEWS
+from evtools.top.options import VIEWS, Profiles, TopOptions
 from evtools.top.status import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
 from evtools.top.ui.widgets import Choice, Editor, Menu, Prompt, closed, plain
@@ -374,6 +374,40 @@ def test_each_digit_shows_a_view(terminal, session):
         terminal.press(str(number))
         assert session.view == view
         assert f"[{number} " in terminal.text
+
+
+def test_a_profile_is_switched_to_by_its_name_or_from_a_menu(terminal):
+    terminal.command("ctx eu")
+    assert terminal.message.startswith("there are no profiles to switch among")
+
+    def opened(name):
+        if name == "bad":
+            raise UsageError("it has no broker")
+        return TopOptions(), name
+
+    session = terminal.session
+    session.profiles = Profiles(("eu", "us", "bad"), opened)
+    for line, message in (
+        ("ctx xx", "there is no profile xx (there are eu, us, bad)"),
+        ("ctx bad", "it has no broker"),
+    ):
+        terminal.command(line)
+        assert terminal.message == message
+    assert session.following is None
+    terminal.press(":")
+    terminal.write("ctx e")
+    terminal.press("tab", "enter")
+    assert (session.following.profile, session.following.clusters) == ("eu", "eu")
+    assert terminal.host.calls[-1] == "end"
+    # What was watched for long is not given up without a question.
+    session.following, session.asks_after = None, 0.0
+    terminal.take(terminal.life.beat("w1@host"))
+    terminal.command("ctx")
+    terminal.press("j", "enter")
+    assert session.following is None
+    assert "switch to us?" in terminal.text
+    terminal.press("y")
+    assert session.following.profile == "us"
 
 
 def test_another_model_keeps_how_things_are_shown(terminal, session):
