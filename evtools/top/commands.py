@@ -942,11 +942,13 @@ class Session:
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         yield f"evtools {__version__}, {at}: what workers replied when they were asked"
         yield f"broker: {sanitize(self.where)}"
+        if cluster.name:
+            yield f"cluster: {sanitize(cluster.name)}"
         if report.error:
             yield sanitize(f"they could not be asked: {report.error}")
         for node in report.nodes:
             yield ""
-            yield from workers.report(cluster.key(node), report.replies.get(node, {}), now)
+            yield from workers.report(cluster, node, report.replies.get(node, {}), now)
 
     # --- changes to the cluster -------------------------------------------------------------
 

@@ -265,14 +265,15 @@ class WorkersView(Summary):
         p95 = self._p95(cluster, context.now)
         return worker_page(name, (), detail.sections["Info"], replies, p95, context)
 
-    def report(self, key: str, replies: Mapping[str, Reply], now: float) -> Iterator[str]:
+    def report(
+        self, cluster: Cluster, name: str, replies: Mapping[str, Reply], now: float
+    ) -> Iterator[str]:
         """Yield the lines of a report on a worker, with what it `replies` to commands."""
-        subject = self.subject(key)
-        if subject is None:
-            return
-        context, cluster = replace(self.context, now=now), self._clusters[subject.cluster]
-        info, p95 = super().detail_of(subject).sections["Info"], self._p95(cluster, now)
-        yield from worker_report(subject.hostname, info, replies, p95, context)
+        # It may have left the table meanwhile.
+        subject = self.subject(cluster.key(name))
+        info = () if subject is None else super().detail_of(subject).sections["Info"]
+        context, p95 = replace(self.context, now=now), self._p95(cluster, now)
+        return worker_report(name, info, replies, p95, context)
 
     def _p95(self, cluster: Cluster, now: float) -> Callable[[str], float | None]:
         types = {row.name: row for row in cluster.statistics.types("all", now)}

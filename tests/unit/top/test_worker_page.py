@@ -97,11 +97,16 @@ name: \x1b[2Jshop
 """
 
 
-def report_on(terminal, workers, line, **by_command):
-    """Carry out `:report`, and have the workers answer; return the message that comes of it."""
+def report_on(terminal, workers, line, *, gone=False, **by_command):
+    """Carry out `:report`, and have the workers answer; return the message that comes of it.
+
+    They may be `gone` from the table by then.
+    """
     terminal.command(line)
     workers.answer_all(**by_command)
     refresh(terminal)
+    if gone:
+        terminal.session.model.views["workers"].rows = {}
     terminal.session.finish_reports()
     return terminal.message
 
@@ -141,7 +146,7 @@ def test_a_report_is_on_the_marked_workers_and_says_what_is_missing(reporting):
     terminal.tick()
     terminal.press("space", "space")
     everything = {command: {W1: []} for command in REPORT_COMMANDS}
-    message = report_on(terminal, workers, "report out.txt", **everything)
+    message = report_on(terminal, workers, "report out.txt", gone=True, **everything)
     assert message == "report in out.txt: 7 of 14 sections answered, 1 of 2 workers"
     assert path.read_text().count("No answer.") == 9
     terminal.command("report out.txt")
