@@ -6,7 +6,7 @@ import re
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -1020,7 +1020,15 @@ class Session:
         if action is _AGAIN:
             self._run_again(rerun.prepare_again(state, action, targets, now=now))
         else:
-            self._answer(prepare(state, action, targets, now=now), {})
+            request = prepare(state, action, targets, now=now)
+            if action.kind == "queue":
+                # How much there is to lose.
+                labels, depths = list(request.labels), cluster.broker_facts().depths
+                for at, queue in enumerate(request.targets):
+                    if queue in depths and (ready := depths[queue].ready) is not None:
+                        labels[at] += f", {ready} ready"
+                request = replace(request, labels=tuple(labels))
+            self._answer(request, {})
 
     def _run_again(self, request: Request) -> None:
         # Ask for the queues that no event has, and then for the confirmation.

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from kombu import Connection
@@ -24,10 +25,12 @@ from evtools.top.control import (
     replies_of,
     target_of,
 )
+from evtools.top.feed import QueueFacts
 from evtools.top.keys import BINDINGS
 from evtools.top.options import VIEWS
 from evtools.top.ui.widgets import plain
 from evtools.transport import ConnectionSettings
+from evtools.transport.queues import Depth
 from tools.clock import FakeClock
 from tools.life import Life
 
@@ -163,9 +166,13 @@ def test_a_queue_is_purged_after_its_name_was_typed(crowd, sent):
     assert "running, reserved or unacknowledged, stays" in text
     crowd.press("y", "enter")
     assert sent == []
+    [cluster] = crowd.session.model.clusters.values()
+    cluster.asks_broker = True
+    cluster.stats = SimpleNamespace(known=lambda: QueueFacts({"mail": Depth(3)}))
     crowd.command("purge")
     crowd.press(*"mail", "enter")
     assert [(one.action.name, one.targets) for one in sent] == [("purge", ("mail",))]
+    assert crowd.message == "Purge, queue mail, 3 ready: sent ..."
 
 
 def test_the_menu_has_the_actions_on_this_row_or_the_marks(crowd):
