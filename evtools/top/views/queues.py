@@ -199,6 +199,9 @@ class _Flow:
 
         `is_all` is whether `consumed_by` are all that consume it.
         """
+        if name == UNKNOWN and name in self._ever:
+            # Those of which the queue is known by their worker are not of nobody knows which.
+            return (self._counts.queues.get(name, (0, 0))[1] - self._more.total()) / self._seconds
         if not self._is_clear or name in self._unclear:
             return None
         # The events of the others may be off.
@@ -381,7 +384,9 @@ class _ClusterQueues:
         if names:
             shown = ", ".join(names[:_NAMES_SHOWN])
             more = len(names) - _NAMES_SHOWN
-            return f"{count}: {shown}{f' and {more} more' if more > 0 else ''}"
+            shown += f" and {more} more" if more > 0 else ""
+            age = human_age(max(0.0, context.now - survey.replied_at)) if survey is not None else ""
+            return f"{count}: {shown}, as they said {age} ago"
         if survey is None:
             return f"{count}; the workers were not asked what they consume"
         said = sum(one.queues is not None for one in survey.workers.values())

@@ -302,6 +302,9 @@ def test_rates_are_those_that_events_and_depths_agree_on(queues, sent, workers, 
     at = list(queues.table.keys).index("mail")
     names = ("in_rate", "out_rate", "net_per_min", "empty_in")
     assert tuple(queues.cells(name)[at] for name in names) == cells
+    if not sent:  # what is of a queue that its worker says is not counted twice
+        at = list(queues.table.keys).index("(unknown)")
+        assert queues.cells("out_rate")[at] == ("0" if workers.get("w1") == ("mail",) else "0.5")
 
 
 def test_the_page_of_a_queue_says_what_waits_and_since_when(queues):
