@@ -78,7 +78,8 @@ def prepare_again(state: State, action: Action, targets: Sequence[str], *, now: 
     """
     request = prepare(state, action, targets, now=now)
     if len(request.targets) > _AT_ONCE_MAX:
-        raise UsageError(f"{_AT_ONCE_MAX} tasks are the most that are run again at once")
+        problem = f"{_AT_ONCE_MAX} tasks are the most that are run again at once"
+        raise UsageError(problem, "mark fewer with Space")
     calls, good, refused = [], [], []
     for target, label in zip(request.targets, request.labels, strict=True):
         try:
@@ -131,9 +132,12 @@ def _usual_queues(state: State, names: Iterable[str]) -> dict[str, list[str]]:
     """Return the queues that tasks of some types were sent to, by type, the most common first."""
     found: dict[str, Counter[str]] = {name: Counter() for name in names}
     for task in state.tasks.values():
-        if task.name in found and (queue := _queue_of(task)):
-            found[task.name][queue] += 1
-    return {name: [queue for queue, _ in counts.most_common()] for name, counts in found.items()}
+        if task.name in found:
+            found[task.name][_queue_said(task)] += 1
+    return {
+        name: [queue for queue, _ in counts.most_common() if not _queue_problem(queue)]
+        for name, counts in found.items()
+    }
 
 
 def with_queue(request: Request, name: str, queue: str) -> Request:
