@@ -269,16 +269,17 @@ class CsvFormatter(Formatter):
         placed = {*_OWN_COLUMNS, "runtime", "result"}
         if event.get("exception") == exception:
             placed.add("exception")
-        fields = dict((*event.as_dict().items(), *event.joined.items()))
+        fields = (*event.as_dict().items(), *event.joined.items())
+        rest = {name: value for name, value in fields if name not in placed}
         if event.cluster and not self._has_cluster:
-            fields.setdefault("cluster", event.cluster)
+            rest.setdefault("cluster", event.cluster)
         values = [
             None if moment is None else iso_utc(moment),
             *map(event.get, _OWN_COLUMNS),
             event.get("runtime", _runtime_of(event)),
             event.get("result"),
             exception,
-            encode_line({name: fields[name] for name in fields if name not in placed}).decode(),
+            encode_line(rest).decode(),
         ]
         if self._has_cluster:
             values.append(event.cluster or None)

@@ -198,14 +198,17 @@ class EnvelopeWriter:
             fraction = int(past + 0.5)
             event.lag = (second.lag_micros - fraction) / _MICROS
             known: Any = event.known
-            event.known = event.cluster = UNSET  # they are no fields of the event
+            event.known = UNSET  # it is no field of the event, nor is the other
+            if cluster:
+                event.cluster = UNSET
             try:
                 text = _encode(event)
             except (ValueError, RecursionError):  # lone surrogates that no decoder let in
                 event.known, event.cluster = known, cluster
                 parts.append(_whole(event))
                 continue
-            event.cluster = cluster
+            if cluster:
+                event.cluster = cluster
             if known is UNSET:
                 parts += (second.beginning % fraction, text[1:], b"\n")
                 continue
