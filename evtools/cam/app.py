@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from evtools.cam.daemon import Detached, Notifier, Pidfile, start
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
-from evtools.cam.log import Log, default_log_file
+from evtools.cam.log import Log, default_log_file, named
 from evtools.cam.loop import Loop, Signals
 from evtools.cam.options import BUILT_IN, CamOptions
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
@@ -27,6 +27,7 @@ from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source,
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.trust import enter_folder
+from evtools.wire import is_cluster_name
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ _LATE_OF_CAMERA: Final = {"postgres": ("psycopg",)}
 _UNEXPECTED: Final = 1
 
 
-def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
+def run(
+    options: CamOptions, clusters: Sequence[ConnectionSettings], *, reread: Reread | None = None
+) -> int:
     """Run evcam, here or with `detach` in a process of its own; return the exit status.
 
     Raise EvtoolsError for anything that the user must fix: a camera that cannot be loaded, a
@@ -56,10 +59,10 @@ def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | N
     if options.detach and detached is None:
         identity(options.uid, options.gid)
         # Only one process can read from a pipe.
-        typed = f"{settings.urls}\n" if "stdin" in settings.source_of_url else ""
+        typed = "".join(f"{each.urls}\n" for each in clusters if "stdin" in each.source_of_url)
         return start(options.executable, typed=typed)
     with ExitStack() as stack:
-        return Process(options, settings, detached, reread, stack).run()
+        return Process(options, clusters, detached, reread, stack).run()
 
 
 class Process:
@@ -68,12 +71,12 @@ class Process:
     def __init__(
         self,
         options: CamOptions,
-        settings: ConnectionSettings,
+        clusters: Sequence[ConnectionSettings],
         detached: Detached | None,
         reread: Reread | None,
         stack: ExitStack,
     ) -> None:
-        self._options, self._settings = options, settings
+        self._options, self._clusters = options, clusters
         self._detached, self._reread = detached, reread
         owner = identity(options.uid, options.gid)
         folder = settle(options, owner)
@@ -92,7 +95,7 @@ class Process:
         root.setLevel(options.loglevel)
         if options.pidfile:
             stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
-        drop_privileges(owner, options, settings)
+        drop_privileges(owner, options, clusters)
         self._notifier = Notifier()
         stack.callback(self._notifier.close)
 
@@ -115,8 +118,11 @@ class Process:
             return status
 
     def _run(self, stack: ExitStack) -> int:
-        options, settings, clock = self._options, self._settings, SystemClock()
-        loop = Loop(options, find(options), clock, self._notifier, self._ready, self._hang_up)
+        options, clusters, clock = self._options, self._clusters, SystemClock()
+        names = names_of(options, clusters)
+        loop = Loop(
+            options, find(options), clock, self._notifier, self._ready, self._hang_up, names
+        )
         source: Source
         if options.read:
             since, until = options.since, options.until
@@ -129,15 +135,17 @@ class Process:
             if not options.demo:
                 # Not to connect, but to import everything for that: months later, the files
                 # of a single-file binary may be gone.
-                connect(settings)
-            source = open_live([settings], loop.on_notice, demo=options.demo, stack=stack)
+                for settings in clusters:
+                    connect(settings)
+            source = open_live(clusters, loop.on_notice, demo=options.demo, stack=stack)
         if options.listen:
             # Before the camera is installed, which may be content with that.
-            broker = None if options.read or options.demo else settings
-            stack.enter_context(Health(options.listen, loop, source, broker))
-        if options.once and isinstance(loop.camera, Camera):
-            # That the only snapshot cannot be written should be known at once.
-            loop.camera.check()
+            brokers = () if options.read or options.demo else clusters
+            stack.enter_context(Health(options.listen, loop, source, brokers))
+        for camera in loop.cameras if options.once else ():
+            if isinstance(camera, Camera):
+                # That the only snapshot cannot be written should be known at once.
+                camera.check()
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
         with Signals(source.stop, clock) as signals:
@@ -168,17 +176,18 @@ class Process:
                 " that evcam may write",
                 self._log.path,
             )
-        renewal = self._settings.renewal
-        if renewal is not None:
+        renewals = [each.renewal for each in self._clusters if each.renewal is not None]
+        for renewal in renewals:
             # In the reader's thread, as a command that prints it may take a while.
             renewal.due = True
+        if renewals:
             _log.info("SIGHUP: the broker's URL is read again for the next connection")
         try:
             changed = dict(self._reread()) if self._reread else {}
         except EvtoolsError as error:
             _log.error("the settings stay as they were: %s", error.message)
             return
-        if renewal is not None:
+        if renewals and _names(changed.get("broker")) == {each.cluster for each in self._clusters}:
             changed.pop("broker", None)
         level = changed.pop("loglevel", None)
         if level is not None:
@@ -187,6 +196,13 @@ class Process:
         if changed:
             names = ", ".join(sorted(changed))
             _log.warning("these changes take effect after a restart: %s", names)
+
+
+def _names(brokers: Any) -> set[str]:
+    # Of the clusters whose brokers are in a settings file.
+    texts = map(str, brokers if isinstance(brokers, list) else [brokers])
+    heads = [text.partition("=")[0].strip() for text in texts]
+    return {head if is_cluster_name(head) else "" for head in heads}
 
 
 def settle(options: CamOptions, owner: Identity | None) -> Path:
@@ -210,8 +226,13 @@ def settle(options: CamOptions, owner: Identity | None) -> Path:
     return whole
 
 
+def names_of(options: CamOptions, clusters: Sequence[ConnectionSettings]) -> Sequence[str]:
+    """Return the names of the clusters that are watched, as far as they are known before."""
+    return ("",) if options.read or options.demo else [each.cluster for each in clusters]
+
+
 def drop_privileges(
-    owner: Identity | None, options: CamOptions, settings: ConnectionSettings
+    owner: Identity | None, options: CamOptions, clusters: Sequence[ConnectionSettings]
 ) -> None:
     """Become `owner`, if there is one, after importing all modules that come late otherwise.
 
@@ -229,7 +250,8 @@ def drop_privileges(
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if not options.demo and not options.read:
-        connect(settings)
+        for settings in clusters:
+            connect(settings)
     unpacked = getattr(sys, "_MEIPASS", None)
     if unpacked is not None:
         share(Path(unpacked))
@@ -246,29 +268,48 @@ def find(options: CamOptions) -> Loaded:
     )
 
 
-def check(options: CamOptions, settings: ConnectionSettings) -> str:
-    """Try camera and broker, as the user that evcam would run as; take no snapshot.
+def check(options: CamOptions, clusters: Sequence[ConnectionSettings]) -> str:
+    """Try camera and brokers, as the user that evcam would run as; take no snapshot.
 
-    Return where snapshots go and events come from.  Raise EvtoolsError if one would not work.
+    Return where snapshots go and events come from.  Raise EvtoolsError if one would not work; of
+    several brokers all are tried, and it says which do not.
     """
     owner = identity(options.uid, options.gid)
     settle(options, owner)
-    drop_privileges(owner, options, settings)
+    drop_privileges(owner, options, clusters)
     loaded = find(options)
-    camera = Loop(options, loaded, SystemClock()).camera
     if options.listen:
         HTTPServer(Address.of(options.listen), {}).close()
-        adopt(camera)
     text = f"camera: camera {loaded.name}"
-    if isinstance(camera, Camera):
-        camera.check()
-        text = f"camera: {camera.describe()}"
+    for camera in Loop(options, loaded, SystemClock(), names=names_of(options, clusters)).cameras:
+        if options.listen:
+            adopt(camera)
+        if isinstance(camera, Camera):
+            camera.check()
+            text = f"camera: {camera.describe()}"
     if options.read or options.demo:
         return text
+    lines, errors = [text], list[EvtoolsError]()
+    for settings in clusters:
+        try:
+            lines.append(f"broker: {named(_try(settings), settings.cluster)}")
+        except EvtoolsError as error:
+            if len(clusters) == 1:
+                raise
+            errors.append(type(error)(named(error.message, settings.cluster), error.hint))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise type(errors[0])("; ".join(error.message for error in errors), "\n".join(hints))
+    return "\n".join(lines)
+
+
+def _try(settings: ConnectionSettings) -> str:
     notices: list[Notice] = []
     once = replace(settings, reconnect=False, wakeup=False, enable_events=False)
     with EventReceiver(once, on_notice=notices.append) as receiver:
         for _ in receiver.events(0.05):
             if notices and notices[-1].kind == "listening":
                 break
-    return f"{text}\nbroker: {notices[-1].text}"
+    return notices[-1].text

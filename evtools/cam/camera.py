@@ -203,9 +203,10 @@ class Camera(Polaroid):
 
     def _set_up_snapshots(self) -> None:
         #: Whose snapshots this one takes.
-        self._cameras: Sequence[Camera] = (self,)
+        self._cameras: Sequence[Any] = (self,)
         self.clock: Clock = SystemClock()
-        self._sequence = SnapshotSequence(self.state.workers)
+        cluster = getattr(self.state, "cluster", "")
+        self._sequence = SnapshotSequence(self.state.workers, cluster=cluster)
         # Two snapshots at a time would be written in any order.
         self._shooting = threading.Lock()
 
@@ -281,7 +282,7 @@ class Camera(Polaroid):
         with self._shooting:
             if self.maxrate is not None and not self.maxrate.can_consume():
                 return
-            taken: list[tuple[Camera, SnapshotInfo, Any]] = []
+            taken: list[tuple[Any, SnapshotInfo, Any]] = []
             try:
                 for each in self._cameras:
                     look = each._look  # noqa: SLF001  (of its own class)

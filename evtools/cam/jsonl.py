@@ -7,13 +7,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from evtools.cam.camera import Bytes, Camera, Seconds, check_place
 from evtools.cam.database.schema import TASKS, clean, clean_end
-from evtools.cam.snapshot import STEPS, SnapshotInfo, Steps
+from evtools.cam.snapshot import GENERATION, STEPS, SnapshotInfo, Steps
 from evtools.errors import UsageError
 from evtools.state import Change, State, Task, Worker
 from evtools.transport.recording import RecordingWriter
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1
+#: Of a line that names its cluster.
+_VERSION_NAMED: Final = 2
 #: Tasks that the state has forgotten and that wait to be written, and their bytes.
 MAX_TASKS: Final = 200_000
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -31,13 +33,15 @@ class Snapshot(NamedTuple):
 
 
 class JSONL(Camera):
-    """Append each snapshot as one line of JSON, completely or not at all.
+    """Append each snapshot of a cluster as one line of JSON, completely or not at all.
 
     `path` may have strftime codes and end in `.gz` or `.zst`; `-` is stdout.  `tasks` are those
     that changed since the last snapshot, or all in memory.  Files are rotated before they exceed
     `rotate_size` bytes, and after `rotate_every` seconds; the newest `rotate_keep` old ones are
     kept.  0 is never, and all of them.
     """
+
+    writes_for_all = True
 
     def __init__(
         self,
@@ -72,8 +76,9 @@ class JSONL(Camera):
         state, changed = self.state, self._changed.take()
         tasks = state.tasks.values() if self._of_all else changed
         workers = state.workers.values()
+        version = {"v": _VERSION_NAMED, "cluster": info.cluster} if info.cluster else {"v": VERSION}
         line = {
-            "v": VERSION,
+            **version,
             **info.as_dict(),
             **{name: iso_utc(getattr(info, name)) for name in ("started", "at", "since")},
             "events": state.event_count,
@@ -100,6 +105,10 @@ class JSONL(Camera):
             # It has closed the file; the next one continues it.
             self._writer = None
             raise
+
+    def share(self, parts: int) -> None:
+        self._changed.share(parts)
+        self._steps.generation = GENERATION // parts
 
     def restore(self, snapshot: Snapshot) -> None:
         self._changed.restore(snapshot.changed)
@@ -162,6 +171,10 @@ class ChangedTasks:
         self._kept, self._kept_bytes = {}, 0
         for task in forgotten.values():
             self._keep(task)
+
+    def share(self, parts: int) -> None:
+        """Keep one of so many equal parts of what may be kept."""
+        self._max_tasks, self._max_bytes = MAX_TASKS // parts, MAX_BYTES // parts
 
     def _keep(self, task: Task) -> None:
         if id(task) not in self._tasks:

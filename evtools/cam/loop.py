@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ from msgspec import UNSET
 
 from evtools.cam.camera import Camera, snapshot_of
 from evtools.cam.daemon import Notifier
-from evtools.cam.log import FailureLog
+from evtools.cam.log import FailureLog, named
 from evtools.cam.options import CamOptions
-from evtools.cam.schedule import CameraThread, Counters
+from evtools.cam.schedule import CameraThread, ClusterCounters, Counters
 from evtools.cam.snapshot import SnapshotSequence, dry_run, summary
 from evtools.clock import Clock
 from evtools.errors import BrokerUnavailable, EvtoolsError
@@ -29,6 +29,7 @@ from evtools.text import human_duration, sanitize
 from evtools.transport import Notice, Source
 from evtools.transport.source import SilenceHint
 from evtools.wire import Event, Gap, Joiner
+from evtools.wire.joiner import MAX_BYTES, MAX_TASKS
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ _LONG: Final = 30.0
 _STATUS_EVERY: Final = 5.0
 #: Types of event that are counted apart; senders choose their names.
 _TYPES_MAX: Final = 200
+#: Clusters of a recording.  What comes of others is left out: mixed with theirs, the workers and
+#: tasks of one would be taken for those of another.
+CLUSTERS_MAX: Final = 100
+_NO_CONNECTION: Final = "no connection"
 
 
 class Signals(EndingSignals):
@@ -70,17 +75,16 @@ class EventFilter:
         compiled = [compile_filter(text, zone=options.zone, now=now) for text in texts]
         self._filter = all_of(*compiled) if compiled else None
         self._redact = redactor(options.redact)
-        self._joiner = Joiner()
         self._asked = self._passed = 0
 
-    def apply(self, events: list[Event]) -> list[Event]:
-        """Return the events that pass, masked."""
+    def apply(self, events: list[Event], joiner: Joiner) -> list[Event]:
+        """Return the events that pass, masked; `joiner` knows earlier events of their cluster."""
         if self._redact is not None:
             events = list(map(self._redact.of_event, events))
         if self._filter is None:
             return events
         # What evdump recorded is joined already.
-        self._joiner.join([event for event in events if event.known is UNSET])
+        joiner.join([event for event in events if event.known is UNSET])
         passed: list[Event] = []
         for event in events:
             if event.type.startswith("task-"):
@@ -138,12 +142,40 @@ class ReplayClock:
             yield events[begin:], now
 
 
+class Cluster:
+    """What belongs to one cluster: its state, its camera, and what that is to say of itself.
+
+    `why` there is no connection, and how often that was tried in vain (`retries`); one that was not
+    tried yet has no reason.  `is_refused` once nothing more will come of it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        camera: Any,
+        sequence: SnapshotSequence,
+        counters: ClusterCounters,
+        joiner: Joiner,
+    ) -> None:
+        self.state, self.camera, self.sequence = state, camera, sequence
+        self.counters, self.joiner = counters, joiner
+        self.observer = camera if isinstance(camera, Camera) else None
+        self.why, self.retries, self.is_refused = "", 0, False
+        self.events_then = 0
+        self.worst_lag: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.state.cluster
+
+
 class Loop:
     """Apply events until the end, and never wait for anything longer than a tick.
 
-    While the camera holds the state, events wait in the source, as bytes.
+    While the camera holds a state, events wait in the source, as bytes.  Each of the clusters that
+    have `names` has a state of its own; those of a recording are found in it.
 
-    `make_camera` is called with the state and what cameras are made with; raise UsageError if that
+    `make_camera` is called with each state and what cameras are made with; raise UsageError if that
     fails, and for invalid filters and patterns.  `ready` is called once, when events come or the
     wait for them is over, `on_hangup` when files are to be opened anew.
     """
@@ -156,6 +188,7 @@ class Loop:
         notifier: Notifier | None = None,
         ready: Callable[[], None] = lambda: None,
         on_hangup: Callable[[], None] = lambda: None,
+        names: Sequence[str] = ("",),
     ) -> None:
         self._options, self.clock = options, clock
         self._notifier = notifier or Notifier()
@@ -164,37 +197,84 @@ class Loop:
         #: The clock of the snapshots, which is the recording's if one is replayed.
         self._times: Clock = self._replay or clock
         self.counters = Counters(started=clock.wall())
-        self.state = State(
-            max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=self._times
-        )
         self.thread = CameraThread(self.counters, clock, self._replay, options.max_failures)
-        self._sequence = SnapshotSequence(
-            self.state.workers, started=self.counters.started, warm_up=options.warm_up
-        )
         self._filter = EventFilter(options, now=self._times.wall)
-        self.camera = make_camera(
-            self.state, freq=options.freq, maxrate=options.maxrate or None,
-            cleanup_freq=options.cleanup_freq, timer=self.thread, app=None,
-        )  # fmt: skip
-        self._observer = self.camera if isinstance(self.camera, Camera) else None
-        if self._observer is not None:
-            self._observer.load(self._sequence, self._times)
         self._failures = FailureLog()
         self._is_single = options.once or options.test
         self._started = clock.monotonic()
         self._mounted = False
+        self._make_camera = make_camera
+        self._clusters: dict[str, Cluster] = {}
+        for name in sorted(names):
+            self._add(name)
         #: When the one period of --once and --test ends, by the clock of the snapshots, and when
         #: evcam must have ended, once that is wanted.
         self._period_ends = self._deadline = math.inf
         self._next_status, self._warn_at = 0.0, _LONG
-        #: Why there is no connection, and how often that was tried in vain.
-        self._why, self._retries = "no connection", 0
         self._updated: float | None = None
-        self._events_then = 0
-        self._worst_lag: float | None = None
         self._hint: SilenceHint | None = None
-        #: Kinds of malformed input that are in the log.
-        self._reported: set[str] = set()
+        #: Clusters, and kinds of malformed input, that are in the log.
+        self._reported: set[tuple[str, str]] = set()
+
+    def _add(self, name: str) -> Cluster:
+        # Watch another cluster; all of them share the memory.
+        options, parts = self._options, len(self._clusters) + 1
+        state = State(clock=self._times, cluster=name)
+        sequence = SnapshotSequence(
+            state.workers, started=self.counters.started, warm_up=options.warm_up, cluster=name
+        )
+        camera = self._make_camera(
+            state, freq=options.freq, maxrate=options.maxrate or None,
+            cleanup_freq=options.cleanup_freq, timer=self.thread, app=None,
+        )  # fmt: skip
+        counters = ClusterCounters() if name else self.counters
+        joiner = Joiner(max_tasks=MAX_TASKS // parts, max_bytes=MAX_BYTES // parts)
+        cluster = Cluster(state, camera, sequence, counters, joiner)
+        if name:
+            self.counters.clusters = {**self.counters.clusters, name: counters}
+        self._clusters = {**self._clusters, name: cluster}
+        for each in self._clusters.values():
+            each.state.max_tasks_in_memory = max(1, options.max_tasks // parts)
+            each.state.max_bytes = options.max_memory // parts
+            if each.observer is not None:
+                each.observer.share(parts)
+        if cluster.observer is not None:
+            cluster.observer.load(sequence, self._times)
+        leader = self.cameras[0]
+        if isinstance(leader, Camera) and leader.writes_for_all:
+            leader.lead([each.camera for each in self._clusters.values()])
+        if self._mounted:
+            sequence.subscribed(self._times.wall())
+            if camera in self.cameras:
+                self.thread.mount(camera, cluster=name, install=not self._is_single)
+        return cluster
+
+    def _cluster(self, name: str) -> Cluster | None:
+        # That of a name, of which a recording may have new ones; None if it has too many.
+        found = self._clusters.get(name)
+        if found is not None or self._replay is None:
+            return found
+        first = self._clusters.get("")
+        if first is not None and len(self._clusters) == 1 and not first.counters.events:
+            # Until now its name was not known.
+            first.state.cluster = first.sequence.cluster = name
+            first.counters = ClusterCounters()
+            self.counters.clusters = {name: first.counters}
+            self._clusters = {name: first}
+            return first
+        return self._add(name) if len(self._clusters) < CLUSTERS_MAX else None
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """The state of each cluster by name."""
+        return {name: each.state for name, each in self._clusters.items()}
+
+    @property
+    def cameras(self) -> Sequence[Any]:
+        """The cameras that take the snapshots: one for all clusters, or one of each."""
+        cameras = [each.camera for each in self._clusters.values()]
+        is_one = isinstance(cameras[0], Camera) and cameras[0].writes_for_all
+        return cameras[:1] if is_one else cameras
 
     def run(self, source: Source, signals: Signals) -> int:
         """Run to the end; return the exit status.  Raise EvtoolsError if camera or source fail."""
@@ -208,7 +288,7 @@ class Loop:
                 if self._is_over():
                     break
         except EvtoolsError:
-            if self.counters.events:
+            if any(each.counters.events for each in self._clusters.values()):
                 self._finish()
             raise
         if self.thread.gave_up is not None:
@@ -218,18 +298,30 @@ class Loop:
 
     def _mount(self) -> None:
         self._mounted = True
-        self.thread.mount(self.camera, install=not self._is_single)
+        cameras = self.cameras
+        for each in self._clusters.values():
+            if each.camera in cameras:
+                # One for all clusters is of none of them.
+                name = each.name if len(cameras) > 1 else ""
+                self.thread.mount(each.camera, cluster=name, install=not self._is_single)
 
     def _take(self, batch: list[Event]) -> None:
         if self._replay is None:
-            self._apply(batch)
+            if batch and batch[0].cluster == batch[-1].cluster:
+                self._apply(self._clusters[batch[0].cluster or ""], batch)
+            else:
+                # The last one has the gaps of all that did not come back.
+                for cluster, events in self._by_cluster(batch):
+                    self._apply(cluster, events)
         else:
             for piece, moment in self._replay.pieces(batch, lambda: self.thread.due):
-                if not self._apply(piece):
-                    return
+                for cluster, events in self._by_cluster(piece):
+                    if not self._apply(cluster, events):
+                        return
                 self._replay.move(moment)
                 if not self._mounted:
-                    self._sequence.subscribed(moment)
+                    for cluster in self._clusters.values():
+                        cluster.sequence.subscribed(moment)
                     self._mount()
                 while not self.thread.settle(TICK):
                     self._tick()
@@ -237,30 +329,56 @@ class Loop:
                         return
         self._tick()
 
-    def _apply(self, batch: list[Event]) -> bool:
+    def _by_cluster(self, events: list[Event]) -> Iterator[tuple[Cluster, list[Event]]]:
+        # Of a recording, events may be of any clusters.
+        names = {event.cluster or "" for event in events}
+        for name in sorted(names):
+            part = events
+            if len(names) > 1:
+                part = [event for event in events if (event.cluster or "") == name]
+            if not name and (len(names) > 1 or self.counters.clusters):
+                # When nothing was recorded, nothing was of any of them.
+                gaps: list[Event] = [event for event in part if isinstance(event, Gap)]
+                part = [event for event in part if not isinstance(event, Gap)]
+                known = [self._cluster(each) for each in names if each or part]
+                for cluster in {*self._clusters.values(), *filter(None, known)}:
+                    if gaps:
+                        yield cluster, gaps
+                if not part:
+                    continue
+            found = self._cluster(name)
+            if found is not None:
+                yield found, part
+                continue
+            words = f"the recording has more than {CLUSTERS_MAX} clusters: the events of others"
+            self._report_once("", "clusters", f"{words} are left out, as of {name}")
+            self.counters.left_out += len(part)
+
+    def _apply(self, cluster: Cluster, batch: list[Event]) -> bool:
         # To the state, which the camera may be holding.  Return False if the end comes first.
-        events = self._filter.apply(batch)
+        events = self._filter.apply(batch, cluster.joiner)
         while events:
-            with self.state.held(TICK) as held:
+            with cluster.state.held(TICK) as held:
                 if held:
-                    self._apply_all(events)
+                    self._apply_all(cluster, events)
                     break
             self._tick()
             if self._is_over():
                 return False
         return True
 
-    def _apply_all(self, events: list[Event]) -> None:
+    def _apply_all(self, cluster: Cluster, events: list[Event]) -> None:
         # One after the other: metrics count a task as it was at each event.
-        for change in self.state.changes(events):
-            if self._observer is not None:
+        observer = cluster.observer
+        for change in cluster.state.changes(events):
+            if observer is not None:
                 try:
-                    self._observer.observe((change,))
+                    observer.observe((change,))
                 except Exception as error:  # noqa: BLE001  (whatever the camera raises)
                     self._failures.error("the camera failed to observe", error)
             if isinstance(change.event, Gap):
-                self._sequence.note(change.event)
-        self._count(events)
+                cluster.sequence.note(change.event)
+        self._count(cluster, events)
 
     def _tick(self) -> None:
         self.counters.ticked_at = now = self.clock.monotonic()
@@ -297,19 +415,29 @@ class Loop:
                 if self.counters.ready:
                     self._notifier.reloading()
                 self._on_hangup()
-                if self._observer is not None:
-                    self.thread.soon(self._observer.reopen)
+                for camera in self.cameras:
+                    if isinstance(camera, Camera):
+                        self.thread.soon(camera.reopen)
                 if self.counters.ready:
                     self._notifier.ready()
 
     def _get_ready(self, now: float) -> None:
-        is_there = self.counters.connected or self._replay is not None
+        # Of several, the first is enough once each was tried: those that are away do not keep the
+        # others from being recorded.  The only snapshot waits for all that may still come.
+        clusters = self._clusters.values()
+        is_there = self._replay is not None or any(each.counters.connected for each in clusters)
         waited = now - self._started >= self._options.ready_timeout
         if self._is_single and math.isinf(min(self._period_ends, self._deadline)):
             if not is_there and waited:
-                raise BrokerUnavailable(self._why, "there is nothing to look at")
-            if is_there and self._mounted:
+                raise BrokerUnavailable(self._away(), "there is nothing to look at")
+            missing = [
+                each for each in clusters if not (each.counters.connected or each.is_refused)
+            ]
+            is_whole = self._replay is not None or not missing
+            if is_there and self._mounted and (is_whole or waited):
                 self._period_ends = self._times.monotonic() + self._options.freq
+        is_tried = all(each.counters.connected or each.why for each in clusters)
+        is_there = is_there and (self._replay is not None or is_tried)
         if not self.counters.ready and (is_there or waited):
             self.counters.ready = True
             self._ready()
@@ -326,29 +454,48 @@ class Loop:
 
     def on_notice(self, notice: Notice) -> None:
         """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
+        cluster = self._clusters.get(notice.cluster)
+        text = notice.text
+        if notice.kind == "ended" and text:
+            _log.warning("%s", text)
+        if cluster is None:
+            return
+        counters = cluster.counters
         if notice.kind in {"listening", "restored"}:
-            self.counters.connected = True
-            self._sequence.subscribed(self.clock.wall())
-            self._retries, self._why = 0, "no connection"
+            counters.connected = True
+            cluster.sequence.subscribed(self.clock.wall())
+            cluster.retries, cluster.why = 0, ""
             words = "listening on" if notice.kind == "listening" else "connected again:"
-            _log.info("%s %s", words, notice.text)
-        elif notice.kind == "lost":
-            self.counters.connected = False
-            self._sequence.lost()
-            self._why = notice.text
-            _log.warning("connection lost: %s", notice.text)
-        elif notice.kind == "ended" and notice.text:
-            _log.warning("%s", notice.text)
+            _log.info("%s", named(f"{words} {text}", cluster.name))
+        elif notice.kind in {"lost", "refused"}:
+            counters.connected = False
+            cluster.sequence.lost()
+            cluster.why = text
+            if notice.kind == "lost":
+                _log.warning("%s", named(f"connection lost: {text}", cluster.name))
+                return
+            cluster.is_refused = True
+            hint = f" ({'; '.join(notice.hint.splitlines())})" if notice.hint else ""
+            _log.error("%s; nothing more is recorded of it, the others go on", notice.named + hint)
         elif notice.kind == "retry":
-            error = notice.text.rpartition("; trying again")[0] or notice.text
-            self._retries = self._retries + 1 if error == self._why else 1
-            self._why = error
-            if self._retries & (self._retries - 1) == 0:
-                _log.warning("%s", notice.text)
+            error = text.rpartition("; trying again")[0] or text
+            cluster.retries = cluster.retries + 1 if error == cluster.why else 1
+            cluster.why = error
+            if cluster.retries & (cluster.retries - 1) == 0:
+                _log.warning("%s", notice.named)
 
-    def _count(self, events: Sequence[Event]) -> None:
+    def _away(self) -> str:
+        # Why there is no connection, and to which cluster.
+        return "; ".join(
+            named(each.why or _NO_CONNECTION, each.name)
+            for each in self._clusters.values()
+            if not each.counters.connected
+        )
+
+    def _count(self, cluster: Cluster, events: Sequence[Event]) -> None:
         # At least one, which were applied to the state.
-        counters, known = self.counters, self.counters.events_by_type
+        counters = cluster.counters
+        known = counters.events_by_type
         types = Counter([event.type for event in events])
         counters.gaps += types.pop(Gap.type, 0)
         for kind, number in types.items():
@@ -362,43 +509,58 @@ class Loop:
         counters.last_event_at = received
         if "worker-heartbeat" in types:
             counters.last_heartbeat_at = received
-        worker = self.state.workers.get(last.hostname)
+        worker = cluster.state.workers.get(last.hostname)
         if worker is not None and worker.skew is not None and last.timestamp is not None:
             lag = max(0.0, received - last.timestamp + worker.skew)
-            self._worst_lag = max(lag, self._worst_lag or 0.0)
+            cluster.worst_lag = max(lag, cluster.worst_lag or 0.0)
 
     def _update(self, now: float) -> None:
-        counters, state = self.counters, self.state
         then, self._updated = self._updated, now
-        if then is not None and now > then:
-            counters.events_per_second = (counters.events - self._events_then) / (now - then)
-        self._events_then = counters.events
-        counters.lag, self._worst_lag = self._worst_lag, None
-        workers = list(state.workers.values())
-        counters.tasks, counters.workers = len(state.tasks), len(workers)
-        counters.workers_alive = sum(worker.alive for worker in workers)
-        counters.evicted = state.evicted
-        counters.nameless = state.nameless
+        for cluster in self._clusters.values():
+            counters, state = cluster.counters, cluster.state
+            if then is not None and now > then:
+                events = counters.events - cluster.events_then
+                counters.events_per_second = events / (now - then)
+            cluster.events_then = counters.events
+            counters.lag, cluster.worst_lag = cluster.worst_lag, None
+            workers = list(state.workers.values())
+            counters.tasks, counters.workers = len(state.tasks), len(workers)
+            counters.workers_alive = sum(worker.alive for worker in workers)
+            counters.evicted = state.evicted
+            counters.nameless = state.nameless
 
     def _line(self) -> str:
         counters, replays = self.counters, self._options.read
-        if not counters.connected and not replays:
-            return f"waiting for broker: {self._why}"
+        clusters = self._clusters.values()
+        there = [each.name for each in clusters if each.counters.connected]
+        if not there and not replays:
+            return f"waiting for broker: {self._away()}"
+        state = "replaying" if replays else "connected"
+        if any(there) and not replays:
+            state += f" to {', '.join(there)}"
+            if len(there) < len(clusters):
+                state += f"; away: {self._away()}; in all"
+        rate = sum(each.counters.events_per_second for each in clusters)
+        workers = sum(each.counters.workers_alive for each in clusters)
         last = "no snapshot yet"
         if counters.last_success_at is not None:
             ago = self.clock.wall() - counters.last_success_at
             last = f"last snapshot {human_duration(ago)} ago"
         return (
-            f"{'replaying' if replays else 'connected'}, {counters.events_per_second:.0f} ev/s,"
-            f" {counters.workers_alive} workers, {last}, {counters.failures_in_row} failures"
+            f"{state}, {rate:.0f} ev/s,"
+            f" {workers} workers, {last}, {counters.failures_in_row} failures"
         )
 
     def _dump(self) -> None:
         # All counters, and the stacks of all threads, the main thread's first.
         statistics = asdict(self._source.statistics())
         malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
-        del statistics["clusters"]  # there is one
-        counters = {**statistics, **asdict(self.counters), "malformed": malformed}
+        streams = statistics.pop("clusters")
+        counters = {**statistics, **self.counters.as_dict(), "malformed": malformed}
+        for name, values in streams.items():
+            kinds = {each["kind"]: each["count"] for each in values.pop("defects")}
+            del values["clusters"]
+            counters["clusters"][name] |= {**values, "malformed": kinds}
         _log.warning("counters: %s", json.dumps(counters))
         frames = sys._current_frames()  # noqa: SLF001  (its documented use)
         main, lines = threading.main_thread(), []
@@ -410,20 +572,26 @@ class Loop:
         _log.warning("stacks:\n%s", "\n".join(lines))
 
     def _log_problems(self) -> None:
-        # Each kind of malformed input once, and once that nothing comes at all.
+        # Each kind of malformed input of a cluster once, and once that nothing comes at all.
         if not self._options.read:
             self._hint = self._hint or SilenceHint(self._source.statistics, self.clock)
             words = self._hint.words()
             if words:
                 _log.warning("%s", words)
-        for defect in self._source.statistics().defects:
-            if defect.kind not in self._reported:
-                self._reported.add(defect.kind)
-                words = defect.words(redacted=bool(self._options.redact))
-                _log.warning("left out: %s", sanitize(words))
-        if self.counters.nameless and "" not in self._reported:
-            self._reported.add("")
-            _log.warning("some events have no uuid or hostname and were ignored")
+        statistics = self._source.statistics()
+        for name, stream in (statistics.clusters or {"": statistics}).items():
+            for defect in stream.defects:
+                words = sanitize(defect.words(redacted=bool(self._options.redact)))
+                self._report_once(name, defect.kind, f"left out: {words}")
+        for name, cluster in self._clusters.items():
+            if cluster.counters.nameless:
+                words = "some events have no uuid or hostname and were ignored"
+                self._report_once(name, "", words)
+
+    def _report_once(self, cluster: str, kind: str, text: str) -> None:
+        if (cluster, kind) not in self._reported:
+            self._reported.add((cluster, kind))
+            _log.warning("%s", named(text, cluster))
 
     def _finish(self) -> int:
         # Take the last snapshot, within the time there is; return the exit status.
@@ -432,12 +600,16 @@ class Loop:
             self._mount()
         for note in self._filter.notes():
             _log.warning("%s", note)
+        if self.counters.left_out:
+            words = "%d events of clusters beyond %d were left out"
+            _log.error(words, self.counters.left_out, CLUSTERS_MAX)
         if self._options.test:
-            info = self._sequence.next(self._times.wall())
-            looks: tuple[Any, ...] = (summary, self.state, info)
-            if self._observer is not None:
-                looks = (snapshot_of, self._observer, info)
-            sys.stdout.buffer.write(dry_run(self.state.freeze_while(*looks)) + b"\n")
+            for _, cluster in sorted(self._clusters.items()):
+                info = cluster.sequence.next(self._times.wall())
+                looks: tuple[Any, ...] = (summary, cluster.state, info)
+                if cluster.observer is not None:
+                    looks = (snapshot_of, cluster.observer, info)
+                sys.stdout.buffer.write(dry_run(cluster.state.freeze_while(*looks)) + b"\n")
             sys.stdout.buffer.flush()
             return 0
         left = self._source.statistics().buffered_bytes

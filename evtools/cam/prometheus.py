@@ -10,7 +10,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
 from heapq import nlargest
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 
 from evtools.cam.camera import Camera, check_place
 from evtools.cam.http import Address, HTTPServer, Response, Route
-from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
+from evtools.cam.snapshot import GENERATION, STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State
 from evtools.text import clip, sanitize
@@ -291,9 +291,11 @@ class Prometheus(Camera):
     At `listen` (HOST:PORT), in the file `path` whose name should end in `.prom`, or both.  Counters
     and histograms follow the events, gauges are as of the last snapshot.  Names begin with
     `prefix`.  With `hostname` the name of the worker is a label.  `runtime_buckets` and
-    `wait_buckets` are upper bounds in seconds.  Each metric has at most `max_series` series; the
-    rest is `(others)`.
+    `wait_buckets` are upper bounds in seconds.  Each metric has at most `max_series` series of a
+    cluster; the rest is `(others)`.  The name of the cluster is a label, if it has one.
     """
+
+    writes_for_all = True
 
     def __init__(
         self,
@@ -319,7 +321,7 @@ class Prometheus(Camera):
         self._routes = {"/metrics": scrape(self.families)}
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
-        self._by_host = hostname
+        self._by_host, self._prefix = hostname, prefix
         self._steps = Steps()
         self._lock = Lock()
         self._metrics: dict[str, Any] = {}
@@ -331,6 +333,9 @@ class Prometheus(Camera):
             self._metrics[name].buckets = bounds
         self._metrics["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
         self._counters: dict[str, Counter] = {n: self._metrics[f"task_{n}"] for n in STEPS}
+
+    def share(self, parts: int) -> None:
+        self._steps.generation = GENERATION // parts
 
     def observe(self, changes: Sequence[Change]) -> None:
         with self._lock:
@@ -403,8 +408,8 @@ class Prometheus(Camera):
             "worker_up": up,
             "worker_tasks_active": active,
             "workers": Tally((status,) for status in statuses.values()),
-            "tasks": _labelled(states),
-            "worker_prefetched_tasks": _labelled(prefetched, labels=3 if self._by_host else 2),
+            "tasks": _as_labels(states),
+            "worker_prefetched_tasks": _as_labels(prefetched, labels=3 if self._by_host else 2),
             "snapshot_timestamp_seconds": {(): now},
         }
         hosts = {OTHERS, UNKNOWN, "generic", *map(label, statuses)}
@@ -421,15 +426,36 @@ class Prometheus(Camera):
                         metric.forget(key)
 
     def families(self) -> Sequence[Family]:
-        """Return all metrics that have series, as they are now; any thread may ask for them."""
+        """Return all metrics that have series, as they are now; any thread may ask for them.
+
+        They are of all clusters, if this camera takes the snapshots of all.
+        """
+        found: list[Sequence[Family]] = [each.own_families() for each in self._cameras]
+        if len(found) == 1:
+            return found[0]
+        by_name: dict[str, list[Family]] = {name: [] for name in self._metrics}
+        for family in chain.from_iterable(found):
+            by_name[family.name.removeprefix(self._prefix)].append(family)
+        return [
+            each[0]._replace(samples=chain.from_iterable(family.samples for family in each))
+            for each in by_name.values()
+            if each
+        ]
+
+    def own_families(self) -> Sequence[Family]:
+        """Return the metrics of this camera's cluster."""
         with self._lock:
             *metrics, folded = self._metrics.values()
             folded.series = {(): sum(metric.folded for metric in metrics)}
-            return [each.family() for each in (*metrics, folded) if each.series]
+            families = [each.family() for each in (*metrics, folded) if each.series]
+        cluster = self.state.cluster
+        if not cluster:
+            return families
+        return [each._replace(samples=labelled(each.samples, cluster)) for each in families]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what would be written, for a dry run."""
-        return {"metrics": render(self.families()).decode().splitlines()}
+        return {"metrics": render(self.own_families()).decode().splitlines()}
 
     @property
     def address(self) -> Address | None:
@@ -441,6 +467,11 @@ class Prometheus(Camera):
             self._server = HTTPServer(self._address, self._routes)
             self._server.start()
         super().install()
+
+    def write_all(self, snapshots: list[Self]) -> None:
+        # They are in one file.
+        self.write(self)
+        snapshots.clear()
 
     def write(self, snapshot: Self) -> None:
         """Write a file that gets its name only when it is complete."""
@@ -495,7 +526,13 @@ class Prometheus(Camera):
             )
 
 
-def _labelled(tally: Tally[Any], labels: int = 3) -> Tally[Key]:
+def labelled(samples: Iterable[Sample], cluster: str) -> Iterator[Sample]:
+    """Yield samples with the name of a cluster as their first label."""
+    for suffix, labels, value in samples:
+        yield Sample(suffix, (("cluster", cluster), *labels), value)
+
+
+def _as_labels(tally: Tally[Any], labels: int = 3) -> Tally[Key]:
     # The same by the first few values as labels, of which two may be the same.
     labelled = Tally[Key]()
     for raw, count in tally.items():

@@ -4,10 +4,10 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, TypeAlias
 
-from evtools.cam.log import FailureLog, reason
+from evtools.cam.log import FailureLog, named, reason
 from evtools.clock import Clock, SystemClock
 from evtools.errors import CameraFailed, UsageError
 from evtools.text import sanitize
@@ -40,27 +40,8 @@ class Shots:
 
 
 @dataclass(slots=True)
-class Counters:
-    """Everything that evcam counts, as plain numbers that any thread may read.
-
-    Nothing is locked: the camera's thread writes those of the snapshots, the main thread all
-    others.  Times are UTC epoch seconds, `ticked_at` and `busy_since` by the monotonic clock.
-    """
-
-    started: float = 0.0
-
-    # of the snapshots
-    shots: Shots = field(default_factory=Shots)
-    cleanups: int = 0
-    cleanups_failed: int = 0
-    #: Since when the camera has been at work, or when it last got on; None if it is not.
-    busy_since: float | None = None
-    last_shot_at: float | None = None
-    last_shot_seconds: float | None = None
-    shot_seconds: float = 0.0
-    last_success_at: float | None = None
-    failures_in_row: int = 0
-    last_error: str = ""
+class ClusterCounters:
+    """What is counted of each cluster; times are UTC epoch seconds."""
 
     # of the stream
     connected: bool = False
@@ -81,9 +62,70 @@ class Counters:
     #: Events of tasks and workers without uuid or hostname.
     nameless: int = 0
 
+
+@dataclass(slots=True)
+class Counters(ClusterCounters):
+    """Everything that evcam counts, as plain numbers that any thread may read.
+
+    Nothing is locked: the camera's thread writes those of the snapshots, the main thread all
+    others.  Times are UTC epoch seconds, `ticked_at` and `busy_since` by the monotonic clock.
+    What is counted of clusters with names is in `clusters`, by name, and in the `total`.
+    """
+
+    started: float = 0.0
+
+    # of the snapshots
+    shots: Shots = field(default_factory=Shots)
+    cleanups: int = 0
+    cleanups_failed: int = 0
+    #: Since when the camera has been at work, or when it last got on; None if it is not.
+    busy_since: float | None = None
+    last_shot_at: float | None = None
+    last_shot_seconds: float | None = None
+    shot_seconds: float = 0.0
+    last_success_at: float | None = None
+    failures_in_row: int = 0
+    last_error: str = ""
+
     # of the main loop
     ticked_at: float = 0.0
     ready: bool = False
+
+    clusters: dict[str, ClusterCounters] = field(default_factory=dict)
+    #: Events of a recording that has too many clusters.
+    left_out: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all as plain values, with the sums of all clusters: connected is one of them."""
+        clusters = {name: _plain(each) for name, each in self.clusters.copy().items()}
+        values = _plain(self) | {"shots": asdict(self.shots), "clusters": clusters}
+        if not clusters:
+            del values["clusters"], values["left_out"]
+            return values
+        for name in [each.name for each in fields(ClusterCounters)]:
+            parts = [values[name], *(of_one[name] for of_one in clusters.values())]
+            known = [part for part in parts if part is not None]
+            if name == "events_by_type":
+                total: dict[str, int] = {}
+                for types in known:
+                    for kind, count in types.items():
+                        total[kind] = total.get(kind, 0) + count
+                values[name] = total
+            elif name in _LATEST:
+                values[name] = max(known, default=None)
+            else:
+                values[name] = sum(known) if name != "connected" else any(known)
+        return values
+
+
+#: Of all clusters, the greatest counts, and not the sum.
+_LATEST: Final = frozenset({"last_event_at", "last_heartbeat_at", "lag"})
+
+
+def _plain(counters: ClusterCounters) -> dict[str, Any]:
+    values = {each.name: getattr(counters, each.name) for each in fields(counters)}
+    # A copy in one step, for it grows in another thread.
+    return values | {"events_by_type": counters.events_by_type.copy()}
 
 
 def rate(text: str | float) -> float:
@@ -261,8 +303,22 @@ class Timer:
         return min((entry.due for entry in self._entries), default=math.inf)
 
 
+@dataclass(eq=False, slots=True)
+class Mounted:
+    """A camera of a cluster, the rate of its snapshots, and its failures in a row."""
+
+    camera: Any
+    cluster: str
+    maxrate: Any = None
+    failures: int = 0
+
+    def is_called(self, entry: Entry, name: str) -> bool:
+        """Return whether an entry stands for its method of that name."""
+        return bool(entry.fun == getattr(self.camera, name, None))
+
+
 class CameraThread(Timer):
-    """The timer of a camera, which calls it at its times and survives what it does.
+    """The timer of cameras, which calls them at their times and survives what they do.
 
     Exceptions of the camera are logged and counted, and the next try comes after a wait that
     doubles; after `max_failures` in a row there is none, and `gave_up` says why.  `clock` measures
@@ -276,28 +332,31 @@ class CameraThread(Timer):
         self._counters, self._real_clock, self._max_failures = counters, clock, max_failures
         self._is_replay = times is not None
         self._failures = FailureLog()
-        self._camera: Any = None
+        self._mounted: list[Mounted] = []
         self._installed = False
-        self._maxrate: Any = None
         #: Why there will be no more snapshots, if that is so.
         self.gave_up: CameraFailed | None = None
         #: Whether the last snapshot, at the end, failed.
         self.last_failed = False
 
-    def mount(self, camera: Any, *, install: bool = True) -> None:
-        """Call this camera, from now on or, without `install`, once at the end."""
-        self._camera, self._installed = camera, install
+    def mount(self, camera: Any, *, cluster: str = "", install: bool = True) -> None:
+        """Call this camera, too, from now on or, without `install`, once at the end."""
+        mounted = Mounted(camera, cluster)
+        self._installed = install
         # Celery's cameras look at it too late: they clear the state even if they take no snapshot.
         if hasattr(getattr(camera, "maxrate", None), "can_consume"):
-            self._maxrate, camera.maxrate = camera.maxrate, None
+            mounted.maxrate, camera.maxrate = camera.maxrate, None
+        self._mounted.append(mounted)
         if install:
             camera.install()
 
     def take_one(self) -> None:
-        if hasattr(self._camera, "capture"):
-            self.soon(self._camera.capture)
-        else:
-            _log.warning("this camera takes snapshots at its own times only")
+        for camera in [each.camera for each in self._mounted]:
+            if hasattr(camera, "capture"):
+                self.soon(camera.capture)
+            else:
+                _log.warning("this camera takes snapshots at its own times only")
+                break
 
     def soon(self, fun: Function) -> None:
         self.call_after(0.0, fun, priority=_NOW)
@@ -312,33 +371,39 @@ class CameraThread(Timer):
         self.call_after(0.0, self._finish, priority=_LAST)
 
     def call(self, entry: Entry) -> float | None:
-        camera, counters = self._camera, self._counters
+        counters = self._counters
+        # A function of another name may be that of any camera.
+        owners = [each for each in self._mounted if each.is_called(entry, "capture")]
+        owner = (owners or self._mounted or [Mounted(None, "")])[0]
         counters.busy_since = self._real_clock.monotonic()
         try:
             if entry.fun == self._finish:
                 self._finish()
-            elif entry.fun == getattr(camera, "cleanup", None):
+            elif self._is_cleanup(entry):
                 counters.cleanups += 1
                 counters.cleanups_failed += not self._survives(entry, "cleaning up")
-            elif entry.seconds is None and entry.fun != getattr(camera, "capture", None):
+            elif entry.seconds is None and not owners:
                 self._survives(entry, "the camera")
-            elif self._maxrate is not None and not self._maxrate.can_consume():
+            elif owner.maxrate is not None and not owner.maxrate.can_consume():
                 counters.shots.skipped_rate += 1
             else:
-                return self._snapshot(entry, entry.seconds)
+                return self._snapshot(owner, entry, entry.seconds)
             return None
         finally:
             counters.busy_since = None
 
     def skipped(self, entry: Entry, ticks: int) -> None:
         # The time of a recording stands still meanwhile.
-        if self._is_replay or entry.fun == getattr(self._camera, "cleanup", None):
+        if self._is_replay or self._is_cleanup(entry):
             return
         shots = self._counters.shots
         before, shots.overrun = shots.overrun, shots.overrun + ticks
         if before.bit_length() < shots.overrun.bit_length():
             text = "a snapshot takes longer than the interval of %gs: %d skipped so far"
             _log.warning(text, entry.seconds, shots.overrun)
+
+    def _is_cleanup(self, entry: Entry) -> bool:
+        return any(each.is_called(entry, "cleanup") for each in self._mounted)
 
     def _survives(self, fun: Function, what: str) -> bool:
         try:
@@ -348,7 +413,7 @@ class CameraThread(Timer):
             return False
         return True
 
-    def _snapshot(self, fun: Function, seconds: float | None) -> float | None:
+    def _snapshot(self, owner: Mounted, fun: Function, seconds: float | None) -> float | None:
         # Return the seconds to the next try, if it failed and there is to be one.
         counters, clock, wait = self._counters, self._real_clock, None
         began = clock.monotonic()
@@ -356,7 +421,8 @@ class CameraThread(Timer):
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
             counters.shots.failed += 1
-            counters.failures_in_row = failures = counters.failures_in_row + 1
+            owner.failures = failures = owner.failures + 1
+            self._count_failures()
             counters.last_shot_at = clock.wall()
             counters.last_error = reason(error)
             is_enough = self._max_failures is not None and failures >= self._max_failures
@@ -364,10 +430,14 @@ class CameraThread(Timer):
                 doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
                 wait = min(doubled, max(_RETRY_MAX, seconds))
             after = "" if wait is None else f", next try in {wait:g}s"
-            self._failures.error(f"the camera failed ({failures} in a row){after}", error)
+            text = f"the camera failed ({failures} in a row){after}"
+            self._failures.error(named(text, owner.cluster), error)
             if is_enough:
                 self.gave_up = CameraFailed(
-                    f"gave up after {failures} failures of the camera: {reason(error)}",
+                    named(
+                        f"gave up after {failures} failures of the camera: {reason(error)}",
+                        owner.cluster,
+                    ),
                     "the log has the first of each kind with its traceback",
                 )
                 self._close()
@@ -376,26 +446,34 @@ class CameraThread(Timer):
         counters.last_shot_seconds = clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
         counters.last_shot_at = counters.last_success_at = clock.wall()
-        if counters.failures_in_row:
-            _log.warning("the camera works again, after %d failures", counters.failures_in_row)
-            counters.failures_in_row = 0
+        if owner.failures:
+            words = "the camera works again, after %d failures"
+            _log.warning(named(words, owner.cluster), owner.failures)
+            owner.failures = 0
+            self._count_failures()
         return None
+
+    def _count_failures(self) -> None:
+        failures = [each.failures for each in self._mounted]
+        self._counters.failures_in_row = max(failures, default=0)
 
     def _finish(self) -> None:
         def last_snapshot() -> None:
             if not self._installed:
-                self._camera.install()
-            self._camera.cancel()
+                each.camera.install()
+            each.camera.cancel()
 
         failed = self._counters.shots.failed
-        # Whatever the rate: events since the last snapshot would be lost.
-        self._snapshot(last_snapshot, None)
+        for each in self._mounted:
+            # Whatever the rate: events since the last snapshot would be lost.
+            self._snapshot(each, last_snapshot, None)
         self.last_failed = self._counters.shots.failed > failed
         if not self.gave_up:
             self._close()
 
     def _close(self) -> None:
-        close = getattr(self._camera, "close", None)
-        if callable(close):
-            self._survives(close, "closing the camera")
+        for each in self._mounted:
+            close = getattr(each.camera, "close", None)
+            if callable(close):
+                self._survives(close, "closing the camera")
         self.stop()

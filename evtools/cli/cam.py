@@ -107,16 +107,15 @@ _NUMBERS: Final = ("maxrate", "uid", "gid")
 
 def run(ctx: click.Context) -> int:
     from evtools.cli import logs
-    from evtools.cli.connection import one_cluster
     from evtools.transport import check_transport
 
     word = ctx.params["command"]
     logs.set_up("evcam", ctx.params)
     clusters = command.setup(ctx, secrets=secrets(ctx.params))
-    settings = one_cluster(clusters, "evcam records")
     options = build_options(ctx)
     if not (options.read or options.demo or word in _ABOUT_ANOTHER):
-        check_transport(settings)
+        for settings in clusters:
+            check_transport(settings)
     if word in _ABOUT_ANOTHER:
         from evtools.cam.daemon import control
 
@@ -127,8 +126,8 @@ def run(ctx: click.Context) -> int:
         if word is None:
             from evtools.cli.config import reloader
 
-            return app.run(options, settings, reread=reloader(ctx, level_of))
-        status, text = 0, app.check(options, settings)
+            return app.run(options, clusters, reread=reloader(ctx, level_of))
+        status, text = 0, app.check(options, clusters)
     from evtools.text import hide_credentials
 
     click.echo(hide_credentials(text))

@@ -223,20 +223,21 @@ def check_transport(settings: ConnectionSettings) -> None:
 
     On some services a mere connection makes queues that cost money.
     """
+    of = f"{settings.cluster}: " if settings.cluster else ""
     families = {kind_of(parse(address).scheme).family for address in settings.addresses()}
     if len(families) > 1:
         raise UsageError(
-            f"the broker URL mixes kinds of broker: {settings.masked()}",
+            f"{of}the broker URL mixes kinds of broker: {settings.masked()}",
             "the addresses of a list must be able to stand in for each other",
         )
     if settings.event_queue and families != {"amqp"}:
         raise UsageError(
-            f"--queue {settings.event_queue}: only RabbitMQ can share out events",
+            f"{of}--queue {settings.event_queue}: only RabbitMQ can share out events",
             "over Redis every listener gets all of them",
         )
     if families == {"sentinel"} and not settings.options.get("master_name"):
         raise UsageError(
-            "sentinel:// needs the name of the master that the Sentinels watch",
+            f"{of}sentinel:// needs the name of the master that the Sentinels watch",
             "as in: --broker-option master_name=mymaster",
         )
 

@@ -86,6 +86,9 @@ _SOURCES: Final[Mapping[str, _Source]] = {
 _TIMES: Final = ("sent", "received", "started")
 #: Seconds by which a client's clock may be ahead of the worker's.
 _SKEW: Final = 1.0
+#: What is remembered at most, by default.
+MAX_TASKS: Final = 100_000
+MAX_BYTES: Final = 64 * 1024 * 1024
 #: What one task takes beside the text of what is known: key, entry and tuple.
 _ENTRY_BYTES: Final = 350
 
@@ -98,7 +101,7 @@ class Joiner:
     `forgotten`.
     """
 
-    def __init__(self, *, max_tasks: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, *, max_tasks: int = MAX_TASKS, max_bytes: int = MAX_BYTES) -> None:
         self.forgotten = 0
         #: Estimated weight of all that is remembered.
         self.weight_bytes = 0

@@ -4,6 +4,7 @@ import logging
 import threading
 
 import pytest
+from msgspec import UNSET
 
 from evtools.cam import loop
 from evtools.cam.loop import Loop
@@ -56,9 +57,10 @@ class Stage:
     """A loop with everything around it, and a clock that is moved by hand.
 
     It is the source, too: batches and errors, and things to do between them; and the signals.
+    Of an event, `cluster` is the name of its cluster.
     """
 
-    def __init__(self, *steps, kind=Album, replays=False, **options):
+    def __init__(self, *steps, kind=Album, replays=False, names=("",), **options):
         self.clock = FakeClock(1000.0)
         options = {"freq": 1e6, "shutdown_timeout": 20.0} | options
         if replays:
@@ -73,8 +75,11 @@ class Stage:
             notifier=self.supervisor,
             ready=lambda: self.calls.append("ready"),
             on_hangup=lambda: self.calls.append("hangup"),
+            names=names,
         )
-        self.camera, self.state = self.loop.camera, self.loop.state
+        self.clusters = self.loop._clusters
+        self.cluster = self.clusters[min(names)]
+        self.camera, self.state = self.cluster.camera, self.cluster.state
         self.counters, self.thread = self.loop.counters, self.loop.thread
         self.loop._source = self
 
@@ -91,7 +96,7 @@ class Stage:
             elif isinstance(step, Exception):
                 raise step
             else:
-                yield [from_fields(event) for event in step]
+                yield [_event_of(**event) for event in step]
 
     def statistics(self):
         return Statistics(buffered_bytes=self.left_bytes, defects=tuple(self.defects))
@@ -99,8 +104,8 @@ class Stage:
     def pictures(self):
         return [tasks for _, tasks in self.camera.pictures]
 
-    def notice(self, kind, text):
-        self.loop.on_notice(Notice(kind, text))
+    def notice(self, kind, text, cluster=""):
+        self.loop.on_notice(Notice(kind, text, cluster))
 
     def connect(self):
         self.notice("listening", "redis://h")
@@ -120,6 +125,12 @@ class Stage:
 
     def rest(self):
         assert self.thread.settle(PATIENCE)
+
+
+def _event_of(cluster=UNSET, **fields):
+    event = from_fields(fields)
+    event.cluster = cluster
+    return event
 
 
 class Gate:

@@ -18,13 +18,13 @@ import pytest
 from evtools.cam import app
 from evtools.cam.app import Process, check, drop_privileges, run
 from evtools.cam.options import CamOptions
-from evtools.errors import OutputError, UsageError
+from evtools.errors import BrokerUnavailable, OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
 from tools.studio import PATIENCE, Album
 from tools.told import told
 
-SETTINGS = ConnectionSettings(urls="memory://nobody")
+SETTINGS = (ConnectionSettings(urls="memory://nobody"),)
 
 
 class Kept(Album):
@@ -142,7 +142,7 @@ def test_tasks_and_memory_are_bounded_as_asked(recording):
 def test_options_that_cannot_work_are_refused(recording, changes, error, complaint):
     asked = replace(options(read=(recording,), once=True), **changes)
     with pytest.raises(error, match=complaint):
-        run(asked, ConnectionSettings(urls="sqs://x"))
+        run(asked, [ConnectionSettings(urls="sqs://x")])
 
 
 def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be(monkeypatch):
@@ -151,11 +151,14 @@ def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be
     asked = options(demo=True, uid=str(os.getuid()))
     assert check(asked, SETTINGS) == "camera: Kept"
     assert became == [os.getuid()]
-    name, settings = "evtools.cam.camera:Polaroid", ConnectionSettings(urls="memory://")
+    name, settings = "evtools.cam.camera:Polaroid", [ConnectionSettings(urls="memory://")]
     found = f"camera: camera {name}\nbroker: memory://"
     assert check(options(camera=name), settings) == found
     with pytest.raises(OutputError, match="the disk is full"):
         check(options("Full", demo=True), SETTINGS)
+    away = ConnectionSettings(urls="redis://127.0.0.1:1", cluster="eu")
+    with pytest.raises(BrokerUnavailable, match=r"^eu: cannot reach redis://127\.0\.0\.1:1"):
+        check(options(camera=name), [replace(settings[0], cluster="prod"), away])
 
 
 # === the process =====================================================================
@@ -175,7 +178,7 @@ def stderr():
 
 
 def ended(**how):
-    return run(options("Printing", demo=True, freq=0.1, once=True, **how), ConnectionSettings())
+    return run(options("Printing", demo=True, freq=0.1, once=True, **how), [ConnectionSettings()])
 
 
 def test_in_the_foreground_it_runs_here(tmp_path, capfd, stderr):
@@ -199,7 +202,7 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path, monke
         from evtools.transport import ConnectionSettings
         app.become = print
         before = set(sys.modules)
-        settings = ConnectionSettings(urls="redis://h")
+        settings = [ConnectionSettings(urls="redis://h")]
         app.drop_privileges("nobody", CamOptions(camera="jsonl:x"), settings)
         app.drop_privileges("nobody", CamOptions(camera="mod.Camera", demo=True), settings)
         print(*(set(sys.modules) - before))
@@ -214,7 +217,7 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path, monke
     unpacked.mkdir(mode=0o700)
     monkeypatch.setattr(sys, "_MEIPASS", str(unpacked), raising=False)
     monkeypatch.setattr(app, "become", lambda _: None)
-    drop_privileges(object(), CamOptions(demo=True), ConnectionSettings())
+    drop_privileges(object(), CamOptions(demo=True), [ConnectionSettings()])
     assert unpacked.stat().st_mode & 0o777 == 0o755
 
 
@@ -222,7 +225,7 @@ def test_a_failure_is_raised_and_stands_in_the_log_file(tmp_path, stderr, capfd)
     for logfile in ("x.log", ""):
         asked = options(camera="nothing", logfile=logfile)
         with pytest.raises(UsageError, match="there is no camera nothing"):
-            run(asked, ConnectionSettings())
+            run(asked, [ConnectionSettings()])
     text = (tmp_path / "x.log").read_text()
     assert text.count("critical there is no camera nothing (built in: ") == 1
     # On stderr it will follow by itself.
@@ -232,7 +235,7 @@ def test_a_failure_is_raised_and_stands_in_the_log_file(tmp_path, stderr, capfd)
 
 def test_a_log_for_programs_has_the_failure_and_nothing_else_has(capfd, stderr):
     asked = options(camera="nothing", log_format="json")
-    assert run(asked, ConnectionSettings()) == 2
+    assert run(asked, [ConnectionSettings()]) == 2
     assert '"level": "critical"' in capfd.readouterr().err
 
 
@@ -259,5 +262,5 @@ def test_an_unexpected_error_is_logged_with_its_traceback(
 def test_only_a_detached_process_has_a_log_file_by_default(tmp_path, monkeypatch, detached):
     monkeypatch.setattr(app, "default_log_file", lambda: str(tmp_path / "default.log"))
     with ExitStack() as stack:
-        made = Process(CamOptions(), ConnectionSettings(), detached, None, stack)
+        made = Process(CamOptions(), [ConnectionSettings()], detached, None, stack)
         assert made._log.path == (tmp_path / "default.log" if detached else None)

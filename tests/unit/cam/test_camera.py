@@ -125,6 +125,19 @@ def test_a_snapshot_is_taken_and_then_written(album, clock):
     assert limited._sequence.next(1010.0).sequence == 2  # none is used by the other
 
 
+def test_one_for_all_clusters_takes_back_what_was_not_written(album, clock):
+    other = Album(State(cluster="eu"), timer=album.timer)
+    album.lead([album, other])
+    write, album.write = album.write, lambda shot: 1 / 0 if shot[0].cluster else write(shot)
+    with pytest.raises(ZeroDivisionError):
+        album.capture()
+    assert [(len(each.pictures), len(each.returned)) for each in (album, other)] == [(1, 0), (0, 1)]
+    album.write = write
+    album.capture()
+    # Numbers have no holes, for either.
+    assert [(info.cluster, info.sequence) for info in album.infos] == [("", 1), ("", 2), ("eu", 1)]
+
+
 def start_to_apply(state):
     events = [told("task-received", uuid="b")]
     thread = threading.Thread(target=state.apply, args=(events,))

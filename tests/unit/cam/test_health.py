@@ -11,7 +11,7 @@ import pytest
 from evtools.cam import health as module
 from evtools.cam.health import PROBE_EVERY, STUCK, Health, adopt
 from evtools.cam.prometheus import Prometheus
-from evtools.cam.schedule import Counters, Shots
+from evtools.cam.schedule import ClusterCounters, Counters, Shots
 from evtools.errors import BrokerUnavailable
 from evtools.state import State
 from evtools.transport import ConnectionSettings, Statistics
@@ -19,7 +19,7 @@ from evtools.wire import Defect
 from tools.clock import FakeClock
 from tools.told import life, told
 
-SETTINGS = ConnectionSettings(urls="memory://")
+SETTINGS = (ConnectionSettings(urls="memory://"),)
 
 
 class Patient:
@@ -30,7 +30,7 @@ class Patient:
         self.counters = Counters(ticked_at=1000.0)
         self.statistics = Statistics(connected=True)
         self.state = State()
-        self.camera = camera
+        self.states, self.cameras = {"": self.state}, [camera]
         source = SimpleNamespace(statistics=lambda: self.statistics)
         self.health = Health(address, self, source, settings)
 
@@ -172,9 +172,35 @@ def test_workers_may_have_rare_heartbeats_within_bounds(patient, broker, freq, s
 
 
 def test_a_recording_needs_no_broker():
-    patient = Patient(settings=None)
+    patient = Patient(settings=())
     with patient.health:
         assert patient.ready() == (200, "no heartbeat, and no broker to try")
+
+
+def test_one_of_several_clusters_that_is_seen_is_enough(broker):
+    patient = Patient(settings=[ConnectionSettings(cluster=name) for name in ("prod", "eu", "mq")])
+    counters = {name: ClusterCounters(events=2) for name in ("eu", "mq", "prod")}
+    patient.counters.clusters = counters
+    patient.states = {name: State(cluster=name) for name in counters}
+    streams = {name: Statistics(connected=name != "eu", problem="gone") for name in counters}
+    patient.statistics = Statistics.total(streams)
+    broker.error = BrokerUnavailable("cannot reach it")
+    with patient.health:
+        away = "eu: there is no connection: gone"
+        silent = f"{away}; mq: no heartbeat: cannot reach it; prod: no heartbeat"
+        assert patient.ready() == (503, f"{silent}: cannot reach it")
+        counters["prod"].last_heartbeat_at = 999.0
+        seen = "mq: no heartbeat: cannot reach it; prod: a worker's heartbeat came 1.00s ago"
+        assert patient.ready() == (200, f"{away}; {seen}")
+        assert broker.tries == 2  # that was enough
+        answer = patient.ask("/status")[1]
+        assert (answer["counters"]["events"], answer["counters"]["last_heartbeat_at"]) == (6, 999.0)
+        assert answer["counters"]["clusters"]["eu"]["events"] == 2
+        assert answer["stream"]["clusters"]["eu"]["connected"] is False
+        text = patient.get("/metrics")[1]
+    assert 'evcam_connected{cluster="eu"} 0\nevcam_connected{cluster="mq"} 1\n' in text
+    assert 'evcam_events_lost_total{cluster="prod",reason="missed"} 0\n' in text
+    assert "evcam_up 1\n" in text
 
 
 # --- status and metrics -------------------------------------------------------------

@@ -5,24 +5,29 @@ import json
 import math
 import signal
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evtools.cam import loop
 from evtools.cam.loop import STUCK_AFTER, EventFilter, ReplayClock
 from evtools.cam.options import CamOptions
 from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed
 from evtools.state import OTHERS
 from evtools.transport.source import DOCTOR
-from evtools.wire import Defect, from_fields
+from evtools.wire import Defect, Gap, Joiner, from_fields
 from tools.gaps import gap
 from tools.studio import PATIENCE, Snap
 from tools.told import OTHER, told
 
 
 def filter_of(*filters, redact=()):
-    return EventFilter(CamOptions(filters=filters, redact=tuple(redact)), now=lambda: 100.0)
+    options = CamOptions(filters=filters, redact=tuple(redact))
+    keeps = EventFilter(options, now=lambda: 100.0)
+    keeps.apply = partial(keeps.apply, joiner=Joiner())
+    return keeps
 
 
 def event(kind, **fields):
@@ -263,7 +268,7 @@ def test_signs_of_life_end_when_the_camera_is_stuck(stage, gate, log):
 
 def test_a_connection_its_loss_and_its_return_are_logged_and_known(stage, log):
     play = stage()
-    sequence = play.loop._sequence
+    sequence = play.cluster.sequence
     play.connect()
     assert play.counters.connected
     info = sequence.next(1003.0)
@@ -287,7 +292,7 @@ def test_of_many_retries_few_are_logged(stage, log):
     play = stage()
     for number in range(100):
         play.notice("retry", f"refused; trying again in {number}s")
-    assert play.loop._why == "refused"
+    assert play.cluster.why == "refused"
     assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
 
 
@@ -308,7 +313,7 @@ def test_the_status_is_one_line(stage, replays):
 
 
 def count(play, *events):
-    play.loop._apply([from_fields(event) for event in events])
+    play.loop._apply(play.cluster, [from_fields(event) for event in events])
     return play.counters
 
 
@@ -369,7 +374,7 @@ def test_an_event_without_time_or_known_worker_has_no_lag(stage, fields):
     play = stage()
     play.state.apply([told("worker-heartbeat")])
     play.state.get_or_create_worker(OTHER)  # which has sent no time
-    play.loop._count([from_fields(told("task-received", **fields))])
+    play.loop._count(play.cluster, [from_fields(told("task-received", **fields))])
     play.loop._update(1.0)
     assert play.counters.lag is None
 
@@ -604,3 +609,79 @@ def test_the_end_comes_while_a_slow_camera_is_at_work_on_a_replay(stage, gate):
     play.camera.during = during
     assert play.run([received("a", 100.0), received("b", 120.0)], [received("c")]) == 1
     assert "c" not in play.state.tasks
+
+
+# --- several clusters --------------------------------------------------------------
+
+
+def test_what_has_one_name_in_two_clusters_is_two_things(stage):
+    play = stage(kind=Snap, names=("prod", "eu"), max_tasks=9, max_memory=2_000_000, freq=1.0)
+    play.clusters["prod"].camera.fault = OSError("no")
+    first = [received("a") | {"cluster": "prod"}], [received("b") | {"cluster": "eu"}]
+    assert play.run(*first, play.wait(1.0), play.wait(10.0)) == 1
+    # Each has a camera of its own, and the failures of one are not those of the other.
+    assert play.clusters["eu"].camera.seen[0] == ["b"]
+    assert play.clusters["eu"].camera.state.cluster == "eu"
+    assert play.counters.failures_in_row == play.counters.shots.failed > 1
+    for each in play.clusters.values():
+        assert [*each.state.workers] == ["celery@one"]
+        assert (each.state.max_tasks_in_memory, each.state.max_bytes) == (4, 1_000_000)
+    assert play.counters.as_dict()["events_by_type"] == {"task-received": 2}
+
+
+def test_it_is_ready_for_the_first_cluster_once_each_was_tried(stage, log):
+    play = stage(names=("prod", "eu", "mq"))
+    sent = play.supervisor.words
+    play.run(
+        lambda: play.notice("listening", "redis://p", "prod"),
+        lambda: play.notice("retry", "cannot reach redis://e; trying again in 1s", "eu"),
+        lambda: play.calls.append(sent().count("ready")),
+        lambda: play.notice("refused", "wrong password", "mq"),
+        lambda: play.calls.append(sent().count("ready")),
+    )
+    assert play.calls == [0, "ready", 1]
+    away = "away: eu: cannot reach redis://e; mq: wrong password; in all"
+    assert play.loop._line().startswith(f"connected to prod; {away}, 0 ev/s, 0 workers")
+    assert log() == [
+        "prod: listening on redis://p",
+        "eu: cannot reach redis://e; trying again in 1s",
+        "mq: wrong password; nothing more is recorded of it, the others go on",
+    ]
+    assert {name: each.counters.connected for name, each in play.clusters.items()} == {
+        "prod": True, "eu": False, "mq": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("notice", "ends"), [("listening", 1021.0), ("refused", 1021.0), ("", 1040.0)]
+)
+def test_the_only_snapshot_waits_for_all_that_may_still_come(stage, notice, ends):
+    play = stage(names=("prod", "eu"), once=True, freq=10.0, ready_timeout=30.0)
+    steps = [play.wait(1.0) for _ in range(60)]
+    steps[:10] = [lambda: play.notice("listening", "redis://p", "prod"), *steps[:9]]
+    if notice:
+        steps.insert(12, lambda: play.notice(notice, "redis://e", "eu"))
+    assert play.run(*steps) == 0
+    assert play.clock.now == ends
+    assert [len(each.camera.pictures) for each in play.clusters.values()] == [1, 1]
+
+
+def test_a_recording_has_its_own_clusters_and_not_too_many(stage, log, monkeypatch):
+    monkeypatch.setattr(loop, "CLUSTERS_MAX", 2)
+    hole = {"type": Gap.type, "reason": "stopped", "from": 1.0, "to": 2.0}
+    play = stage(
+        [received("a", 100.0) | {"cluster": "prod"}, received("a", 100.0) | {"cluster": "eu"}],
+        [{**hole, "local_received": 101.0}],
+        [received(uuid, 111.0) | {"cluster": uuid} for uuid in ("asia", "mars")],
+        replays=True, freq=10.0,
+    )  # fmt: skip
+    assert play.run() == 0
+    assert {*play.loop.states} == {"eu", "prod"}
+    for name, each in play.loop._clusters.items():
+        assert [(info.cluster, tasks) for info, tasks in each.camera.pictures] == [
+            (name, ["a"])
+        ] * 2
+        assert [hole.reason for hole in each.camera.infos[0].gaps] == ["stopped"]
+    assert play.counters.left_out == 2
+    assert "more than 2 clusters: the events of others are left out, as of asia" in log()[0]
+    assert "2 events of clusters beyond 2 were left out" in log()

@@ -34,8 +34,8 @@ READERS = {
 class Studio:
     """A camera that is warm and connected, and its state."""
 
-    def __init__(self, clock=None, **options):
-        self.state = State()
+    def __init__(self, clock=None, cluster="", **options):
+        self.state = State(cluster=cluster)
         self.clock = clock or FakeClock(1000.0)
         self.camera = Prometheus(self.state, timer=Timer(self.clock), **options)
         self.camera.load(self.camera._sequence, self.clock)
@@ -462,6 +462,23 @@ def test_gauges_are_absent_while_they_cannot_be_known():
     assert studio.shoot(1010.0).value("worker_up") == 0
     studio.camera._sequence.lost()
     assert studio.shoot().value("worker_up") is None
+
+
+def test_metrics_of_clusters_with_names_have_them_as_a_label_and_others_are_as_they_were(path):
+    alone = Studio().take(*life(*STEPS)).shoot()
+    prod, eu = Studio(cluster="prod", path=path), Studio(cluster="eu")
+    prod.camera.lead([prod.camera, eu.camera])
+    prod.take(*life(*STEPS))
+    eu.take(*life("sent")).camera._sequence.lost()
+    prod.shoot()
+    text, whole = render(alone.camera.families()).decode(), path.read_text()
+    assert "cluster" not in text
+    # Of eu there is what was counted; what is there now is not known.
+    of_eu = [line for line in whole.splitlines() if 'cluster="eu"' in line]
+    assert 'celery_task_sent_total{cluster="eu",name="shop.pay",queue_name="mail"} 1' in of_eu
+    assert not [line for line in of_eu if "worker" in line]
+    rest = "".join(line for line in whole.splitlines(keepends=True) if 'cluster="eu"' not in line)
+    assert rest.replace('{cluster="prod"} ', " ").replace('cluster="prod",', "") == text
 
 
 def test_a_dry_run_shows_the_lines(studio):

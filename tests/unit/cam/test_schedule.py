@@ -213,7 +213,7 @@ def test_snapshots_are_counted_and_timed(open_studio):
 def test_those_above_the_rate_are_counted_and_not_taken(open_studio, kind):
     studio = open_studio(kind, freq=1.0, maxrate="10/m")
     assert studio.camera.maxrate is None
-    bucket = studio.thread._maxrate
+    bucket = studio.thread._mounted[0].maxrate
     bucket._clock, bucket._then = studio.clock, studio.clock.now
     for _ in range(60):
         studio.pass_time(1.0)
