@@ -18,8 +18,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from kombu.connection import Connection
-from kombu.entity import Queue
-from kombu.messaging import Consumer
 from kombu.pidbox import Node
 
 from evtools.clock import SystemClock
@@ -197,7 +195,8 @@ class Simulation:
     ) -> None:
         self.rng = rng
         self.wall = wall
-        self.queues = {name: deque[DemoTask](maxlen=QUEUE_MAX) for name in QUEUES}
+        #: Tasks, and messages with some that others sent.
+        self.queues = {name: deque[Any](maxlen=QUEUE_MAX) for name in QUEUES}
         #: The moment of what happens just now, in seconds from the start.
         self.now = 0.0
         self._due: list[tuple[float, int, Callable[[], object]]] = []
@@ -267,7 +266,10 @@ class Simulation:
                 if not free:
                     break
                 with suppress(IndexError):  # it may be purged meanwhile
-                    self.rng.choice(free).receive(queue.popleft())
+                    found = queue.popleft()
+                    task = found if isinstance(found, DemoTask) else _task_in(found)
+                    if task is not None:
+                        self.rng.choice(free).receive(task)
 
     def _repeat(self, deed: Callable[[], None], every: float) -> None:
         deed()
@@ -565,17 +567,14 @@ class DemoCluster(threading.Thread):
                 rate=self._rate,
             )
             listen(connection, self._settings, simulation.workers)
-            take_tasks(connection, simulation)
-            channel: Any = connection.channel()
-            for name, tasks in simulation.queues.items():
-                # So that the broker counts them, and a purge deletes them.
-                channel._queue_for(name).queue = tasks  # noqa: SLF001
+            share_queues(connection, simulation)
             began = clock.monotonic()
             while not self._stopping.is_set():
                 pause = simulation.play(clock.monotonic() - began)
                 for worker in simulation.workers:
                     worker.main.flush()
                 serve(connection, max(_TURN, min(_PATIENCE, pause)))
+                simulation.deliver()  # what others have sent
             for worker in simulation.workers:
                 worker.go_offline()
                 worker.main.flush()
@@ -593,22 +592,27 @@ def listen(connection: Connection, settings: ConnectionSettings, workers: list[D
         node.listen(callback=partial(_receive, node, worker))
 
 
-def take_tasks(connection: Connection, simulation: Simulation) -> None:
-    """Have tasks that others send taken from the queues while `serve` runs."""
+def share_queues(connection: Connection, simulation: Simulation) -> None:
+    """Let the queues be the broker's.
 
-    def take(message: Any) -> None:
-        headers = message.headers
-        if kind := BY_NAME.get(headers.get("task")):
-            texts = {"args": headers["argsrepr"], "kwargs": headers["kwargsrepr"]}
-            ids = {name: headers[name] for name in ("root_id", "parent_id")}
-            fields = {"uuid": headers["id"], "name": kind.name, **texts, **ids}
-            fields |= {"retries": 0, "eta": None, "expires": None}
-            task = DemoTask(kind, headers["id"], fields, 0.0, 0.0)
-            simulation.queues[message.delivery_info["routing_key"]].append(task)
-            simulation.deliver()
+    So it counts what waits in them, a purge deletes that, and others can send tasks.
+    """
+    channel: Any = connection.channel()
+    for name, tasks in simulation.queues.items():
+        channel._queue_for(name).queue = tasks  # noqa: SLF001
 
-    queues = [Queue(name, durable=False) for name in QUEUES]
-    Consumer(connection.channel(), queues, on_message=take, accept=[], no_ack=True).consume()
+
+def _task_in(message: Mapping[str, Any]) -> DemoTask | None:
+    """Return the task in a message of another sender, None for an unknown type."""
+    headers = message["headers"]
+    kind = BY_NAME.get(headers.get("task"))
+    if kind is None:
+        return None
+    texts = {"args": headers["argsrepr"], "kwargs": headers["kwargsrepr"]}
+    ids = {name: headers[name] for name in ("root_id", "parent_id")}
+    fields = {"uuid": headers["id"], "name": kind.name, **texts, **ids}
+    fields |= {"retries": 0, "eta": None, "expires": None}
+    return DemoTask(kind, headers["id"], fields, 0.0, 0.0)
 
 
 def serve(connection: Connection, timeout: float) -> None:

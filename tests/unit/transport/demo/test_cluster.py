@@ -13,7 +13,16 @@ from evtools.transport import (
     get_exchange,
 )
 from evtools.transport.control import TaskCall, mailbox, send_tasks
-from evtools.transport.demo import CHARACTERS, URL, DemoCluster, listen, serve, take_tasks
+from evtools.transport.demo import (
+    BY_NAME,
+    CHARACTERS,
+    URL,
+    DemoCluster,
+    listen,
+    serve,
+    share_queues,
+)
+from evtools.transport.queues import Depth, purge
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
 
@@ -102,14 +111,26 @@ def test_a_command_may_be_for_some(connection, settings, quiet):
 
 
 def test_a_task_that_is_sent_again_runs(connection, settings, quiet):
-    take_tasks(connection, quiet.simulation)
+    share_queues(connection, quiet.simulation)
     call = TaskCall("shop.stock.sync", ["x"], {}, "celery", "('x',)", "{}", "root", "old")
     stranger = call._replace(name="no.such.task")
     _, task_id = send_tasks(settings, [stranger, call])
-    obey(connection, quiet)
+    quiet.simulation.deliver()
     (received,) = [one for one in quiet.of("task-received") if one["parent_id"] == "old"]
     assert (received["uuid"], received["args"]) == (task_id, "('x',)")
     assert received["root_id"] == "root"
+
+
+def test_what_waits_is_of_the_broker_which_can_purge_it(connection, settings, quiet):
+    share_queues(connection, quiet.simulation)
+    simulation = quiet.simulation
+    for worker in simulation.workers:
+        worker.up = False
+    for _ in range(3):
+        simulation.enqueue(simulation.make_task(BY_NAME["shop.stock.sync"]))
+    obey(connection, quiet)  # and nothing takes them as if they were messages
+    assert dict(purge(settings, ["celery"])) == {"celery": Depth(3)}
+    assert not simulation.queues["celery"]
 
 
 def test_nonsense_is_survived_in_silence(connection, settings, quiet, caplog):
