@@ -20,7 +20,7 @@ from evtools.transport.queues import Depth, Gauge, Waiting
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import Event
-from evtools.wire.redact import Redactor
+from evtools.wire.redact import MASK, Redactor
 
 
 def open_source(
@@ -215,6 +215,7 @@ TREND: Final = 60.0
 _TREND_MIN: Final = 3.0
 #: What the broker said is taken for true for so long, in seconds.
 _TRUE_FOR: Final = 15.0
+_MASKED: Final = Depth(None, reason="its name is masked by --redact")
 
 
 def asked_about(names: Iterable[str]) -> list[str]:
@@ -314,11 +315,17 @@ class BrokerStats(threading.Thread):
         """Ask the broker now; return what it says, or why it says nothing."""
         self._changed.clear()
         began = self._clock.monotonic()
+        # What is masked is the name of no queue, or of another one.
+        masked = {name for name in self._queues if self._redact is not None and MASK in name}
         depths: Mapping[str, Depth] = {}
         waiting, error = None, ""
         try:
-            depths = self._gauge.look(self._queues, oldest=self._oldest)
-            if peeked := self._peeked:
+            names = tuple(name for name in self._queues if name not in masked)
+            depths = {
+                **self._gauge.look(names, oldest=self._oldest),
+                **dict.fromkeys(masked, _MASKED),
+            }
+            if (peeked := self._peeked) and peeked not in masked:
                 waiting = (peeked, self._masked(self._gauge.peek(peeked)))
         except EvtoolsError as caught:
             depths, error = {}, caught.message

@@ -223,12 +223,13 @@ class WorkerFacts:
     """What a worker said of itself; None until it did.
 
     `pool` is the size of its pool, `pid` that of its main process, `queues` the names of those
-    it consumes.
+    it consumes, and `shown_queues` the same, masked as events are.
     """
 
     pool: int | None = None
     pid: int | None = None
     queues: tuple[str, ...] | None = None
+    shown_queues: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -446,6 +447,7 @@ class Survey:
                 facts.pool, facts.pid = pool_size(value), pid
             elif command == "active_queues":
                 facts.queues = queue_names(value)
+                facts.shown_queues = facts.queues and tuple(map(self._masked_queue, facts.queues))
             elif command not in _OF_TASKS:
                 continue
             elif self._is_known(node):
@@ -481,6 +483,12 @@ class Survey:
         is_answer = isinstance(value, Mapping) and "error" not in value
         absent = [uuid for uuid in asked if uuid not in value] if is_answer else ()
         self._statistics.seed(self._state.seed(node, tasks, now, absent))
+
+    def _masked_queue(self, name: str) -> str:
+        fields: dict[str, Any] = {"queue": name}
+        if self._redact is not None:
+            self._redact(fields)
+        return str(fields["queue"])
 
     def _masked(self, task: InspectedTask) -> InspectedTask:
         # As the events of a task are.

@@ -181,12 +181,12 @@ class _Flow:
         self._is_clear = not counts.nobodys
         for worker, count in counts.unplaced.items():
             facts = None if survey is None else survey.workers.get(worker)
-            if facts is None or facts.queues is None:
+            if facts is None or facts.shown_queues is None:
                 self._is_clear = False
-            elif len(set(facts.queues)) == 1:
-                self._more[facts.queues[0]] += count
+            elif len(set(facts.shown_queues)) == 1:
+                self._more[facts.shown_queues[0]] += count
             else:
-                self._unclear.update(facts.queues)
+                self._unclear.update(facts.shown_queues)
 
     def rate_in(self, name: str) -> float | None:
         """Return how much was sent to a queue per second, None if no event says it."""
@@ -268,7 +268,7 @@ class _ClusterQueues:
         said, pairs = survey.workers, 0
         alive = [name for name, worker in workers.items() if worker.status(now) in ALIVE]
         for worker in sorted(said):
-            queues = said[worker].queues
+            queues = said[worker].shown_queues
             if queues is None or (worker in workers and workers[worker].status(now) not in ALIVE):
                 continue
             for queue in dict.fromkeys(queues):
@@ -276,7 +276,7 @@ class _ClusterQueues:
             pairs += len(queues)
             if pairs > _PAIRS_MAX:
                 return found, False
-        has_said = (one in said and said[one].queues is not None for one in alive)
+        has_said = (one in said and said[one].shown_queues is not None for one in alive)
         return found, self._has_replies() and all(has_said)
 
     def _add_events(self, row: Any, ever: tuple[int, int]) -> None:
@@ -389,7 +389,7 @@ class _ClusterQueues:
             return f"{count}: {shown}, as they said {age} ago"
         if survey is None:
             return f"{count}; the workers were not asked what they consume"
-        said = sum(one.queues is not None for one in survey.workers.values())
+        said = sum(one.shown_queues is not None for one in survey.workers.values())
         return f"{count}; no worker says that it consumes it, of {said} that replied"
 
     def _depths_before(self, row: Any) -> Iterator[str]:

@@ -252,7 +252,7 @@ class WorkersView(Summary):
                     system=worker.sw_sys,
                     processes=worker.processes(now) or None,
                     pool=facts.pool,
-                    queues=None if facts.queues is None else list(facts.queues),
+                    queues=None if facts.shown_queues is None else list(facts.shown_queues),
                 )
         self.rows = rows
 

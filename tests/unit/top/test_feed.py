@@ -272,3 +272,7 @@ def test_a_trend_is_of_the_last_minute_and_what_is_old_is_no_longer_true(gauge, 
     clock.now += 900.0
     stats.watch(["img"])
     assert set(stats.look().history) == {"img"}
+    # Redis would say of a name that is none that it is empty.
+    stats.watch(["***-2"], peek="***-2")
+    assert stats.look().depths["***-2"].reason == "its name is masked by --redact"
+    assert (gauge.asked[-1], stats.known().waiting) == ((), None)

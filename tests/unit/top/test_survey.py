@@ -235,6 +235,7 @@ def test_what_is_to_be_masked_is_masked_in_answers_too(workers, state):
     nested = {**secret, "id": "other", "args": ["s3cret2"], "kwargs": {"password": "geheim"}}
     workers.answer("active", {WORKER: [secret]})
     workers.answer("reserved", {WORKER: [nested]})
+    workers.answer("active_queues", {WORKER: [{"name": "for-s3cret1"}]})
     survey.look_at(WORKER, ["reserved"], 10.0)
     survey.take(11.0)
     shown = [task.args + task.kwargs for task in state.tasks.values()]
@@ -242,3 +243,5 @@ def test_what_is_to_be_masked_is_masked_in_answers_too(workers, state):
     assert len(shown) == 3
     assert not [text for text in shown if "s3cret1" in text or "s3cret2" in text]
     assert not [text for text in shown if "geheim" in text]
+    facts = survey.workers[WORKER]  # the name is needed to send something there
+    assert (facts.queues, facts.shown_queues) == (("for-s3cret1",), ("for-***",))

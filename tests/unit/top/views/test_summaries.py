@@ -199,7 +199,7 @@ def asked(queues, *answers, **workers):
         queues.cluster.asks_broker = True
         queues.refresh(after=0.0)
         yield
-    said = {f"{name}@host": SimpleNamespace(queues=names) for name, names in workers.items()}
+    said = {f"{name}@host": SimpleNamespace(shown_queues=names) for name, names in workers.items()}
     queues.cluster.survey = SimpleNamespace(workers=said, replied_at=1.0)
     queues.refresh(after=0.0)
     yield
@@ -294,8 +294,10 @@ def test_rates_are_those_that_events_and_depths_agree_on(queues, sent, workers, 
     life.now = at + 60
     said = {**workers, "w3": ()} if workers else {}
     queues.cluster.survey = SimpleNamespace(
-        workers={f"{name}@host": SimpleNamespace(queues=names) for name, names in said.items()}
-        | {"w3@client": SimpleNamespace(queues=())},
+        workers={
+            f"{name}@host": SimpleNamespace(shown_queues=names) for name, names in said.items()
+        }
+        | {"w3@client": SimpleNamespace(shown_queues=())},
         replied_at=1.0,
     )
     next(looks)
