@@ -288,6 +288,8 @@ class Cluster(Kinds):
         self.departed = 0
         #: Called with each task that is forgotten.
         self.on_forget: Callable[[Task], object] | None = None
+        #: Called with each task before the answer of a worker changes it.
+        self.on_answer: Callable[[Task], object] | None = None
         #: Events applied, and of these how many were task-received.
         self.event_count = 0
         self.task_count = 0
@@ -592,7 +594,11 @@ class Cluster(Kinds):
                 return []
             # For what looks for changes by number.
             self.event_count += 1
-            known = []
+            known, found, absent = [], list(found), list(absent)
+            if self.on_answer is not None:
+                for uuid in (*(one.uuid for one in found), *absent):
+                    if (task := self.tasks.find(uuid)) is not None:
+                        self.on_answer(task)
             for one in found:
                 in_doubt = self._in_doubt(worker, one.uuid, now)
                 task = self._seed(worker, one, now)

@@ -119,7 +119,7 @@ class TasksView(LiveTable):
         changed: list[Task] = []
         for name, cluster in self._clusters.items():
             state = cluster.state
-            state.on_forget = self._forget
+            state.on_forget, state.on_answer = self._forget, self._keep
             changed += state.tasks.changed_since(self._noted.get(name, 0))
             self._noted[name] = state.event_count
         if self._clusters.named:
@@ -134,12 +134,16 @@ class TasksView(LiveTable):
     def keep(self, cluster: Cluster, events: Iterable[Event]) -> None:
         """Before these events change tasks, put copies of those into the frozen table."""
         for event in events:
-            key = cluster.key(event.uuid)
-            task = self.rows.get(key)
-            if task is not None and cluster.state.tasks.find(event.uuid) is task:
-                frozen: Any = copy.copy(task)
-                frozen.cluster_state = cluster.state
-                self._index.substitute(key, frozen)
+            task = cluster.state.tasks.find(event.uuid)
+            if task is not None:
+                self._keep(task)
+
+    def _keep(self, task: Task) -> None:
+        key = row_key(task.cluster, task.uuid)
+        if self.frozen and self.rows.get(key) is task:
+            frozen: Any = copy.copy(task)
+            frozen.cluster_state = task.cluster_state
+            self._index.substitute(key, frozen)
 
     def freeze(self, context: RenderContext) -> None:
         """Make a last picture, of all tasks: they change while it stands still."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evtools.state import InspectedTask
 from evtools.top.model import PICTURES_MAX, Model
 from evtools.top.options import VIEWS, TopOptions
 from evtools.transport import Notice
@@ -175,6 +176,18 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
     assert len(screen.model.clusters[""].state.tasks) == 22
     screen.model.thaw()
     assert len(screen.look()) == 22
+
+
+def test_no_answer_of_a_worker_changes_a_paused_picture(screen):
+    life, state = screen.life, screen.model.clusters[""].state
+    screen.take(life.beat(), life.received("t"), life.event("task-sent", uuid="s"))
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    state.seed("w1@host", [InspectedTask("t", runs=True, started=life.now)], life.now)
+    assert state.tasks["t"].state == "STARTED"
+    assert screen.look() == ["SENT", "RECV"]
+    screen.model.thaw()
+    assert "RUN" in screen.look()
 
 
 def test_a_paused_picture_can_be_filtered_and_sorted(screen):
