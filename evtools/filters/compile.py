@@ -526,6 +526,8 @@ def _parse_time(text: str, zone: tzinfo) -> _Span:
 
 #: The number of characters of the text that are scanned.
 PAIRS_MAX_CHARS: Final = 65536
+#: The same where an argument is to be shown, which happens for many rows at once.
+_SHOWN_MAX_CHARS: Final = 8192
 
 _ESCAPE = re.compile(r"\\([\\'\"])")
 _PAIR = re.compile(r"\s*([\w.-]+)\s*=(.*)", re.DOTALL)
@@ -572,6 +574,21 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
             if key is not None:
                 yield key, text[start : match.start()].strip()
             key, start = None, match.end()
+
+
+def argument(kwargs: object, name: str) -> object:
+    """Return a keyword argument of that name, in any case, as it is shown; None if unknown.
+
+    `kwargs` is a dict or, as Celery sends it, the repr of one, of which the beginning is searched:
+    a text in it comes without its quotes.
+    """
+    wanted = name.casefold()
+    if isinstance(kwargs, dict):
+        return next((kwargs[key] for key in kwargs if str(key).casefold() == wanted), None)
+    if not isinstance(kwargs, str) or wanted not in (text := kwargs[:_SHOWN_MAX_CHARS]).casefold():
+        return None
+    found = (value for key, value in pairs(text) if key.casefold() == wanted)
+    return next((_unquoted(value) for value in found), None)
 
 
 def _unquoted(text: str) -> str:

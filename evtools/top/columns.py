@@ -1,6 +1,7 @@
 """Columns of tables: the text of a cell, its width, and what a column sorts by."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
@@ -8,7 +9,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from evtools.filters import Field, FieldTable, Kind
+from evtools.filters import Field, FieldTable, Kind, argument
 from evtools.text import (
     clip,
     elide_middle,
@@ -27,12 +28,20 @@ _WIDE_COLS: Final = 140
 #: The cursor and the mark stand before the first column.
 _MARKER_COLS: Final = 1
 _GAP_COLS: Final = 1
+#: No screen is as wide: where the user has not chosen columns, these are left out.
+_NEVER: Final = 100_000
 #: Stands for a value that is not known.
 UNKNOWN: Final = "-"
 #: A mark that a sender's "..." cannot be mistaken for.
 _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 #: How many columns stay when the others are scrolled.
 _PINNED: Final = 2
+#: The beginning of a text by which it sorts, and the digits of whole numbers in it.
+_NATURAL_CHARS: Final = 100
+_NATURAL_DIGITS: Final = 20
+_DIGITS: Final = re.compile(r"(?<!\.)[0-9]+")
+#: What a column of one's own may be called.
+_OWN: Final = re.compile(r"(kwargs|field)\.([^\s,\"']{1,100})", re.IGNORECASE)
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
 #: Celery cuts the reprs it sends at 1024 characters; a few less after cutting.
@@ -129,6 +138,8 @@ class Column:
     elide: bool = False
     #: Whether a sort by it starts with the largest.
     descending: bool = False
+    #: Whether numbers within texts, or texts that are numbers, sort as numbers.
+    natural: bool = False
     #: Says whether the value of a row changes while nothing happens to it.
     moves: Callable[[Any], bool] | None = None
     #: The attribute of the row that `value` returns, if it is no more than that.
@@ -151,6 +162,9 @@ class Column:
             times = [context.of(row).now for row in rows] if lost else repeat(now)
             values = list(map(self.order or self.value, rows, times))
         # Values that a sender chose may be of any type.
+        if self.natural:
+            nothing = "" if descending else "\U0010ffff"
+            return [nothing if value is None else _natural(as_text(value)) for value in values]
         if self.order is not None or self.kind not in _TEXTUAL:
             unknown = -math.inf if descending else math.inf
             return [value if type(value) in (int, float) else unknown for value in values]
@@ -159,6 +173,11 @@ class Column:
             return [value.casefold() if type(value) is str else nothing for value in values]
         folded = _Folded()
         return [folded[value] if type(value) is str else nothing for value in values]
+
+
+def _natural(text: str) -> str:
+    folded = text[:_NATURAL_CHARS].casefold()
+    return _DIGITS.sub(lambda found: found[0].zfill(_NATURAL_DIGITS), folded)
 
 
 class _Folded(dict[str, str]):
@@ -192,6 +211,27 @@ def column(sort: str, name: str, title: str, about: str, value: Value, **more: A
         return Column(name, title, about, value=value, **more)
     get = attrgetter(value)
     return Column(name, title, about, value=lambda row, _: get(row), attribute=value, **more)
+
+
+def own_column(name: str, get: Callable[[Any, str], Any]) -> Column | None:
+    """Return the column of an argument, `kwargs.NAME`, or of another field, `field.NAME`.
+
+    `get` returns a field of a row by the name it has in events.  None if `name` is neither.
+    """
+    found = _OWN.fullmatch(name)
+    if found is None or not name.isprintable():
+        return None
+    owner, key = found[1].lower(), found[2]
+
+    def value(row: Any, _: float) -> Any:
+        known = argument(get(row, "kwargs"), key) if owner == "kwargs" else get(row, key)
+        return known if isinstance(known, str | int | float | list | dict) else None
+
+    about = f"the {'argument' if owner == 'kwargs' else 'field'} {key}, as it was sent"
+    return column(
+        "text", f"{owner}.{key}", key.upper(), about, value, natural=True, flex=1, max_cols=40,
+        cols=max(6, min(len(key), 16)), from_cols=_NEVER,
+    )  # fmt: skip
 
 
 def fields_of(columns: Iterable[Column], now: Callable[[Any], float]) -> FieldTable:

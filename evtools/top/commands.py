@@ -617,20 +617,11 @@ class Session:
     def _columns_of(self) -> list[str]:
         return [column.name for column in self.table.columns]
 
-    def _column(self, name: str) -> str:
-        # The name of a column by its name or title.
-        wanted = name.strip().casefold()
-        for column in self.table.columns:
-            if wanted in (column.name.casefold(), column.title.casefold()):
-                return column.name
-        names = ", ".join(self._columns_of())
-        raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
-
     def _sort(self, name: str) -> None:
         # By a column; `-` before it reverses the order.
         table = self.table
         if name:
-            table.sort_by(self._column(name.removeprefix("-")))
+            table.sort_by(table.find_column(name.removeprefix("-")).name)
             if name.startswith("-"):
                 table.invert()
             return
@@ -643,8 +634,8 @@ class Session:
 
     def _columns(self, text: str) -> None:
         # Their names with commas between, or `auto`.
-        names = None if text in ("", "auto") else [self._column(one) for one in text.split(",")]
-        self.table.choose_columns(names)
+        table, wanted = self.table, [] if text in ("", "auto") else text.split(",")
+        table.choose_columns([table.find_column(one).name for one in wanted] or None)
 
     def _follow(self) -> None:
         table = self.table

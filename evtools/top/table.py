@@ -114,6 +114,8 @@ class TableModel(ABC):
         self.held = 0
         #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
+        #: Those of arguments and other fields that were asked for, by name.
+        self.own: dict[str, Column] = {}
         #: Columns moved out of sight to the left.
         self._scrolled = 0
         #: The first row on the screen, how many have room there, and the line with the cursor.
@@ -136,6 +138,10 @@ class TableModel(ABC):
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """All columns, in their order."""
+
+    def make_column(self, name: str) -> Column | None:  # noqa: ARG002  (by default)
+        """Return the column of an argument or another field, None if the table has none."""
+        return None
 
     @abstractmethod
     def load(self) -> None:
@@ -238,7 +244,10 @@ class TableModel(ABC):
     def record(self, key: str) -> dict[str, Any]:
         """Return a row as plain values, {} if it has been forgotten."""
         subject = self.subject(key)
-        return {} if subject is None else self.plain(subject)
+        if subject is None:
+            return {}
+        now, own = self.now_of(subject), [one for one in self.chosen or () if one in self.own]
+        return self.plain(subject) | {one: self.own[one].value(subject, now) for one in own}
 
     def refresh(self, context: RenderContext) -> None:
         """Make the picture anew, as of `context.now`."""
@@ -380,6 +389,23 @@ class TableModel(ABC):
         """Return notes on what the filter could not see."""
         return self.filter.unknown(self.name) if self.filter else []
 
+    def find_column(self, name: str) -> Column:
+        """Return a column by its name or title; raise UsageError if there is none.
+
+        Tasks and events have columns of arguments, `kwargs.NAME`, and other fields, `field.NAME`.
+        """
+        wanted = name.strip().casefold()
+        for one in self.columns:
+            if wanted in (one.name.casefold(), one.title.casefold()):
+                return one
+        made = self.make_column(name.strip())
+        if made is None:
+            names = ", ".join(one.name for one in self.columns)
+            also = "" if self.make_column("kwargs.x") is None else ", kwargs.NAME, field.NAME"
+            problem = f"the view {self.name} has no column {name.strip()!r}"
+            raise UsageError(problem, f"it has {names}{also}")
+        return self.own.setdefault(made.name, made)
+
     def _column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
@@ -405,20 +431,21 @@ class TableModel(ABC):
 
         Raise FilterError for an invalid filter, and UsageError for an unknown column.
         """
-        known = [column.name for column in self.columns]
-        name = sort.removeprefix("-")
-        for flag, one in (("--sort", name), *(("--columns", one) for one in columns)):
-            if one and one not in known:
-                problem = f"{flag}: the view {self.name} has no column {one!r}"
-                raise UsageError(problem, f"it has {', '.join(known)}")
+        flag, name = "--sort", sort.removeprefix("-")
+        try:
+            by = self.find_column(name).name if name else ""
+            flag = "--columns"
+            chosen = [self.find_column(one).name for one in columns]
+        except UsageError as error:
+            raise UsageError(f"{flag}: {error.message}", error.hint) from None
         if filter_text:
             self.set_filter(filter_text)
-        if sort:
-            self.sort_by(name)
+        if by:
+            self.sort_by(by)
             if sort != name:
                 self.invert()
-        if columns:
-            self.choose_columns(columns)
+        if chosen:
+            self.choose_columns(chosen)
 
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""

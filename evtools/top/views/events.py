@@ -10,7 +10,7 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.text import human_duration
 from evtools.top.clusters import Clusters
-from evtools.top.columns import UNKNOWN, Column, as_text, column, was_cut
+from evtools.top.columns import UNKNOWN, Column, as_text, column, own_column, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, Gap, encode_line, moment
@@ -174,7 +174,10 @@ class EventsView(LiveTable):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self._clusters.column(self._columns)
+        return (*self._clusters.column(self._columns), *self.own.values())
+
+    def make_column(self, name: str) -> Column | None:
+        return own_column(name, lambda event, field: self.record_of(event).get(field))
 
     def take(self, events: Sequence[Event]) -> None:
         """Keep some events, the newest last; they are shown from the next refresh on."""

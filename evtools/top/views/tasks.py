@@ -11,7 +11,7 @@ from evtools.filters import FieldTable, running_since, task_fields
 from evtools.state import ALIVE, Task
 from evtools.text import elide_middle, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
-from evtools.top.columns import Column, RenderContext, Slot, column, one_line, was_cut
+from evtools.top.columns import Column, RenderContext, Slot, column, one_line, own_column, was_cut
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
 from evtools.top.views.events import CUT_NOTE, story_of
 from evtools.wire import Event
@@ -57,6 +57,12 @@ def run_of(task: Any, now: float) -> float | None:
     since = running_since(task) if ran is None else None
     is_doubtful = since is not None and (task.lost(now) or task.current_answer(now) is not None)
     return ran if since is None or is_doubtful else max(0.0, now - since)
+
+
+def _field(task: Any, name: str) -> Any:
+    # Also one that only its newest custom event has.
+    value = task.get(name)
+    return task.note.get(name) if value is None and task.note else value
 
 
 def _outcome(task: Any, _: float) -> str | None:
@@ -154,7 +160,10 @@ class TasksView(LiveTable):
     @property
     def columns(self) -> tuple[Column, ...]:
         own = COLUMNS if self.context.time_style == "age" else _WITH_TIMES
-        return self._clusters.column(own)
+        return (*self._clusters.column(own), *self.own.values())
+
+    def make_column(self, name: str) -> Column | None:
+        return own_column(name, _field)
 
     @property
     def fields(self) -> FieldTable:

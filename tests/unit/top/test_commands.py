@@ -124,8 +124,9 @@ _REPLAY = "only in a replay (evtop -r FILE replays a recording)"
         (["time x"], 'invalid time "x" (there are age, local'),
         (["refresh soon"], 'invalid duration "soon"'),
         (["set colour red"], "there is no option colour (there are theme, refresh"),
-        (["sort weight"], "there is no column weight here (there are state, name"),
-        (["columns name,weight"], "there is no column weight here (there are state, name"),
+        (["sort weight"], "the view tasks has no column 'weight' (it has state, name"),
+        (["columns name,weight"], "the view tasks has no column 'weight' (it has state, name"),
+        (["view types", "columns kwargs.a"], "the view types has no column 'kwargs.a'"),
         (["filter save bad"], "there is no filter to save"),
         (
             ["filter statte:fail"],

@@ -7,9 +7,12 @@ import pytest
 from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
 from evtools.top.columns import RenderContext, column
+from evtools.top.files import render_table
 from evtools.top.model import Model
 from evtools.top.table import HOLD, TableModel, paragraph
 from tools.clock import FakeClock
+from tools.life import Life
+from tools.typed import events_of
 
 
 class Fruit(TableModel):
@@ -260,6 +263,46 @@ def test_a_text_keeps_its_lines_and_nothing_else(monkeypatch):
     assert paragraph("") == ("",)
     monkeypatch.setattr(table_module, "_TEXT_MAX_CHARS", 3)
     assert paragraph("abcdef") == ("abc", "(cut: 6 characters)")
+
+
+# --- columns of one's own ----------------------------------------------------------
+
+
+def test_arguments_and_other_fields_can_be_columns():
+    life, model = Life(), Model(clock=FakeClock(2000.0))
+    cut = "{'note': '" + "x" * 1000 + "..."
+    sent = {"a": "{'tenant': 'acme', 'n': 10}", "b": "{'Tenant': \"o'x\", 'n': 9}", "c": cut}
+    for uuid, kwargs in sent.items():
+        model.take(events_of([life.received(uuid, kwargs=kwargs)]))
+    model.take(events_of([life.event("task-progress", uuid="a", hostname="w@h", percent=40)]))
+    model.refresh("tasks", 2000.0)
+    tasks = model.views["tasks"]
+    tasks.arrange("", "kwargs.N", ("uuid", "kwargs.tenant", "field.percent"))
+    rows = [row.split() for row in render_table(tasks, "table")]
+    assert rows[0] == ["UUID", "TENANT", "PERCENT"]
+    # In the order of numbers; what is not known, and may have been cut off, is last.
+    assert rows[1:] == [["b", "o'x", "-"], ["a", "acme", "40"], ["c", "-", "-"]]
+    assert list(render_table(tasks, "csv")) == [
+        "uuid,kwargs.tenant,field.percent", "b,o'x,", "a,acme,40", "c,,",
+    ]  # fmt: skip
+    records = list(tasks.records())
+    assert [(one["kwargs.tenant"], one["field.percent"]) for one in records] == [
+        ("o'x", None), ("acme", 40), (None, None),
+    ]  # fmt: skip
+    assert "kwargs.N" not in records[0]
+    # They are shown where they were chosen only.
+    tasks.choose_columns(None)
+    assert "TENANT" not in tasks.heads()
+    assert records[0].keys() - tasks.record("b").keys() == {"kwargs.tenant", "field.percent"}
+
+    model.refresh("events", 2000.0)
+    events = model.views["events"]
+    events.arrange("", "", ("type", "kwargs.tenant", "field.percent"))
+    # Also what is known of the task of an event.
+    assert [row.split() for row in render_table(events, "table")][1:] == [
+        ["RECV", "acme", "-"], ["RECV", "o'x", "-"], ["RECV", "-", "-"],
+        ["task-progress", "acme", "40"],
+    ]  # fmt: skip
 
 
 # --- options -----------------------------------------------------------------------
