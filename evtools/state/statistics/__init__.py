@@ -4,7 +4,7 @@ import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import ref
 
 from evtools.state.attempts import STARTED as STARTED_STATE
@@ -32,7 +32,7 @@ from evtools.state.statistics.rows import (
     WorkerStatistics,
     add_duration,
 )
-from evtools.state.statistics.windows import Windows, merge
+from evtools.state.statistics.windows import WINDOWS, Windows, merge
 from evtools.wire import TIME_MAX
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ _ALL: Final = "all"
 _TIME_MAX: Final = float(TIME_MAX)
 #: How far back the flow goes, in seconds.
 REACH: Final = 300
+#: What is looked back at has whole minutes, and as many as these at least, in seconds.
+_MINUTE: Final = 60.0
+_BEFORE_MIN: Final = 300.0
+#: What there are statistics of.
+Kind: TypeAlias = Literal["types", "workers", "queues", "errors", "events"]
 
 
 class Statistics:
@@ -58,6 +63,10 @@ class Statistics:
     whatever senders call things: names that were silent for longest go into a
     row `OTHERS`, with their counts.
 
+    The minutes of the last 24 hours are kept to be looked back at, of names as they were then,
+    in `past_bytes` at most: half of that is for the types (50 of them with 40 tasks a minute each
+    take 26 MiB), an eighth for each other kind, and the oldest minutes go first.
+
     One thread at a time.
     """
 
@@ -68,13 +77,15 @@ class Statistics:
         max_queues: int = 1000,
         max_workers: int = 5000,
         max_groups: int = 1000,
+        past_bytes: int = 64 * 2**20,
     ) -> None:
-        self._types = Windows(others=OTHERS, max_names=max_types)
-        self._workers = Windows(others=OTHERS, max_names=max_workers)
-        self._queues = Queues(max_queues)
-        self._failures = Failures(max_groups)
+        half, eighth = past_bytes // 2, past_bytes // 8
+        self._types = Windows(others=OTHERS, max_names=max_types, past_bytes=half)
+        self._workers = Windows(others=OTHERS, max_names=max_workers, past_bytes=eighth)
+        self._queues = Queues(max_queues, eighth)
+        self._failures = Failures(max_groups, eighth)
         #: Events of any kind.
-        self._events = Windows(others=OTHERS, max_names=1)
+        self._events = Windows(others=OTHERS, max_names=1, past_bytes=eighth)
         self._tables: tuple[Windows[Any], ...] = (
             self._types,
             self._workers,
@@ -185,6 +196,42 @@ class Statistics:
         for cells in self._types.read(window, now).values():
             merge(total, cells)
         return Totals("", total, seconds)
+
+    def over_time(
+        self, kind: Kind, name: str | tuple[str, str, str] | None, span: float, now: float
+    ) -> tuple[float, list[Totals]]:
+        """Return the figures of a name over the last `span` seconds, a row for each slot of time.
+
+        The slots have the width that is returned, in seconds, and the newest is last and not over
+        yet; before the first event there are none.  With None for a name they are of all names.  A
+        kind of failure is named by its task, exception and message.
+        """
+        now = self._settle(now)
+        width, slots = self._windows_of(kind).series(name, span, now)
+        return width, [Totals("", cells, width) for cells in slots]
+
+    def before(self, kind: Kind, window: str, ago: float, now: float) -> Mapping[Any, Totals]:
+        """Return the figures of a window that ended `ago` seconds earlier, by name.
+
+        It has whole minutes, and lasts 5 minutes at least.  Empty where it is not remembered.
+        """
+        now = self._settle(now)
+        windows, span = self._windows_of(kind), max(_BEFORE_MIN, WINDOWS[window] or REACH)
+        end = (now - ago) // _MINUTE * _MINUTE
+        if windows.reach(now) < ago + span:
+            return {}
+        counted = windows.between(end - span, end)
+        return {name: Totals("", cells, span) for name, cells in counted.items()}
+
+    def _windows_of(self, kind: Kind) -> Windows[Any]:
+        found: Mapping[Kind, Windows[Any]] = {
+            "types": self._types,
+            "workers": self._workers,
+            "queues": self._queues.windows,
+            "errors": self._failures.windows,
+            "events": self._events,
+        }
+        return found[kind]
 
     def flow(self, columns: int, now: float) -> list[float]:
         """Return events per second over the last 5 minutes in so many columns, newest last.
@@ -345,9 +392,9 @@ class Queues:
     sent counts for `UNKNOWN`.
     """
 
-    def __init__(self, max_names: int) -> None:
+    def __init__(self, max_names: int, past_bytes: int) -> None:
         self.windows: Windows[str] = Windows(
-            others=OTHERS, max_names=max_names, on_fold=self._folded
+            others=OTHERS, max_names=max_names, past_bytes=past_bytes, on_fold=self._folded
         )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()

@@ -18,6 +18,11 @@ WINDOWS: Final[Mapping[str, float | None]] = {
 #: How far each window moves at once, in seconds: its edge is that coarse.
 #: Every width is a multiple of the one before, so slots nest.
 WIDTHS: Final = (5.0, 15.0, 60.0, 300.0, math.inf)
+#: For how long slots of each width are kept after their window, in seconds, to be looked back at.
+KEPT: Final = (900.0, 3600.0, 86_400.0, 0.0, 0.0)
+#: Which part of their memory those of each width may take; most are the minutes of a day.
+_SHARES: Final = (0.125, 0.125, 0.75, 0.0, 0.0)
+_MINUTES: Final = 2
 
 #: What happened, as a small integer (see rows.py), and how often; under the
 #: negative ones, the greatest value that was seen of something.
@@ -32,6 +37,8 @@ _NAME_BYTES: Final = 150
 #: What a cell takes in a slot that is over.
 _NUMBER_BYTES: Final = array("i").itemsize
 _PACKED_BYTES: Final = _NUMBER_BYTES + array("d").itemsize
+#: What a name takes in a slot that is over, beside its cells.
+_ENTRY_BYTES: Final = 110
 
 
 class Windows(dict[Name, Cells], Generic[Name]):
@@ -42,6 +49,9 @@ class Windows(dict[Name, Cells], Generic[Name]):
     the slot when its time is over.  Closed slots are kept as bytes until
     they leave their window, and what is in a window is kept summed up, so
     that neither counting nor reading walks through time.
+
+    What has left its window is kept for a while (`KEPT`), for `series` and `between`, as far as
+    it fits into `past_bytes`: the oldest goes first, and `reach` says how far back there is any.
 
     Bounded by names and by cells: the names that were silent for longest are
     folded into `others`, together with all that was counted for them, and
@@ -56,6 +66,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         others: Name,
         max_names: int,
         max_cells: int = 800_000,
+        past_bytes: int = 8 * 2**20,
         on_fold: Callable[[Name], None] | None = None,
     ) -> None:
         super().__init__()
@@ -69,8 +80,10 @@ class Windows(dict[Name, Cells], Generic[Name]):
         self._on_fold = on_fold
         self._limits = (max_names, max_cells)
         self._levels = [
-            _Level(span, width, others)
-            for span, width in zip(WINDOWS.values(), WIDTHS, strict=True)
+            _Level(span, width, others, kept, past_bytes * share)
+            for span, width, kept, share in zip(
+                WINDOWS.values(), WIDTHS, KEPT, _SHARES, strict=True
+            )
         ]
         self._levels[0].open = self
 
@@ -151,6 +164,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
                 return
             if index in level.closed:
                 level.ahead = None
+                level.sums.pop(index, None)
                 _repack(level.closed[index], name, cells)
                 _add(level.total, name, dict(cells))
 
@@ -187,9 +201,49 @@ class Windows(dict[Name, Cells], Generic[Name]):
                 rates[round(index - first)] += count / level.width
         return rates
 
+    def series(self, name: Name | None, span: float, now: float) -> tuple[float, list[Cells]]:
+        """Return what was counted over the last `span` seconds, slot by slot, the newest last.
+
+        With None for a name that is of all names.  The slots are the narrowest that are kept
+        for so long, of the width that is returned, in seconds.  The newest one is not over yet;
+        what was counted before there was anything to listen to is not in the list.
+        """
+        at = next((n for n, kept in enumerate(KEPT) if span <= kept), _MINUTES)
+        level = self._levels[at]
+        first, last = (now - span) // level.width + 1, now // level.width
+        first = max(first, level.oldest(self.since if self.since is not None else now))
+        counted: dict[float, Cells] = {float(n): {} for n in range(round(first), round(last) + 1)}
+        slots = [(index, level.cells_of(index, name)) for index in counted]
+        # What is open in it, and in those that have not been added to it yet.
+        for each in self._levels[: at + 1]:
+            index = each.index * each.width // level.width
+            tables = [each.open.get(name, {})] if name is not None else each.open.values()
+            slots += [(index, cells) for cells in tables]
+        for index, cells in slots:
+            if index in counted:
+                merge(counted[index], cells)
+        return level.width, list(counted.values())
+
+    def between(self, start: float, end: float) -> dict[Name, Cells]:
+        """Return what was counted in the whole minutes between two times, by name.
+
+        Both are in seconds, and the minutes must be over: an hour ago, or a day.
+        """
+        level, merged = self._levels[_MINUTES], dict[Name, Cells]()
+        for index in range(math.ceil(start / level.width), math.floor(end / level.width)):
+            _add_all(merged, level.slot(index))
+        return merged
+
+    def reach(self, now: float) -> float:
+        """Return for how many seconds there are minutes to look back at."""
+        if self.since is None:
+            return 0.0
+        level = self._levels[_MINUTES]
+        return max(0.0, now - max(self.since, level.oldest(self.since) * level.width))
+
     def weight_bytes(self) -> int:
         """Return about how much memory all of this takes."""
-        weight = 0
+        weight = sum(level.past_bytes for level in self._levels)
         for level in self._levels:
             closed = [cells for packed in level.closed.values() for cells in packed.values()]
             names = len(level.open) + len(level.total) + len(closed)
@@ -200,10 +254,23 @@ class Windows(dict[Name, Cells], Generic[Name]):
 class _Level(Generic[Name]):
     """One window: the open slot, the closed ones, and the closed ones' sum."""
 
-    __slots__ = ("ahead", "closed", "index", "open", "others", "span", "total", "width")
+    __slots__ = (
+        "ahead", "closed", "cut", "index", "kept", "limit", "open", "others", "past",
+        "past_bytes", "span", "sums", "total", "width",
+    )  # fmt: skip
 
-    def __init__(self, span: float | None, width: float, others: Name) -> None:
+    def __init__(
+        self, span: float | None, width: float, others: Name, kept: float, limit: float
+    ) -> None:
         self.span = span
+        #: How long slots are kept, in seconds, and how much those may take that have left.
+        self.kept, self.limit = kept, limit
+        #: Those, by index, the oldest first; what they take; and up to where some are gone.
+        self.past: dict[float, dict[Name, bytes]] = {}
+        self.past_bytes = 0
+        #: What was counted for all names in slots that are over, as far as it was asked for.
+        self.sums: dict[float, Cells] = {}
+        self.cut = -math.inf
         self.width = width
         self.others = others
         # Before the first event that says when it came.
@@ -254,7 +321,9 @@ class _Level(Generic[Name]):
         """
         edge = self.edge(now)
         while self.closed and (oldest := next(iter(self.closed))) < edge:
-            for name, packed in self.closed.pop(oldest).items():
+            slot = self.closed.pop(oldest)
+            self._keep(oldest, slot, now)
+            for name, packed in slot.items():
                 cells = dict(_unpack(packed))
                 _add(self.total, name, {cell: -n for cell, n in cells.items() if cell >= 0})
                 left = self.total.get(name, {})
@@ -263,6 +332,45 @@ class _Level(Generic[Name]):
                         self._look_again(name, cell, left)
                 if not left:
                     self.total.pop(name, None)
+
+    def _keep(self, index: float, slot: dict[Name, bytes], now: float) -> None:
+        """Keep a slot that has left the window, and forget what is too old or too much."""
+        if not self.kept:
+            return
+        self.past[index] = slot = {name: _pack_past(dict(_unpack(slot[name]))) for name in slot}
+        self.past_bytes += _weight_of(slot)
+        edge = (now - self.kept) // self.width
+        while self.past and (
+            (first := next(iter(self.past))) < edge or self.past_bytes > self.limit
+        ):
+            self.past_bytes -= _weight_of(self.past.pop(first))
+            self.sums.pop(first, None)
+            self.cut = first + 1
+
+    def oldest(self, since: float) -> float:
+        """Return the index of the oldest slot that is whole, where counting began at `since`."""
+        return max(since // self.width, self.cut)
+
+    def slot(self, index: float) -> dict[Name, Cells]:
+        """Return what was counted in a slot that is over, by name."""
+        if index in self.closed:
+            return {name: dict(_unpack(cells)) for name, cells in self.closed[index].items()}
+        return {name: _unpack_past(cells) for name, cells in self.past.get(index, {}).items()}
+
+    def cells_of(self, index: float, name: Name | None) -> Cells:
+        """Return what was counted for a name in a slot that is over, or for all."""
+        if name is not None:
+            if index in self.closed:
+                return dict(_unpack(self.closed[index].get(name, b"")))
+            return _unpack_past(self.past.get(index, {}).get(name, b""))
+        if index >= self.index:
+            return {}
+        if index not in self.sums:
+            cells: Cells = {}
+            self.sums[index] = cells
+            for each in self.slot(index).values():
+                merge(cells, each)
+        return self.sums[index]
 
     def _look_again(self, name: Name, cell: int, left: Cells) -> None:
         """Find the greatest value of a cell among the slots that are left."""
@@ -288,6 +396,12 @@ class _Level(Generic[Name]):
 
     def cells(self) -> int:
         return sum(map(len, self.open.values())) + sum(map(len, self.total.values()))
+
+
+def _weight_of(slot: Mapping[Name, bytes]) -> int:
+    names = (name if isinstance(name, tuple) else (str(name),) for name in slot)
+    texts = sum(sum(map(len, parts)) for parts in names)
+    return texts + sum(map(len, slot.values())) + _ENTRY_BYTES * len(slot)
 
 
 def _add_all(table: dict[Name, Cells], other: Mapping[Name, Cells]) -> None:
@@ -333,6 +447,17 @@ def _pack(cells: Cells) -> bytes:
 def _unpack(packed: bytes) -> Iterator[tuple[int, float]]:
     numbers, values = _halves(packed)
     return zip(numbers, values.tolist(), strict=True)
+
+
+def _pack_past(cells: Cells) -> bytes:
+    # In half the room: counts up to 16 million are exact.
+    return array("h", cells).tobytes() + array("f", cells.values()).tobytes()
+
+
+def _unpack_past(packed: bytes) -> Cells:
+    end = len(packed) // 3
+    numbers, values = memoryview(packed)[:end].cast("h"), memoryview(packed)[end:].cast("f")
+    return dict(zip(numbers.tolist(), values.tolist(), strict=True))
 
 
 def _halves(packed: bytes) -> tuple[list[int], "memoryview[float]"]:

@@ -2,6 +2,7 @@
 
 import gc
 import math
+from collections import Counter
 from math import ceil
 
 import pytest
@@ -516,7 +517,8 @@ def test_a_longer_queue_than_can_be_followed_is_said_to_be_longer():
 
 
 def test_names_without_end_do_not_make_it_grow():
-    watched = Watched(max_types=20, max_queues=20, max_workers=20, max_groups=20)
+    bounds = {"max_types": 20, "max_queues": 20, "max_workers": 20, "max_groups": 20}
+    watched = Watched(**bounds, past_bytes=80_000)
     weights = []
     for number in range(1000):
         name = f"{number:x}-" + "n" * 100
@@ -529,4 +531,36 @@ def test_names_without_end_do_not_make_it_grow():
     for rows in ("types", "queues", "workers", "failures"):
         assert len(getattr(watched.statistics, rows)("all", watched.now)) == 21
     assert 0 < weights[0] < weights[100]
-    assert max(weights[400:]) <= max(weights[:400]) * 1.05
+    assert max(weights[500:]) <= max(weights[:500]) * 1.05
+
+
+# --- the day before -----------------------------------------------------------------------
+
+
+def test_minutes_of_a_day_are_as_they_were_counted():
+    watched = Watched()
+    ok, failed = Counter(), Counter()
+    for number in range(300):
+        name = f"proj.t{number % 3}"
+        kind = "failed" if number % 7 == 0 else "succeeded"
+        watched.tell("started", f"u{number}", after=100.0, name=name)
+        fields = {"runtime": 0.5 * (number % 4 + 1)} if kind == "succeeded" else {}
+        watched.tell(kind, f"u{number}", after=0.0, name=name, **fields)
+        (failed if kind == "failed" else ok)[name, watched.now // 60] += 1
+    statistics, now = watched.statistics, watched.now
+    width, rows = statistics.over_time("types", "proj.t1", 86_400.0, now)
+    assert width == 60.0
+    minutes = [now // 60 - n for n in range(len(rows))][::-1]
+    assert [row.counts["succeeded"] for row in rows] == [ok["proj.t1", at] for at in minutes]
+    assert [row.counts["failed"] for row in rows] == [failed["proj.t1", at] for at in minutes]
+    assert {row.run.max for row in rows} <= {None, 0.0, 0.5, 1.0, 1.5, 2.0}
+    # All types together, over 15 minutes in slots of 5 seconds.
+    width, rows = statistics.over_time("types", None, 900.0, now)
+    assert (width, sum(row.count(3, 4) for row in rows)) == (5.0, 9)
+    # A window that ended an hour ago has whole minutes.
+    before = statistics.before("types", "15m", 3600.0, now)
+    end = (now - 3600) // 60
+    for name in ("proj.t0", "proj.t1", "proj.t2"):
+        counted = sum(ok[name, at] for at in minutes if end - 15 <= at < end)
+        assert before[name].counts["succeeded"] == counted
+    assert statistics.before("types", "5m", 86_400.0, now) == {}
