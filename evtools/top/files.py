@@ -95,7 +95,8 @@ def write(path: str, lines: Iterable[str], flags: int = os.O_TRUNC) -> None:
     Raise OutputError when that fails, and FileExistsError with os.O_EXCL in `flags`.
     """
     try:
-        descriptor = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | flags)
+        # A pipe that nobody reads must not hold up the screen.
+        descriptor = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | flags)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"{line}\n" for line in lines)
     except FileExistsError:

@@ -1,5 +1,7 @@
 """Enter on a worker: what it says of itself, refreshed while somebody looks."""
 
+import os
+
 import pytest
 
 from evtools import __version__
@@ -72,6 +74,23 @@ def test_the_table_has_the_pool_and_the_queues(asked):
     [line] = [line for line in terminal.text.splitlines() if W1 in line]
     assert "/4" in line
     assert "mail, celery" in line
+
+
+def test_what_a_worker_runs_that_only_answers_is_not_known(asked):
+    terminal, workers = asked
+    terminal.press("3")
+    for at in (0, 50):
+        for _ in range(at):
+            workers.answer_all()
+            refresh(terminal)
+        [line] = [line for line in terminal.text.splitlines() if W1 in line]
+        assert ("online" in line, "1/4" in line) == (at == 0, at == 0)
+    terminal.session.model.clusters[""].state.answered(W1, terminal.clock.wall())
+    refresh(terminal)
+    [line] = [line for line in terminal.text.splitlines() if W1 in line]
+    assert "online" in line
+    assert "1/4" not in line
+    assert "active 0" in terminal.text
 
 
 def test_how_many_replied_and_why_not_stands_below_the_table(asked):
@@ -165,9 +184,12 @@ def test_a_report_is_on_the_marked_workers_and_says_what_is_missing(reporting):
 
 
 def test_a_report_that_cannot_be_made_is_refused_at_once(reporting):
-    terminal, workers, _ = reporting
+    terminal, workers, path = reporting
     terminal.command("report /nowhere/x")
     assert terminal.message == "cannot write /nowhere/x: No such file or directory"
+    os.mkfifo(path.parent / "pipe")
+    terminal.command("report pipe")
+    assert terminal.message == "cannot write pipe: No such device or address"
     terminal.press("1")
     terminal.command("report x")
     assert terminal.message == "there is no worker to report on (3 shows the workers)"
