@@ -321,6 +321,9 @@ class Session:
         key = self.table.focus_key
         if key is None:
             raise UsageError("there is no row to look at")
+        if self.table.has_page:
+            # It stays that of this row, whichever comes first then.
+            self.table.go_to(key)
         self.detail = ui.DetailPane(key, section=section)
         self.look()
 

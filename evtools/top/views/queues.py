@@ -427,7 +427,7 @@ def _oldest_text(row: Any) -> str:
         return human_duration(row.oldest)
     if row.depth.ready == 0:
         return "nothing waits"
-    return "? not both are known: what is next (on Redis), and when it was sent (by events)"
+    return "? only known on Redis, and by task-sent events"
 
 
 class QueuesView(Summary):

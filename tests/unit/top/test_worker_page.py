@@ -1,11 +1,14 @@
-"""Enter on a worker: what it says of itself, refreshed while somebody looks."""
+"""Enter on a worker or a queue: what is said of it, refreshed while somebody looks."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from evtools import __version__
+from evtools.top.feed import QueueFacts
 from evtools.top.survey import REPORT_COMMANDS
+from evtools.transport.queues import Depth
 from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
 from tools.told import UUID
@@ -45,6 +48,23 @@ def test_enter_opens_the_page_and_enter_again_the_tasks(asked):
     terminal.press("enter")
     assert terminal.session.view == "tasks"
     assert terminal.session.table.filter_text == f'worker="{W1}"'
+
+
+def test_the_page_of_a_queue_stays_that_of_this_queue_and_leads_to_its_tasks(asked):
+    terminal, _ = asked
+    cluster, depths = terminal.session.model.clusters[""], {"mail": Depth(2), "celery": Depth(1)}
+    cluster.asks_broker = True
+    cluster.stats = SimpleNamespace(known=lambda: QueueFacts(depths, at=1.0))
+    terminal.press("4")
+    terminal.tick()
+    terminal.press("enter")
+    assert "depth         2 ready" in terminal.text
+    depths["celery"] = Depth(3)  # which comes first now
+    terminal.tick()
+    assert terminal.session.table.keys[:2] == ["celery", "mail"]
+    assert "depth         2 ready" in terminal.text
+    terminal.press("enter")
+    assert (terminal.session.view, terminal.session.table.filter_text) == ("tasks", 'queue="mail"')
 
 
 def test_a_section_is_asked_for_again_while_it_is_looked_at(asked):
