@@ -468,7 +468,8 @@ def test_a_killed_one_hinders_nobody(daemon, redis_url):
     ],
 )
 def test_what_is_wrong_is_told_on_the_terminal(daemon, redis_url, words, status, message):
-    ended = daemon.start("-b", redis_url, *words)
+    where = () if "-b" in words else ("-b", redis_url)
+    ended = daemon.start(*where, *words)
     assert ended.status == status
     assert message in ended.err
     said = [line for line in ended.err.splitlines() if line.startswith("evcam: ")]
