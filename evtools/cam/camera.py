@@ -235,19 +235,17 @@ class Camera(Polaroid):
         raise NotImplementedError
 
     def write_all(self, snapshots: list[Any]) -> None:
-        """Write the snapshots of all clusters, in order of their names.
+        """Write the snapshots of all clusters, in order of their names, if it `writes_for_all`.
 
         Take out of the list what was written; the rest is taken back if this raises.
         """
-        while snapshots:
-            getattr(self, "develop", self.write)(snapshots[0])
-            del snapshots[0]
+        self._write_each(snapshots)
 
     def restore(self, snapshot: Any) -> None:
         """Take back a snapshot that could not be written, while the state stands still."""
 
     def share(self, parts: int) -> None:
-        """Use a part of the memory that one camera may use, one of so many equal ones."""
+        """Use one of so many equal parts of the memory of a camera, if it `writes_for_all`."""
 
     def sweep(self) -> None:
         """Remove old data, every `cleanup_freq` seconds."""
@@ -289,7 +287,8 @@ class Camera(Polaroid):
                     taken += [(each, *each.state.freeze_while(look))]
                 snapshots = [snapshot for *_, snapshot in taken]
                 try:
-                    self.write_all(snapshots)
+                    # A user's camera may have a method of that name.
+                    (self.write_all if self.writes_for_all else self._write_each)(snapshots)
                 finally:
                     del taken[: len(taken) - len(snapshots)]
             except BaseException:
@@ -297,6 +296,11 @@ class Camera(Polaroid):
                     back = each._take_back  # noqa: SLF001
                     each.state.freeze_while(back, info, snapshot)
                 raise
+
+    def _write_each(self, snapshots: list[Any]) -> None:
+        while snapshots:
+            getattr(self, "develop", self.write)(snapshots[0])
+            del snapshots[0]
 
     def _look(self) -> tuple[SnapshotInfo, Any]:
         self.shutter_signal.send(sender=self.state)

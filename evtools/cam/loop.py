@@ -236,7 +236,7 @@ class Loop:
         for each in self._clusters.values():
             each.state.max_tasks_in_memory = max(1, options.max_tasks // parts)
             each.state.max_bytes = options.max_memory // parts
-            if each.observer is not None:
+            if each.observer is not None and each.observer.writes_for_all:
                 each.observer.share(parts)
         if cluster.observer is not None:
             cluster.observer.load(sequence, self._times)

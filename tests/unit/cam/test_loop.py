@@ -259,9 +259,10 @@ def test_signs_of_life_end_when_the_camera_is_stuck(stage, gate, log):
         return step
 
     stuck = [begin, *map(pass_, (STUCK_AFTER - 1, 0, 1, 0, 0))]
-    play.run(*stuck, gate.go.set, play.rest, pass_(0), pass_(0))
+    gets_on = (play.thread.gets_on, pass_(0), pass_(0))
+    play.run(*stuck, *gets_on, gate.go.set, play.rest, pass_(0), pass_(0))
     grown = [after - before for before, after in itertools.pairwise(counts)]
-    assert grown[:4] == [1, 1, 0, 0]
+    assert grown[:6] == [1, 1, 0, 0, 1, 1]
     assert grown[-1] == 1
     assert "the camera has been at work for 1m59s" in log()
 
