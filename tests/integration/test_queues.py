@@ -4,7 +4,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 
 from evtools.errors import BrokerUnavailable, UsageError
-from evtools.transport import ConnectionSettings, queues
+from evtools.transport import TLS, ConnectionSettings, queues
 from evtools.transport.queues import Depth, Gauge, Waiting, purge
 
 
@@ -166,6 +166,29 @@ def test_on_redis_what_is_not_acknowledged_is_counted_by_queue(redis_url, queue,
         assert unacked() == (
             [None] * 4, "2 messages are not acknowledged: too many to count them by queue",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["plain", "tls", "resp3", "sentinel", "refused"])
+def test_redis_is_read_whatever_it_speaks(request, queue, how):
+    settings, refusal = {}, "NOPERM this user has no permissions to run the 'llen' command"
+    if how == "sentinel":
+        url = request.getfixturevalue("sentinel").url
+        settings["options"] = {"master_name": "evtools-master"}
+    elif how == "refused":
+        port = request.getfixturevalue("redis_acl").port
+        url = f"redis://listener:listener-secret@127.0.0.1:{port}/0"
+    else:
+        url = request.getfixturevalue("redis_tls" if how == "tls" else "redis_url")
+        settings = {"resp3": {"options": {"protocol": 3}}}.get(how, {})
+        if how == "tls":
+            settings["tls"] = TLS(ca=str(request.getfixturevalue("authority").ca))
+    with Gauge(ConnectionSettings(urls=url, **settings)) as gauge:
+        for _ in range(2):
+            depth, waiting = gauge.look([queue], oldest=True)[queue], gauge.peek(queue)
+            if how == "refused":
+                assert (depth.reason, waiting.reason) == (refusal, refusal)
+            else:
+                assert (depth, waiting) == (Depth(0, unacked=0, oldest=()), Waiting())
 
 
 def test_rabbitmq_shows_nothing_without_taking_it(rabbitmq_server, queue):
