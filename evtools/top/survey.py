@@ -319,6 +319,11 @@ class Survey:
             self._all_at = now
             for command in _OF_WORKERS:
                 self._ask_all(command, now)
+            # By name: the question to all is over when those have replied that are there.
+            workers = self._state.workers.values()
+            gone = tuple(one.hostname for one in workers if one.status(now) not in ALIVE)
+            if gone:
+                self._ask("stats", {}, gone[:_NAMES_MAX])
         if now - self._new_at >= _NEW_EVERY:
             self._ask_new(now)
         if now - self._tasks_at >= _TASKS_EVERY:

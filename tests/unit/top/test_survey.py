@@ -1,6 +1,5 @@
 """What is asked of the workers and when, and what is known by their answers."""
 
-from dataclasses import replace
 from threading import Semaphore
 
 import pytest
@@ -155,9 +154,11 @@ def test_a_worker_that_answers_is_there_and_what_it_has_is_asked_for(survey, wor
     survey.take(11.0)
     assert state.workers[WORKER].status(100.0) == "gone"
     survey.go_on(100.0)
-    answer = Answer(workers.inquiries[0], {WORKER: STATS}, 100.0)
-    workers.take_inquiries()
-    workers.answers += [answer, replace(answer, by_node={})]
+    [inquiry] = [one for one in workers.inquiries if one.destination == (WORKER,)]
+    assert inquiry.command == "stats"
+    workers.inquiries.remove(inquiry)
+    workers.answer_all()
+    workers.answers.append(Answer(inquiry, {WORKER: STATS}, 100.0))
     survey.take(100.0)
     assert state.workers[WORKER].status(100.0) == "online"
     survey.go_on(103.0)
