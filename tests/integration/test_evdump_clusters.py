@@ -110,7 +110,9 @@ def test_a_broker_that_dies_costs_the_other_clusters_nothing(
     assert starts == [each["cluster"] for each in records]
     top = evdump.start([str(installed("evtop")), "-r", "rec.jsonl", "-B", "--view", "workers"])
     assert top.wait() == 0
-    assert "web-1@cluster" in top.stdout
+    rows = [line.split() for line in top.stdout.splitlines()]
+    assert {tuple(row[:2]) for row in rows[1:]} == {("web-1@cluster", name) for name in urls}
+    assert "left out" not in top.stderr
 
 
 @pytest.mark.timeout(60)
