@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
 from evtools.filters import Kind
-from evtools.state import ALIVE, UNKNOWN, QueueStatistics
+from evtools.state import ALIVE, OTHERS, UNKNOWN, QueueStatistics
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import UNKNOWN as NOTHING
@@ -132,7 +132,11 @@ _OF_EVENTS: Final = tuple(
 )
 # fmt: on
 _NO_FACTS: Final = QueueFacts()
-_UNKNOWN_DEPTH: Final = Depth(None)
+#: Rows that are no queues.
+_NO_DEPTH: Final = {
+    UNKNOWN: Depth(None, reason="these are tasks of which no event says the queue"),
+    OTHERS: Depth(None, reason="these are the queues beyond the number that is kept apart"),
+}
 
 
 class _Counts(NamedTuple):
@@ -290,7 +294,7 @@ class _ClusterQueues:
             row.backlog_reason = row.backlog_reason or "no task-sent event names it"
 
     def _add_depth(self, row: Any, now: float) -> None:
-        row.depth = depth = self.facts.depths.get(row.name, _UNKNOWN_DEPTH)
+        row.depth = depth = self.facts.depths.get(row.name) or _NO_DEPTH.get(row.name, Depth(None))
         samples = () if depth.ready is None else self.facts.history.get(row.name, ())
         row.trend = trend = trend_of(samples)
         row.net_per_min = None if trend is None else trend.per_minute

@@ -213,7 +213,9 @@ def test_a_queue_is_known_from_events(queues):
     unnamed, odd, mail = queues.refresh()
     assert (mail, odd) == ("mail", 'a "b"')
     assert queues.cells("backlog") == ["-", "1", "1"]
-    assert "no task-sent event has their queue" in " ".join(queues.page(unnamed))
+    page = " ".join(queues.page(unnamed))
+    assert "tasks of which no event says the queue" in page
+    assert "no task-sent event has their queue" in page
     assert queues.cells("wait_p95")[2] == "200ms"
     # One has received from it; nobody knows how many consume the other one.
     assert queues.cells("consumers") == ["1+", "-", "1+"]
