@@ -17,9 +17,12 @@ from evtools.cli.options import BROKER_VARIABLES, Option, file_options, is_given
 from evtools.cli.types import PAIRS, split_name
 from evtools.errors import ConfigError, UsageError
 from evtools.text import decode_text
+from evtools.top.options import VIEWS
 from evtools.trust import distrusted
 
 _META: Final = "evtools.sources"
+#: Settings of evtop that may also be a table, with a value for each view.
+_BY_VIEW: Final[Mapping[str, type[Any]]] = {"columns": list, "sort": str}
 #: Tables that are not settings; [keys] has evtop's commands and the keys for them.
 _TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys")
 _MANUAL: Final = "see evtools.toml(5)"
@@ -45,7 +48,8 @@ class Sources:
 
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
-    `profiles` are the names of all profiles of the file.
+    `profiles` are the names of all profiles of the file.  `tables` has what is set for each view
+    of evtop, columns and sort, by view.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Sources:
     keys: Mapping[str, Any] = field(default_factory=dict)
     app_options: frozenset[str] = frozenset()
     profiles: tuple[str, ...] = ()
+    tables: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
 
 
 def sources_of(ctx: click.Context) -> Sources:
@@ -305,24 +310,30 @@ class _Reader:
         self._tool = command.name or ""
         self._options = {option.name or "": option for option in file_options(command)}
 
-    def read(self, profile: str | None, warnings: list[str]) -> Sources:
+    def _load(self) -> dict[str, Any]:
         path = self._path
         try:
-            whole = tomllib.loads(decode_text(path.read_bytes()))
+            return tomllib.loads(decode_text(path.read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", _MANUAL) from None
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}", _MANUAL) from None
+
+    def read(self, profile: str | None, warnings: list[str]) -> Sources:
+        path = self._path
+        whole = self._load()
         settings: dict[str, Setting] = {}
         keys: dict[str, Any] = {}
+        tables: dict[str, dict[str, Setting]] = {}
         profiles = self._table(whole, "profile", "")
         for name in ("", *profiles):
             # `prefix` stands before the keys of a table, as in profile.NAME.heartbeat.
             prefix = f"profile.{name}." if name else ""
             table = self._table(profiles, name, "profile.") if name else whole
-            own = self._table(table, self._tool, prefix)
+            own = dict(self._table(table, self._tool, prefix))
+            by_view = self._by_view(own, prefix) if self._tool == "evtop" else {}
             nested = _TABLES if name else (*_TABLES, "profile")
             shared = {key: value for key, value in table.items() if key not in nested}
             # A mistake in a profile is reported even if the profile is not used.
@@ -336,6 +347,8 @@ class _Reader:
                 settings |= layer
             if name in ("", profile):
                 keys |= self._table(table, "keys", prefix)
+                for kind, found in by_view.items():
+                    tables.setdefault(kind, {}).update(found)
         if profile and profile not in profiles:
             hint = _did_you_mean(profile, profiles)
             raise ConfigError(f"{path}: there is no [profile.{profile}]", hint)
@@ -346,13 +359,34 @@ class _Reader:
         if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(whole):
             risk = "holds a password and is readable by everyone"
             warnings.append(f"{path} {risk}: chmod 600 {path}")
-        return Sources(settings, path, tuple(warnings), keys, profiles=tuple(profiles))
+        return Sources(
+            settings, path, tuple(warnings), keys, profiles=tuple(profiles), tables=tables
+        )
 
     def _table(self, table: Mapping[str, Any], key: str, prefix: str) -> dict[str, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
             self._fail(prefix + key, "must be a table")
         return value
+
+    def _by_view(self, own: dict[str, Any], prefix: str) -> dict[str, dict[str, Setting]]:
+        # What tables have for each view, taken out of `own`; a text is for the first view.
+        tables: dict[str, dict[str, Setting]] = {}
+        for name, kind in _BY_VIEW.items():
+            if not isinstance(own.get(name), dict):
+                continue
+            key = f"{prefix}evtop.{name}"
+            tables[name] = {}
+            for view, value in own.pop(name).items():
+                if view not in VIEWS:
+                    hint = _did_you_mean(view, VIEWS) or f"there are {', '.join(VIEWS)}"
+                    self._fail(f"{key}.{view}", "there is no such view", hint)
+                if type(value) is not kind or not all(isinstance(one, str) for one in value):
+                    self._fail(
+                        f"{key}.{view}", f"must be a {'text' if kind is str else 'list of texts'}"
+                    )
+                tables[name][view] = Setting(value, f"{self._path} [{key}]")
+        return tables
 
     def _layer(
         self, table: Mapping[str, Any], celery: Mapping[str, Any], prefix: str, *, own: bool

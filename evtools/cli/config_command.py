@@ -1,20 +1,30 @@
-"""evtools config: the settings of all tools, and a first settings file."""
+"""evtools config: the settings of all tools, a first settings file, and changes to it."""
 
 import io
 import logging
+import os
+import re
+import shutil
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
 from evtools.cli import types
 from evtools.cli.command import ARGUMENTS, ToolCommand, hide_secrets
-from evtools.cli.config import sources_of
+from evtools.cli.config import places, sources_of
 from evtools.cli.options import FLAG, GROUPS, Option, file_options
-from evtools.cli.show_config import aligned, head, keys_of, rows_of, toml, toml_key
+from evtools.cli.show_config import aligned, head, rows_of, tables_of, toml, toml_key
 from evtools.cli.tools import TOOLS, command
+from evtools.errors import ConfigError
+from evtools.text import encoding_of
+from evtools.top.options import Settings
+from evtools.trust import distrusted, make_folders
 
 _HELP: Final = """\
 Print every setting and where it comes from: first those of all tools, then what each
@@ -62,7 +72,7 @@ def run(ctx: click.Context) -> int:
         finally:
             sys.stdin = stdin
         lines += ["", f"[{tool.command.name}]"]
-        lines += [*aligned([row for row in rows if row not in common]), *keys_of(tool)]
+        lines += [*aligned([row for row in rows if row not in common]), *tables_of(tool)]
     click.echo("\n".join(lines))
     return 0
 
@@ -85,6 +95,13 @@ _FILE_TAIL: Final = """\
 #
 # [profile.NAME]
 # broker = "redis://localhost:6379/0"
+
+# Columns and order of the views of evtop; :save in evtop writes these tables.
+#
+# [evtop.columns]
+# tasks = ["state", "name", "kwargs.tenant"]
+# [evtop.sort]
+# tasks = "-runtime"
 
 # Celery's names for settings work, too: here, or at the top.
 #
@@ -138,6 +155,201 @@ def _commented(option: Option) -> Iterator[str]:
         example = _EXAMPLES.get(option.type, _EXAMPLES.get(metavar, metavar))
         value = True if option.is_flag else choices[0] if choices else example
     yield f"#{option.name} = {toml(value)}"
+
+
+# --- changes -------------------------------------------------------------------------
+
+# A library that keeps comments (tomlkit) is as large as all of cli.  This one writes values in
+# the place of others and adds lines; where that is not enough, nothing is changed.
+
+_Path = tuple[str, ...]
+#: A text, a comment, or else what may end a value, a key or a line.
+_PIECE: Final = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|"(?:\\.|[^"\\\n])*"'''
+    r"""|'{3}.*?'{3,5}|'[^'\n]*'"""
+    r"""|\#[^\n]*|[\n\[\]{}=]|[^"'\#\n\[\]{}=]+""",
+    re.DOTALL,
+)
+_NEW_FILE: Final = "# Settings of evtools; see evtools.toml(5).\n"
+
+
+class _Statement(NamedTuple):
+    # A header, which has no `key`, or a key and its value: where its line starts, its value
+    # starts and ends, and its last line ends; and the comments within the value.
+    table: _Path
+    key: _Path
+    start: int
+    value: int
+    end: int
+    line_end: int
+    comments: list[str]
+
+
+def change_settings(path: Path | None, changes: Settings, profile: str = "") -> str:
+    """Change settings in a file, or in a new one in the usual place; return its path.
+
+    What the user has written there, comments included, stays.  Settings that the `profile` has
+    are changed there.  Raise ConfigError, and change nothing, if that is impossible.
+    """
+    usual = places()
+    if path is None and not usual:
+        raise ConfigError("no settings can be saved: there is no HOME", "set HOME")
+    path = usual[0] if path is None else path.expanduser()
+    culprit = distrusted(path)
+    if culprit is not None:
+        problem = f"as root, settings in {path} are not changed: others than root can write"
+        raise ConfigError(f"{problem} {culprit}", "save them as its owner")
+    try:
+        # A link to it stays.
+        target = path.resolve()
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: settings can be saved in plain files only")
+        data = target.read_bytes() if path.exists() else _NEW_FILE.encode()
+        encoding = encoding_of(data).removesuffix("-sig")
+        text = _changed(data.decode(encoding), changes, profile)
+        _replace(target, text.encode(encoding))
+    except OSError as error:
+        hint = f"copy it to {usual[0]} to have your own" if usual and path != usual[0] else ""
+        raise ConfigError(f"{path}: {error.strerror}", hint) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: nothing is saved: {error}", "mend it, and save again") from None
+    except _CannotEdit as refusal:
+        problem = f"{path}: nothing is saved: its settings are written in another way"
+        raise ConfigError(problem, f"write by hand: {refusal}") from None
+    return str(path)
+
+
+class _CannotEdit(Exception):
+    # With what the user could write.
+    pass
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # Atomically; the mode stays.
+    make_folders(path.parent)
+    before = path.stat() if path.exists() else None
+    if before is not None and before.st_uid != os.geteuid() != 0:
+        raise PermissionError(0, f"it belongs to user {before.st_uid}")
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    # It may have passwords.
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            if before is not None:
+                with suppress(PermissionError):  # a group that this user is not in
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                shutil.copystat(path, new)
+                os.utime(new)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _changed(text: str, changes: Settings, profile: str) -> str:
+    # The text of a settings file with other values.
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    wanted = _parsed(text)
+    found = [(_place_of(wanted, setting, profile), value) for setting, value in changes.items()]
+    lines = "; ".join(f"{'.'.join(map(toml_key, place))} = {toml(value)}" for place, value in found)
+    for place, value in found:
+        text = _with_value(text, place, toml(value))
+        table = wanted
+        for name in place[:-1]:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise _CannotEdit(lines)
+        table[place[-1]] = value if isinstance(value, str | bool) else list(value)
+        # Whatever is written in a way that this does not know shows here.
+        try:
+            is_right = _parsed(text) == wanted
+        except tomllib.TOMLDecodeError:
+            is_right = False
+        if not is_right:
+            raise _CannotEdit(lines)
+    return mark + text
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text.replace("\r\n", "\n"))
+
+
+def _place_of(whole: Mapping[str, Any], setting: _Path, profile: str) -> _Path:
+    # Where a setting is, under either spelling: in the profile, or in the file.
+    for prefix in (("profile", profile), ()) if profile else ((),):
+        table: Any = whole
+        for name in (*prefix, *setting[:-1]):
+            table = table.get(name) if isinstance(table, dict) else None
+        for key in table if isinstance(table, dict) else ():
+            if key.replace("-", "_") == setting[-1]:
+                return (*prefix, *setting[:-1], key)
+    return setting
+
+
+def _with_value(text: str, place: _Path, value: str) -> str:
+    statements, table = list(_statements(text)), place[:-1]
+    end = "\r\n" if "\r\n" in text else "\n"
+    last: _Statement | None = None
+    for one in statements:
+        if one.key and one.table + one.key == place:
+            kept = "".join(f"{comment}{end}" for comment in one.comments)
+            before, after = text[: one.start] + kept, text[one.end :]
+            return f"{before}{text[one.start : one.value]}{value}{after}"
+        # The line goes after the last one of its table, or after others with dotted keys.
+        is_dotted = one.key and len(one.table) < len(table) < len(one.table + one.key)
+        if one.table == table or (is_dotted and (one.table + one.key)[: len(table)] == table):
+            last = one
+    if last is not None:
+        line = ".".join(map(toml_key, place[len(last.table) :]))
+        return f"{text[: last.line_end]}{end}{line} = {value}{text[last.line_end :]}"
+    blank = "" if not text else end if text.endswith("\n") else end * 2
+    header = ".".join(map(toml_key, table))
+    return f"{text}{blank}[{header}]{end}{toml_key(place[-1])} = {value}{end}"
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    # Of a text that is known to be TOML.
+    table: _Path = ()
+    depth, start, equals, end, comments = 0, -1, -1, 0, list[str]()
+    for match in _PIECE.finditer(f"{text}\n"):
+        piece = match[0]
+        if piece == "\n" and depth == 0:
+            if start >= 0:
+                is_header = equals < 0
+                written = text[start:end] if is_header else f"{text[start:equals]}= 0"
+                path = _path_of(tomllib.loads(written))
+                table = path if is_header else table
+                space = len(text[equals + 1 : end]) - len(text[equals + 1 : end].lstrip())
+                line_end = match.start() - text[: match.start()].endswith("\r")
+                yield _Statement(
+                    table, () if is_header else path, start, equals + 1 + space, end, line_end,
+                    comments,
+                )  # fmt: skip
+            start, equals, comments = -1, -1, []
+        elif piece.startswith("#"):
+            comments += [piece.rstrip()] if depth else []
+        elif piece.strip():
+            start = match.start() + len(piece) - len(piece.lstrip()) if start < 0 else start
+            end = match.start() + len(piece.rstrip())
+            equals = match.start() if piece == "=" and equals < 0 and not depth else equals
+            depth += (piece in "[{") - (piece in "]}")
+
+
+def _path_of(nested: Any) -> _Path:
+    path: _Path = ()
+    while isinstance(nested, dict | list) and nested:
+        if isinstance(nested, dict):
+            [(name, nested)] = nested.items()
+            path += (name,)
+        else:
+            nested = nested[0]
+    return path
 
 
 _DEFAULT: Final = Option(

@@ -22,7 +22,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 def show_config(ctx: click.Context, clusters: "Sequence[ConnectionSettings]") -> str:
     """Return every setting as in the settings file, with its origin and secrets masked."""
-    return "\n".join((head(ctx), *aligned(rows_of(ctx, clusters)), *keys_of(ctx)))
+    return "\n".join((head(ctx), *aligned(rows_of(ctx, clusters)), *tables_of(ctx)))
 
 
 def head(ctx: click.Context) -> str:
@@ -49,13 +49,19 @@ def aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     return [f"{name:<{names}} = {value:<{values}}  # {place}" for name, value, place in rows]
 
 
-def keys_of(ctx: click.Context) -> Iterator[str]:
-    """Yield the keys of evtop that are not the built-in ones, as a table."""
+def tables_of(ctx: click.Context) -> Iterator[str]:
+    """Yield what evtop's tables in the settings file have, such as [keys]."""
     sources = sources_of(ctx)
-    if sources.keys and ctx.command.name == "evtop":
+    if ctx.command.name != "evtop":
+        return
+    if sources.keys:
         yield "[keys]"
         for name, keys in sources.keys.items():
             yield f"{toml_key(name)} = {toml(keys)}  # {sanitize(str(sources.path))}"
+    for table, settings in sources.tables.items():
+        yield f"[evtop.{table}]"
+        for name, (value, place) in settings.items():
+            yield f"{toml_key(name)} = {toml(value)}  # {sanitize(place)}"
 
 
 def _value(ctx: click.Context, option: Option, clusters: "Sequence[ConnectionSettings]") -> str:

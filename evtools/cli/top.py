@@ -135,8 +135,17 @@ def run(ctx: click.Context) -> int:
     from evtools.cli.config import sources_of
     from evtools.top import app
 
-    profiles = choices.Profiles(sources_of(ctx).profiles, partial(_profile, ctx))
-    return app.run(options, clusters, profiles)
+    sources = sources_of(ctx)
+
+    def save(changes: choices.Settings, profile: str) -> str:
+        from evtools.cli.config_command import change_settings
+
+        return change_settings(sources.path, changes, profile)
+
+    settings_file = choices.SettingsFile(
+        sources.profiles, partial(_profile, ctx), save, values["profile"] or ""
+    )
+    return app.run(options, clusters, settings_file)
 
 
 #: Options that a profile takes the place of when it is switched to.
@@ -175,7 +184,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
     from evtools.cli.config import sources_of
     from evtools.cli.version import speaks_utf8
 
-    values = ctx.params
+    values, sources = ctx.params, sources_of(ctx)
     command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     if values["write"] == "-":
         raise UsageError("evtop does not record to stdout", "give a file: -w FILE")
@@ -205,11 +214,23 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         ascii=values["ascii"] or (with_screen and not speaks_utf8()),
         time_style=values["ts"],
         zone=types.LocalZone(),
-        keys=sources_of(ctx).keys,
+        keys=sources.keys,
+        arranged=_arranged(sources.tables),
         speed=values["speed"] or (float("inf") if values["batch"] else 1.0),
         output=output,
         check=check if check.workers else None,
     )
+
+
+def _arranged(tables: Mapping[str, Mapping[str, Any]]) -> tuple[choices.Arrangement, ...]:
+    found = []
+    for view in choices.VIEWS:
+        if setting := tables.get("sort", {}).get(view):
+            found.append(choices.Arrangement(setting.origin, view, sort=setting.value))
+        if setting := tables.get("columns", {}).get(view):
+            names = tuple(setting.value)
+            found.append(choices.Arrangement(setting.origin, view, columns=names))
+    return tuple(found)
 
 
 def _filter(values: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
-from evtools.top.options import REFRESH_MIN, Profiles, TopOptions
+from evtools.top.options import REFRESH_MIN, SettingsFile, TopOptions
 from evtools.top.survey import Inspector
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
@@ -57,7 +57,7 @@ _QUIET: Final = 30.0
 def run(
     options: TopOptions,
     clusters: Sequence[ConnectionSettings],
-    profiles: Profiles = Profiles(),  # noqa: B008  (it never changes)
+    settings_file: SettingsFile = SettingsFile(),  # noqa: B008  (it never changes)
 ) -> int:
     """Show the clusters, or those of the profile switched to, until the user leaves; return 0.
 
@@ -67,7 +67,7 @@ def run(
     message = ""
     while True:
         with ExitStack() as stack:
-            console = Console(options, clusters, SystemClock(), stack, profiles)
+            console = Console(options, clusters, SystemClock(), stack, settings_file)
             if message:
                 console.session.say(message)
             console.run()
@@ -82,6 +82,7 @@ def run(
             replace(following.options, view=session.view, **chosen),
             following.clusters,
         )
+        settings_file = replace(settings_file, profile=following.profile)
         message = f"profile {following.profile}"
 
 
@@ -97,7 +98,7 @@ class Console:
         clusters: Sequence[ConnectionSettings],
         clock: Clock,
         stack: ExitStack,
-        profiles: Profiles = Profiles(),  # noqa: B008  (it never changes)
+        settings_file: SettingsFile = SettingsFile(),  # noqa: B008  (it never changes)
     ) -> None:
         self.events = EventLoop()
         self.clock = clock
@@ -162,12 +163,11 @@ class Console:
             clock=clock,
             where="demo" if options.demo else sanitize(where),
             history=History(usual_file(os.environ)),
-            profiles=profiles,
+            settings_file=settings_file,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
         self._signals = Signals(self.wake, session.display.stop, clock)
-        session.show(options.view)
-        session.table.arrange(options.filter, options.sort, options.columns)
+        session.arrange()
         stack.callback(session.history.keep)
         #: When the broker of each cluster last said something of queues, in monotonic seconds.
         self._answered: dict[str, float] = {}

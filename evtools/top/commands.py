@@ -39,7 +39,8 @@ from evtools.top.options import (
     TIME_STYLES,
     VIEWS,
     WINDOWS,
-    Profiles,
+    Settings,
+    SettingsFile,
     TopOptions,
     View,
 )
@@ -109,6 +110,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
     "broker-stats": ("b", "broker", "broker_stats", (True, False), "asking the broker: {}"),
 }
 # fmt: on
+#: The names of settings where they differ from those of the fields.
+_SETTING_NAMES: Final = {"refresh": "delay", "time_style": "ts"}
 _SETTABLE: Final = (*_OPTIONS, "columns")
 #: The fields of the options that keys change.
 CHANGEABLE: Final = tuple(option for _, _, option, _, _ in _OPTIONS.values())
@@ -158,7 +161,7 @@ class Session:
     where: str
     asks_after: float = math.inf
     history: History = field(default_factory=History)
-    profiles: Profiles = field(default_factory=Profiles)
+    settings_file: SettingsFile = field(default_factory=SettingsFile)
 
     view: View = field(default=VIEWS[0], init=False)
     detail: ui.DetailPane | None = field(default=None, init=False)
@@ -176,6 +179,8 @@ class Session:
         self.own_cost = OwnCost(self.clock)
         #: Reports whose answers are waited for, with their files.
         self._reports: list[tuple[str, Cluster, Report]] = []
+        #: What the settings file has by now, as far as it can be saved.
+        self._saved: Settings = {}
         #: A message that waits until there is no other one.
         self._mentioned = ""
 
@@ -287,11 +292,22 @@ class Session:
         if anew:
             self.model.refresh_view(found)
 
+    def arrange(self) -> None:
+        """Show the first view, and all views as options and settings file want them."""
+        options = self.model.options
+        self.show(options.view)
+        for place, view, sort, columns in options.arranged:
+            self.model.views[view].arrange("", sort, columns, place=place)
+        self.table.arrange(options.filter, options.sort, options.columns)
+        self._saved = self._settings()
+
     def replace(self, model: Model) -> None:
         """Go on with another model: filters, orders and columns stay."""
         before, self.model = self.model, model
         for name, table in model.views.items():
             old = before.views[name]
+            for own in old.own:
+                table.find_column(own)
             table.choose_columns(old.chosen)
             table.sort_by(old.sort_key)
             if table.reverse != old.reverse:
@@ -382,18 +398,18 @@ class Session:
 
     def _switch(self, name: str) -> None:
         # To another profile of the settings file.
-        profiles = self.profiles
-        if profiles.open is None or not profiles.names:
+        file = self.settings_file
+        if file.open is None or not file.profiles:
             hint = "a [profile.NAME] in the settings file is one; see evtools.toml(5)"
             raise UsageError("there are no profiles to switch among", hint)
         if not name:
-            choices = [ui.Choice(one, partial(self._switch, one)) for one in profiles.names]
+            choices = [ui.Choice(one, partial(self._switch, one)) for one in file.profiles]
             self.layers.append(ui.Menu("profiles", choices))
             return
-        if name not in profiles.names:
-            hint = f"there are {', '.join(profiles.names)}"
+        if name not in file.profiles:
+            hint = f"there are {', '.join(file.profiles)}"
             raise UsageError(f"there is no profile {name}", hint)
-        following = Following(name, *profiles.open(name))
+        following = Following(name, *file.open(name))
 
         def leave() -> None:
             self.following = following
@@ -738,6 +754,32 @@ class Session:
             ]
 
         self.layers.append(ui.Menu(f"columns of {table.title}", choices, stays=True))
+
+    def _settings(self) -> Settings:
+        # What can be saved: options, and columns and order of each view; no columns are those
+        # that suit the width.
+        found: dict[tuple[str, ...], str | bool | Sequence[str]] = {}
+        for option in CHANGEABLE:
+            value = getattr(self.model.options, option)
+            key = _SETTING_NAMES.get(option, option)
+            found["evtop", key] = value if isinstance(value, bool) else _word(value)
+        for view, table in self.model.views.items():
+            found["evtop", "columns", view] = table.chosen or ()
+            found["evtop", "sort", view] = table.order
+        return found
+
+    def _save(self) -> None:
+        # What was changed on the screen, into the settings file.
+        now = self._settings()
+        changed = {key: value for key, value in now.items() if value != self._saved.get(key)}
+        if self.settings_file.save is None:
+            raise UsageError("there is no settings file to save in")
+        if not changed:
+            raise UsageError("nothing was changed that could be saved", "F2 has display options")
+        path = self.settings_file.save(changed, self.settings_file.profile)
+        self._saved = now
+        names = (" of ".join(key[1:]) for key in changed)
+        self.say(f"saved in {path}: {', '.join(names)}")
 
     # --- pause and replay -------------------------------------------------------------------
 
@@ -1129,7 +1171,7 @@ class Session:
         "speed":   (_speed,   ()),
         "export":  (_export,  (*_EXPORTS, *_CALLS)),
         "record":  (_record,  ()),
-        "ctx":     (_switch,  lambda self: self.profiles.names),
+        "ctx":     (_switch,  lambda self: self.settings_file.profiles),
         "report":  (_report,  ()),
         "actions": (_act,     ()),
     }
@@ -1177,6 +1219,7 @@ class Session:
         "copy":             lambda self: self._copy(whole=False),
         "copy-row":         lambda self: self._copy(whole=True),
         "options":          _options,
+        "save":             _save,
     }
     for _name, (_, _, _, _values, _) in _OPTIONS.items():
         with_text[_name] = (partial(_set_option, name=_name), tuple(map(_word, _values)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from evtools.transport import ConnectionSettings
@@ -38,15 +38,32 @@ class Check:
     max_idle: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Profiles:
-    """The names of the profiles that can be switched to.
+class Arrangement(NamedTuple):
+    """The order or the columns of a view in the settings file; `place` is its file and table."""
 
-    `open` returns the options of one and how to reach its clusters; it raises EvtoolsError.
+    place: str
+    view: View
+    sort: str = ""
+    columns: tuple[str, ...] = ()
+
+
+#: A value by its table and key in the settings file: `("evtop", "sort", "tasks")`.
+Settings: TypeAlias = Mapping[tuple[str, ...], str | bool | Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """What the screen does with the settings file: to switch to one of its profiles, and to save.
+
+    `profile` is the one in use, or "".  `open` returns the options of one and how to reach its
+    clusters.  `save` changes settings, those that the profile has in its tables, and returns
+    the path.  Both raise EvtoolsError.
     """
 
-    names: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
     open: "Callable[[str], tuple[TopOptions, Sequence[ConnectionSettings]]] | None" = None
+    save: Callable[[Settings, str], str] | None = None
+    profile: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,10 +72,11 @@ class TopOptions:
 
     Filter texts are not compiled yet.  Durations are in seconds, moments UTC epoch seconds,
     sizes bytes; None and "" mean "not asked for".  `sort` is the title of a column, with a "-"
-    before it for the other order.  `zone` is that of the times shown and of those in filters,
-    unless the style is UTC.  `keys` are the [keys] of the settings file: a command, and the
-    keys that mean it.  `read` and `write` are paths.  `speed` is a factor, infinite for no
-    waiting.
+    before it for the other order; it and `columns` are those of the first view, and `arranged`
+    are those of any view on the screen, from the settings file.  `zone` is that of the times
+    shown and of those in filters, unless the style is UTC.  `keys` are the [keys] of the settings
+    file: a command, and the keys that mean it.  `read` and `write` are paths.  `speed` is a
+    factor, infinite for no waiting.
     """
 
     # what to show
@@ -67,6 +85,7 @@ class TopOptions:
     sort: str = ""
     window: Window = "5m"
     columns: tuple[str, ...] = ()
+    arranged: tuple[Arrangement, ...] = ()
     redact: tuple[str, ...] = ()
     # how much to remember
     max_tasks: int = 100_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
 from evtools.clock import Clock
-from evtools.errors import UsageError
+from evtools.errors import ConfigError, UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.text import sanitize, sanitize_lines
 from evtools.top.columns import Column, RenderContext, as_text, fields_of, layout, one_line
@@ -416,6 +416,11 @@ class TableModel(ABC):
                 self.sort_key, self.reverse = name, column.descending
                 self._rearrange()
 
+    @property
+    def order(self) -> str:
+        """The column that it is sorted by, with a `-` before it if that is reversed."""
+        return f"{'-' * (self.reverse != self._column(self.sort_key).descending)}{self.sort_key}"
+
     def sort_beside(self, step: int) -> None:
         """Sort by the column to the left (-1) or to the right (1) on the screen."""
         names = [slot.column.name for slot in self.slots]
@@ -426,17 +431,26 @@ class TableModel(ABC):
         self.reverse = not self.reverse
         self._rearrange()
 
-    def arrange(self, filter_text: str, sort: str, columns: Sequence[str]) -> None:
+    def arrange(
+        self, filter_text: str, sort: str, columns: Sequence[str], *, place: str = ""
+    ) -> None:
         """Filter, sort (`-` before the column reverses) and choose columns as options want it.
 
-        Raise FilterError for an invalid filter, and UsageError for an unknown column.
+        `place` is the table of the settings file where they are.  Raise FilterError for an invalid
+        filter, and UsageError, or with a `place` ConfigError, for an unknown column.
         """
         flag, name = "--sort", sort.removeprefix("-")
+        if place and not any(one.name == "cluster" for one in self.columns):
+            # It was there when the settings were saved.
+            columns = [one for one in columns if one != "cluster"]
+            name = "" if name == "cluster" else name
         try:
             by = self.find_column(name).name if name else ""
             flag = "--columns"
             chosen = [self.find_column(one).name for one in columns]
         except UsageError as error:
+            if place:
+                raise ConfigError(f"{place}: {error.message}", error.hint) from None
             raise UsageError(f"{flag}: {error.message}", error.hint) from None
         if filter_text:
             self.set_filter(filter_text)

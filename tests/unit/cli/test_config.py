@@ -1,6 +1,7 @@
 import logging
 import re
 import ssl
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,18 @@ from celery.bin.events import events
 
 from evtools.cli.cam import evcam, level_of
 from evtools.cli.config import OPTIONS, BadSetting, load, options_from, places, reloader
+from evtools.cli.config_command import change_settings
 from evtools.cli.dump import evdump
 from evtools.cli.options import file_options
 from evtools.cli.top import evtop
 from evtools.errors import ConfigError
+from evtools.text import decode_text
 from evtools.top.keys import Keymap
+
+SAVED = {
+    ("evtop", "theme"): "light", ("evtop", "broker_stats"): False,
+    ("evtop", "columns", "tasks"): ("state", "kwargs.tenant"), ("evtop", "sort", "tasks"): "-name",
+}  # fmt: skip
 
 
 def read(path, profile=None, tool=evdump):
@@ -211,6 +219,7 @@ def test_the_example_of_the_manual_is_a_good_file(values, config):
     assert values(example, "staging")["event_exchange"] == "appev"
     loaded = read(config(example), tool=evtop)
     assert loaded.settings["theme"].value == "light"
+    assert loaded.tables["sort"]["tasks"].value == "-runtime"
     assert Keymap(loaded.keys).find("ctrl-p", ["everywhere"]) == "pause"
 
 
@@ -361,3 +370,102 @@ def test_a_file_that_is_wrong_changes_nothing(reading, config, text):
 
 def test_without_a_file_there_is_nothing_to_read():
     assert reloader(evcam.make_context("evcam", []), level_of)() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hint"),
+    [
+        ("[evtop.columns]\ntask = ['x']", "evtop.columns.task: there is no such view", "tasks?"),
+        ("[evtop.columns]\ntasks = 'x'", "evtop.columns.tasks: must be a list of texts", ""),
+        ("[profile.x.evtop.sort]\ntasks = []", "profile.x.evtop.sort.tasks: must be a text", ""),
+    ],
+)
+def test_a_mistake_in_a_table_of_evtop_is_named_with_file_and_key(config, text, words, hint):
+    path = config(text)
+    with pytest.raises(ConfigError) as caught:
+        read(path, tool=evtop)
+    assert caught.value.message.startswith(f"{path}: {words}")
+    assert hint in caught.value.hint
+
+
+# --- changes to the file ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    "", "# mine", '[evtop]\ntheme = "dark" # why', '[evtop]  # a\n# b\n[keys]\nopen = "l" # c\n',
+    '[evtop]\r\nbroker-stats = true\r\n[evtop."columns"]\r\n tasks = [ # d\r\n "#[", # e\r\n]\r\n',
+    'evtop.theme = """\n\\"#"""  # f\nevtop.columns.types = []\n[x]\ny = \'[\'',
+    'z = {a = "}#", b = [[1], [\n#g\n2]]}\n[[w]]\n"q#=" = \'\'\'a\n#\'\'\'\'\n[evtop.sort]\n',
+    "\ufeff[profile.p.evtop]\ntheme = 'cb'\n[evtop]\ntheme = 'dark'\nsort.types = 'name'\n",
+])  # fmt: skip
+def test_settings_are_saved_and_everything_else_stays(text, tmp_path):
+    path = tmp_path / "evtools.toml"
+    path.write_bytes(text.encode())
+    path.chmod(0o640)
+    before = tomllib.loads(decode_text(path.read_bytes()))
+    link = tmp_path / "link.toml"
+    link.symlink_to(path)
+    assert change_settings(link, SAVED, "p") == str(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert {*tmp_path.iterdir()} == {path, link}
+    content = path.read_bytes().decode()
+    after = tomllib.loads(decode_text(path.read_bytes()))
+    own = after["profile"]["p"]["evtop"] if "profile" in after else after["evtop"]
+    assert own["theme"] == "light"
+    assert after["evtop"]["columns"]["tasks"] == ["state", "kwargs.tenant"]
+    assert after["evtop"]["sort"]["tasks"] == "-name"
+    # Nothing else has changed, and no comment or line is lost.
+    expected = dict(before)
+    expected["evtop"] = after["evtop"]
+    if "profile" in before:
+        expected["profile"] = after["profile"]
+        assert after["evtop"]["theme"] == "dark"
+    assert after == expected
+    for comment in re.findall(r"# ?[a-z]+", text):
+        assert comment in content
+    assert content.count("\n") == content.count("\r\n") or "\r" not in text
+    assert content.startswith("\ufeff") is text.startswith("\ufeff")
+    # Again, nothing changes.
+    change_settings(link, SAVED, "p")
+    assert path.read_bytes().decode() == content
+
+
+def test_the_first_settings_saved_are_read_by_evtop(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{tmp_path}/new")
+    path = Path(change_settings(None, SAVED))
+    assert path.stat().st_mode & 0o777 == 0o600
+    loaded = read(None, tool=evtop)
+    assert loaded.settings["theme"] == ("light", f"{path} [evtop]")
+    assert loaded.tables["columns"]["tasks"].value == ["state", "kwargs.tenant"]
+    assert loaded.tables["sort"]["tasks"] == ("-name", f"{path} [evtop.sort]")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("evtop = {theme = 'cb'}  # x\n", "nothing is saved: its settings are written in another"),
+        ("[evtop]\ncolumns = 'name'\n", "nothing is saved: its settings are written in another"),
+        ("[evtop\n", "nothing is saved: Expected"),
+        ("\udcff", "not text in UTF-8"),
+    ],
+)
+def test_where_settings_cannot_be_saved_the_file_is_as_it_was(config, text, problem):
+    path = Path(config(""))
+    path.write_bytes(content := text.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError, match=problem) as caught:
+        change_settings(path, SAVED)
+    if "another" in problem:
+        assert 'evtop.columns.tasks = ["state", "kwargs.tenant"]' in caught.value.hint
+    assert path.read_bytes() == content
+    assert len([*path.parent.iterdir()]) == 1
+    with pytest.raises(ConfigError, match="in plain files only"):
+        change_settings(Path("/dev/null"), SAVED)
+
+
+def test_root_changes_no_settings_that_others_can_write(config, monkeypatch):
+    path = Path(config("[evtop]\n"))
+    monkeypatch.setattr("evtools.cli.config_command.distrusted", lambda _: path.parent)
+    with pytest.raises(ConfigError, match=f"others than root can write {path.parent}"):
+        change_settings(path, SAVED)
+    assert path.read_text() == "[evtop]\n"

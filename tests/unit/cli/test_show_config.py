@@ -83,13 +83,18 @@ def test_what_all_tools_share_comes_first_and_what_is_different_with_the_tool(al
 
 
 def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch):
-    path = config('[profile.prod.evtop]\ntheme = "light"\n[keys]\nsort-left = "L"\n')
+    path = config(
+        '[profile.prod.evtop]\ntheme = "light"\n[keys]\nsort-left = "L"\n'
+        '[profile.prod.evtop.columns]\ntasks = ["name"]\n'
+    )
     monkeypatch.setenv("EVDUMP_TS", "utc")
     parts = all_parts("--profile", "prod")
     assert any("profile.prod.evtop" in line for line in parts["evtop"])
     assert 'ts = "utc" # EVDUMP_TS' in parts["evdump"]
     assert parts["keys"][0] == f'sort-left = "L" # {path}'
-    assert list(parts) == ["", "evtop", "keys", "evdump", "evcam"]
+    columns = f'tasks = ["name"] # {path} [profile.prod.evtop.columns]'
+    assert parts["evtop.columns"] == [columns, ""]
+    assert list(parts) == ["", "evtop", "keys", "evtop.columns", "evdump", "evcam"]
 
 
 def test_stdin_is_read_once(all_parts, monkeypatch):

@@ -19,7 +19,7 @@ from evtools.errors import FilterError, OutputError, UsageError
 from evtools.top import app, screen
 from evtools.top.app import REDRAWS_MAX, Console, run
 from evtools.top.feed import Ended, QueueFacts
-from evtools.top.options import Profiles, TopOptions
+from evtools.top.options import SettingsFile, TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
 from evtools.wire import encode_line
@@ -135,7 +135,7 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
 
 def test_another_profile_follows_with_what_was_chosen_by_keys(terminal, recording, monkeypatch):
     options, shown = TopOptions(read=(recording,), speed=float("inf")), []
-    profiles = Profiles(("eu",), lambda _: (replace(options, window="1h"), [SETTINGS]))
+    settings_file = SettingsFile(("eu",), lambda _: (replace(options, window="1h"), [SETTINGS]))
     real_run = Console.run
 
     def run_and_go_on(console):
@@ -151,7 +151,7 @@ def test_another_profile_follows_with_what_was_chosen_by_keys(terminal, recordin
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_go_on)
-    assert run(options, [SETTINGS], profiles) == 0
+    assert run(options, [SETTINGS], settings_file) == 0
     assert shown == [("tasks", "dark", "5m"), ("workers", "light", "1h")]
 
 

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from evtools.errors import FilterError, UsageError
+from evtools.errors import ConfigError, FilterError, UsageError
 from evtools.filters import compile_filter
 from evtools.top.commands import Session
 from evtools.top.keys import BINDINGS
 from evtools.top.model import Model
-from evtools.top.options import VIEWS, Profiles, TopOptions
+from evtools.top.options import VIEWS, Arrangement, SettingsFile, TopOptions
 from evtools.top.status import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
 from evtools.top.ui.widgets import Choice, Editor, Menu, Prompt, closed, plain
@@ -377,6 +377,58 @@ def test_each_digit_shows_a_view(terminal, session):
         assert f"[{number} " in terminal.text
 
 
+def test_what_was_changed_on_the_screen_is_saved(terminal):
+    terminal.command("save")
+    assert terminal.message == "there is no settings file to save in"
+    saved, session = [], terminal.session
+
+    def save(changes, profile):
+        saved.append((dict(changes), profile))
+        return "/x.toml"
+
+    session.settings_file = SettingsFile(save=save, profile="eu")
+    session.model.options.arranged = (Arrangement("/x [evtop.sort]", "types", sort="rate"),)
+    session.arrange()
+    terminal.command("save")
+    assert terminal.message.startswith("nothing was changed that could be saved")
+    for line in (
+        "columns name,kwargs.tenant", "sort -name", "theme light", "mouse on", "refresh 2s",
+        "view workers", "columns worker", "columns auto", "sort skew", "sort status", "save",
+    ):  # fmt: skip
+        terminal.command(line)
+    changes = {
+        ("evtop", "theme"): "light", ("evtop", "delay"): "2s", ("evtop", "mouse"): True,
+        ("evtop", "columns", "tasks"): ("name", "kwargs.tenant"),
+        ("evtop", "sort", "tasks"): "-name",
+    }  # fmt: skip
+    assert saved == [(changes, "eu")]
+    assert terminal.message == (
+        "saved in /x.toml: theme, delay, mouse, columns of tasks, sort of tasks"
+    )
+    # Another time, what has changed since; no columns are those that fit.
+    for line in ("view tasks", "columns auto", "save"):
+        terminal.command(line)
+    assert saved[1:] == [({("evtop", "columns", "tasks"): ()}, "eu")]
+
+
+def test_each_view_has_the_columns_and_the_order_of_the_settings_file(terminal):
+    options, place = terminal.session.model.options, "/x [evtop.columns]"
+    options.arranged = (
+        Arrangement("/x [evtop.sort]", "types", sort="-rate"),
+        Arrangement(place, "types", columns=("name", "cluster", "p95")),
+        Arrangement(place, "tasks", columns=("state", "kwargs.tenant")),
+    )
+    terminal.session.arrange()
+    assert terminal.lines()[4].split() == ["STATE", "TENANT"]
+    terminal.press("2")
+    # Here are no clusters with names.
+    assert terminal.lines()[4].split() == ["TASK", "p95"]
+    assert terminal.session.table.order == "-rate"
+    options.arranged = (Arrangement(place, "events", columns=("typ",)),)
+    with pytest.raises(ConfigError, match=r"/x \[evtop.columns\]: the view events has no column"):
+        terminal.session.arrange()
+
+
 def test_a_profile_is_switched_to_by_its_name_or_from_a_menu(terminal):
     terminal.command("ctx eu")
     assert terminal.message.startswith("there are no profiles to switch among")
@@ -387,7 +439,7 @@ def test_a_profile_is_switched_to_by_its_name_or_from_a_menu(terminal):
         return TopOptions(), name
 
     session = terminal.session
-    session.profiles = Profiles(("eu", "us", "bad"), opened)
+    session.settings_file = SettingsFile(("eu", "us", "bad"), opened)
     for line, message in (
         ("ctx xx", "there is no profile xx (there are eu, us, bad)"),
         ("ctx bad", "it has no broker"),
