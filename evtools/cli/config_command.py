@@ -147,7 +147,7 @@ def _commented(option: Option) -> Iterator[str]:
     value = option.get_default(click.Context(click.Command("evtools")))
     if option.type in types.PAIRS:
         value = {}
-    elif option.multiple:
+    elif option.multiple and option.type is not types.BROKER:
         value = []
     elif not isinstance(value, bool | int | float | str):
         metavar = option.metavar or ""

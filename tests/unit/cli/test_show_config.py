@@ -141,6 +141,7 @@ def test_every_setting_stands_in_it_once_and_is_not_set():
     found = tomllib.loads(everything_set())
     shared = {option.name for option in file_options(evtop) if option.shared}
     assert set(found) == {*shared, *TOOLS, "keys"}
+    assert found["broker"] == "amqp://guest@localhost//"  # and no list, which needs names
     for name, tool in TOOLS.items():
         assert set(found[name]) == {option.name for option in file_options(tool)} - shared
 
