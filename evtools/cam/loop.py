@@ -579,7 +579,8 @@ class Loop:
             if words:
                 _log.warning("%s", words)
         statistics = self._source.statistics()
-        for name, stream in (statistics.clusters or {"": statistics}).items():
+        alone = next(iter(self._clusters)) if len(self._clusters) == 1 else ""
+        for name, stream in (statistics.clusters or {alone: statistics}).items():
             for defect in stream.defects:
                 words = sanitize(defect.words(redacted=bool(self._options.redact)))
                 self._report_once(name, defect.kind, f"left out: {words}")
@@ -603,6 +604,10 @@ class Loop:
         if self.counters.left_out:
             words = "%d events of clusters beyond %d were left out"
             _log.error(words, self.counters.left_out, CLUSTERS_MAX)
+        status, missing = 0, self._away()
+        if self._is_single and self._replay is None and len(self._clusters) > 1 and missing:
+            _log.error("not all clusters were seen: %s", missing)
+            status = BrokerUnavailable.exit_code
         if self._options.test:
             for _, cluster in sorted(self._clusters.items()):
                 info = cluster.sequence.next(self._times.wall())
@@ -611,7 +616,7 @@ class Loop:
                     looks = (snapshot_of, cluster.observer, info)
                 sys.stdout.buffer.write(dry_run(cluster.state.freeze_while(*looks)) + b"\n")
             sys.stdout.buffer.flush()
-            return 0
+            return status
         left = self._source.statistics().buffered_bytes
         if left and not self._is_single:  # which ends with its period
             _log.error("no time for events that have come in: %d bytes", left)
@@ -624,4 +629,4 @@ class Loop:
                 loss, took = "events since its last snapshot may be lost", human_duration(timeout)
                 _log.error("the camera is still at work after %s; %s", took, loss)
                 return 1
-        return int(self.thread.last_failed)
+        return int(self.thread.last_failed) or status
