@@ -198,17 +198,32 @@ class Statistics:
         return Totals("", total, seconds)
 
     def over_time(
-        self, kind: Kind, name: str | tuple[str, str, str] | None, span: float, now: float
-    ) -> tuple[float, list[Totals]]:
-        """Return the figures of a name over the last `span` seconds, a row for each slot of time.
+        self,
+        kind: Kind,
+        name: str | tuple[str, str, str] | None,
+        span: float,
+        now: float,
+        columns: int,
+    ) -> list[Totals]:
+        """Return the figures of a name over the last `span` seconds in up to so many `columns`.
 
-        The slots have the width that is returned, in seconds, and the newest is last and not over
-        yet; before the first event there are none.  With None for a name they are of all names.  A
-        kind of failure is named by its task, exception and message.
+        The newest is last, and not over yet; before the first event there are none.  A column is a
+        whole number of slots of time, and stands still until it is over.  With None for a name they
+        are of all names.  A kind of failure is named by its task, exception and message.
         """
         now = self._settle(now)
         width, slots = self._windows_of(kind).series(name, span, now)
-        return width, [Totals("", cells, width) for cells in slots]
+        wide = width * max(1, math.ceil(span / width / max(1, columns)))
+        first = now // width - len(slots) + 1
+        rows: list[Totals] = []
+        for index, cells in enumerate(slots):
+            start = (first + index) * width
+            if rows and start // wide == (start - width) // wide:
+                rows[-1].add(cells)
+            else:
+                seconds = min(wide, max(1.0, now - start // wide * wide))
+                rows.append(Totals("", cells, seconds))
+        return rows[-columns:]
 
     def before(self, kind: Kind, window: str, ago: float, now: float) -> Mapping[Any, Totals]:
         """Return the figures of a window that ended `ago` seconds earlier, by name.

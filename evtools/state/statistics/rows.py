@@ -229,6 +229,10 @@ class Totals(_Row):
     fail_rate = _rate("Tasks that failed per second.", FAILED)
     retry_rate = _rate("Attempts per second that are to be tried again.", RETRIED)
 
+    def add(self, cells: Cells) -> None:
+        """Count more of the same time."""
+        merge(self._cells, cells)
+
     @classmethod
     def sum(cls, parts: Sequence["Totals"]) -> "Totals":
         """Return the totals of several clusters together, one at least."""

@@ -47,7 +47,11 @@ _STYLES: Final = {
     "retry":    ("", "warn"),
     "gone":     ("faint", ""),
     "late":     ("bold", "warn"),
+    # in a graph, what stands on failures: their colour before that of the rest
+    "stack":    ("", "bad"),
 }
+#: Style: the meaning of the colour behind it.
+_BEHIND: Final = {"stack": "good"}
 
 #: Theme: the colour of each meaning, as one of 16 and, where it differs, one of 256.
 _COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -75,7 +79,10 @@ def palette(theme: str) -> list[tuple[str, str, str, str, str, str]]:
     for style, (settings, meaning) in _STYLES.items():
         low, _, high = colours.get(meaning, "default").partition("/")
         more = f",{settings}" if settings else ""
-        entries.append((style, low + more, "", settings, (high or low) + more, ""))
+        behind, _, high_behind = colours.get(_BEHIND.get(style, ""), "").partition("/")
+        entries.append(
+            (style, low + more, behind, settings, (high or low) + more, high_behind or behind)
+        )
     return entries
 
 

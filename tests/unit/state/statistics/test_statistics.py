@@ -548,15 +548,20 @@ def test_minutes_of_a_day_are_as_they_were_counted():
         watched.tell(kind, f"u{number}", after=0.0, name=name, **fields)
         (failed if kind == "failed" else ok)[name, watched.now // 60] += 1
     statistics, now = watched.statistics, watched.now
-    width, rows = statistics.over_time("types", "proj.t1", 86_400.0, now)
-    assert width == 60.0
+    rows = statistics.over_time("types", "proj.t1", 86_400.0, now, 2000)
     minutes = [now // 60 - n for n in range(len(rows))][::-1]
     assert [row.counts["succeeded"] for row in rows] == [ok["proj.t1", at] for at in minutes]
     assert [row.counts["failed"] for row in rows] == [failed["proj.t1", at] for at in minutes]
     assert {row.run.max for row in rows} <= {None, 0.0, 0.5, 1.0, 1.5, 2.0}
     # All types together, over 15 minutes in slots of 5 seconds.
-    width, rows = statistics.over_time("types", None, 900.0, now)
-    assert (width, sum(row.count(3, 4) for row in rows)) == (5.0, 9)
+    rows = statistics.over_time("types", None, 900.0, now, 500)
+    assert (len(rows), sum(row.count(3, 4) for row in rows)) == (180, 9)
+    # In few columns, which stand still, the same.
+    for columns in (30, 60, 179):
+        rows = statistics.over_time("types", None, 900.0, now, columns)
+        assert len(rows) <= columns
+        assert 8 <= sum(row.count(3, 4) for row in rows) <= 9
+        assert len({row.seconds for row in rows[:-1]}) == 1
     # A window that ended an hour ago has whole minutes.
     before = statistics.before("types", "15m", 3600.0, now)
     end = (now - 3600) // 60
