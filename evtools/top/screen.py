@@ -21,6 +21,7 @@ from evtools.text import (
 )
 from evtools.top.columns import RenderContext
 from evtools.top.options import VIEWS
+from evtools.top.over_time import PANEL_MAX, PANEL_MIN, row_panel
 from evtools.top.ui import widgets as ui
 from evtools.transport.recording.reader import RecordingReader
 
@@ -39,6 +40,8 @@ _TALL_ROWS: Final = 28
 _FRAME_ROWS: Final = 3
 #: Of the rows of a split screen, the share of the table.
 _TABLE_SHARE: Final = 0.45
+#: Between a table and what is shown of its row over time.
+_GAP_ROWS: Final = 1
 #: From this number of columns on, lines have words that shorter ones leave out.
 _WIDE_COLS: Final = 100
 
@@ -134,10 +137,17 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
     table, top = session.table, len(frame.lines)
     if cols != table.screen_cols:
         table.resize(cols)
-    lines = ui.table_lines(table, (cols, rows), stale=is_stale(session))
+    # What the table leaves empty shows its row under the cursor over time.
+    left = min(PANEL_MAX, rows - 1 - len(table) - _GAP_ROWS)
+    panel: list[ui.Line] = []
+    if left >= PANEL_MIN and session.detail is None:
+        panel = row_panel(session.model, session.view, (cols, left), table.focus_key)
+    shown = rows - len(panel)
+    lines = ui.table_lines(table, (cols, shown), stale=is_stale(session))
     for text in session.model.diagnosis(session.view):
         lines += ui.paragraph(text, cols - 2, indent="  ")
-    lines += [[] for _ in range(rows - len(lines))]
+    lines += [[] for _ in range(shown - len(lines))]
+    lines = [*lines[:shown], *panel]
     frame.lines += lines[:rows]
 
     def sort(column: int, _: int) -> None:

@@ -1,0 +1,152 @@
+"""What is shown over time: the row under the cursor, and the overview of all clusters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from evtools.text import clip, human_count, human_duration, sanitize
+from evtools.top.clusters import Cluster
+from evtools.top.model import Model
+from evtools.top.options import Window
+from evtools.top.ui import graphs
+from evtools.top.ui.widgets import Line
+
+#: How far back graphs go by the window of the figures, in seconds.
+_SPANS: Final[Mapping[Window, float]] = {
+    "1m": 900.0, "5m": 900.0, "15m": 900.0, "1h": 3600.0, "all": 86_400.0,
+}  # fmt: skip
+#: From this width on two graphs stand side by side, and three.
+_TWO_COLS, _THREE_COLS = 76, 150
+#: The least and the most rows of a panel, with its title and its time.
+PANEL_MIN, PANEL_MAX = 7, 16
+_TITLE_COLS: Final = 60
+_GAP: Final = 2
+
+
+def row_panel(model: Model, view: str, size: tuple[int, int], key: str | None) -> list[Line]:
+    """Return the row under the cursor over time, in `size` (columns, rows); [] if it has none."""
+    cols, rows = size
+    subject = model.views[view].subject(key) if key is not None else None
+    if subject is None or rows < PANEL_MIN or view not in _GRAPHS:
+        return []
+    cluster = model.clusters.of(subject.cluster or "")
+    span = _SPANS[model.options.window]
+    count = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
+    found = _GRAPHS[view](cluster, subject)[:count]
+    wide = (cols - 1 - _GAP * (len(found) - 1)) // len(found)
+    room = Room(wide, rows - 2, span, cluster.as_of(model.context().now), ascii=model.options.ascii)
+    axis = graphs.time_axis(wide, span, ascii_only=room.ascii)
+    blocks = [[_title(title, span), *draw(room), axis] for title, draw in found]
+    lines = blocks[0]
+    for number, block in enumerate(blocks[1:], 1):
+        lines = graphs.beside(lines, block, number * wide + (number - 1) * _GAP, gap=_GAP)
+    return [[("text", " "), *line] for line in lines]
+
+
+class Room(NamedTuple):
+    """Where a graph is drawn: columns and rows, how far back (seconds), and as of when."""
+
+    cols: int
+    rows: int
+    span: float
+    now: float
+    ascii: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.cols, self.rows
+
+    @property
+    def plot_cols(self) -> int:
+        return self.cols - graphs.SCALE_COLS
+
+    @property
+    def points(self) -> int:
+        """How many points a curve has room for."""
+        return self.plot_cols * (1 if self.ascii else 2)
+
+
+Draw = Callable[[Room], list[Line]]
+
+
+def _title(text: str, span: float) -> Line:
+    words = clip(sanitize(text[:_TITLE_COLS]), _TITLE_COLS)
+    return [("head", words), ("dim", f"  {human_duration(span)}")]
+
+
+def _rates(cluster: Cluster, kind: Any, name: Any) -> Draw:
+    def draw(room: Room) -> list[Line]:
+        over_time = cluster.statistics.over_time
+        rows = over_time(kind, name, room.span, room.now, room.plot_cols)
+        good, failed = [row.ok_rate for row in rows], [row.fail_rate for row in rows]
+        return graphs.rates(good, failed, room.size, ascii_only=room.ascii)
+
+    return draw
+
+
+def _durations(cluster: Cluster, kind: Any, name: Any, what: str) -> Draw:
+    def draw(room: Room) -> list[Line]:
+        rows = cluster.statistics.over_time(kind, name, room.span, room.now, room.points)
+        found = [getattr(row, what) for row in rows]
+        series = [one.p50 for one in found], [one.p95 for one in found]
+        return graphs.durations(series, ("good", "retry"), room.size, ascii_only=room.ascii)
+
+    return draw
+
+
+def _of_type(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+    name = row.name
+    return [
+        (f"{name}: completed, failed", _rates(cluster, "types", name)),
+        ("run p50, p95", _durations(cluster, "types", name, "run")),
+        ("wait p50, p95", _durations(cluster, "types", name, "wait")),
+    ]
+
+
+def _of_worker(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+    name = row.hostname
+    return [
+        (f"{name}: completed, failed", _rates(cluster, "workers", name)),
+        ("run p50, p95", _durations(cluster, "workers", name, "run")),
+    ]
+
+
+def _of_failure(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+    name = row.task, row.exception, row.message
+    return [
+        (f"{row.exception or row.task}: failures", _rates(cluster, "errors", name)),
+        (f"{row.task}: completed, failed", _rates(cluster, "types", row.task)),
+    ]
+
+
+def _of_queue(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+    found: list[tuple[str, Draw]] = []
+    samples = cluster.broker_facts().history.get(row.name, ())
+    if len(samples) > 1:
+        found.append((f"{row.name}: depth", _depths(samples)))
+    title = "wait p50, p95" if found else f"{row.name}: wait p50, p95"
+    return [*found, (title, _durations(cluster, "queues", row.name, "wait"))]
+
+
+def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
+    def draw(room: Room) -> list[Line]:
+        points, latest = room.points, samples[-1][0]
+        values: list[float | None] = [None] * points
+        for at, depth in samples:
+            point = points - 1 - round((latest - at) / room.span * (points - 1))
+            if 0 <= point < points:
+                values[point] = float(depth)
+        # The depth stays what it was until the broker says another one.
+        for point in range(1, points):
+            values[point] = values[point - 1] if values[point] is None else values[point]
+        top, size = graphs.scale_top([values]), (room.plot_cols, room.rows)
+        plot = graphs.curves([values], ("spark",), size, top=top, ascii_only=room.ascii)
+        labels = {0: human_count(top), room.rows - 1: "0"}
+        return graphs.with_scale(plot, labels, ascii_only=room.ascii)
+
+    return draw
+
+
+#: What is drawn of a row by view: titles, and what draws them.
+_GRAPHS: Final[Mapping[str, Callable[[Cluster, Any], list[tuple[str, Draw]]]]] = {
+    "types": _of_type, "workers": _of_worker, "queues": _of_queue, "errors": _of_failure,
+}  # fmt: skip
