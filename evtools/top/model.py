@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.text import human_age, sanitize
@@ -47,6 +47,8 @@ class Model:
         #: Its own: keys change them.
         self.options = options = replace(options or TopOptions())
         self.clusters = clusters = Clusters(names, options, clock)
+        #: The last graphs that were drawn, and what they are of.
+        self.graphs: tuple[Any, Any] = None, None
         #: What came in is not an event, in messages or parts of them.
         self.malformed = 0
         self._clock = clock

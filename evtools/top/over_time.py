@@ -1,9 +1,11 @@
 """What is shown over time: the row under the cursor, and the overview of all clusters."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from evtools.text import clip, human_count, human_duration, sanitize
+from evtools.state.statistics.windows import WIDTHS
+from evtools.text import clip, human_count, sanitize
 from evtools.top.clusters import Cluster
 from evtools.top.model import Model
 from evtools.top.options import Window
@@ -14,6 +16,10 @@ from evtools.top.ui.widgets import Line
 _SPANS: Final[Mapping[Window, float]] = {
     "1m": 900.0, "5m": 900.0, "15m": 900.0, "1h": 3600.0, "all": 86_400.0,
 }  # fmt: skip
+#: How long graphs stand still, in seconds.
+_SLOT: Final = WIDTHS[0]
+#: Shorter ones, as long as no more was watched.
+_STEPS: Final = (300.0, 900.0, 3600.0)
 #: From this width on two graphs stand side by side, and three.
 _TWO_COLS, _THREE_COLS = 76, 150
 #: The least and the most rows of a panel, with its title and its time.
@@ -24,12 +30,25 @@ _GAP: Final = 2
 
 def row_panel(model: Model, view: str, size: tuple[int, int], key: str | None) -> list[Line]:
     """Return the row under the cursor over time, in `size` (columns, rows); [] if it has none."""
-    cols, rows = size
+    _, rows = size
     subject = model.views[view].subject(key) if key is not None else None
     if subject is None or rows < PANEL_MIN or view not in _GRAPHS:
         return []
     cluster = model.clusters.of(subject.cluster or "")
-    span = _SPANS[model.options.window]
+    # Drawn anew when a slot of time is over, not for each picture.
+    slot = model.context().now // _SLOT
+    what = view, key, size, model.options.window, model.options.ascii, slot
+    if model.graphs[0] != what:
+        model.graphs = what, _row_panel(model, cluster, view, subject, size)
+    lines: list[Line] = model.graphs[1]
+    return lines
+
+
+def _row_panel(
+    model: Model, cluster: Cluster, view: str, subject: Any, size: tuple[int, int]
+) -> list[Line]:
+    cols, rows = size
+    span = _span_of(cluster, model.options.window)
     count = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
     found = _GRAPHS[view](cluster, subject)[:count]
     wide = (cols - 1 - _GAP * (len(found) - 1)) // len(found)
@@ -68,9 +87,15 @@ class Room(NamedTuple):
 Draw = Callable[[Room], list[Line]]
 
 
+def _span_of(cluster: Cluster, window: Window) -> float:
+    # Not much more than there is.
+    watched = cluster.statistics.watched(cluster.intake.latest or 0.0)
+    return min(_SPANS[window], next((one for one in _STEPS if one >= watched), math.inf))
+
+
 def _title(text: str, span: float) -> Line:
     words = clip(sanitize(text[:_TITLE_COLS]), _TITLE_COLS)
-    return [("head", words), ("dim", f"  {human_duration(span)}")]
+    return [("head", words), ("dim", f"  {graphs.span_text(span)}")]
 
 
 def _rates(cluster: Cluster, kind: Any, name: Any) -> Draw:

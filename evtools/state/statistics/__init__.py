@@ -225,6 +225,11 @@ class Statistics:
                 rows.append(Totals("", cells, seconds))
         return rows[-columns:]
 
+    def watched(self, now: float) -> float:
+        """Return for how many seconds there have been events."""
+        since = self._events.since
+        return 0.0 if since is None else max(0.0, now - since)
+
     def before(self, kind: Kind, window: str, ago: float, now: float) -> Mapping[Any, Totals]:
         """Return the figures of a window that ended `ago` seconds earlier, by name.
 

@@ -43,7 +43,7 @@ def bars(
     """Return stacked bars in `size` (columns, rows), the failures below the rest.
 
     A column has one value of each; `top` is the value of a full one.  A height is exact to an
-    eighth of a row, or to a row in ASCII; any failure has an eighth at least.
+    eighth of a row, or to a row in ASCII; failures are exact to a row, and always seen.
     """
     cols, rows = size
     parts = 1 if ascii_only else 8
@@ -78,7 +78,8 @@ def _bar_cell(below: int, total: int, parts: int) -> Span:
         return "failure", _FAILED
     if below <= 0:
         return "good", _EIGHTHS[total]
-    return ("failure", _EIGHTHS[below]) if total == below else ("stack", _EIGHTHS[below])
+    # Of three colours a cell can have two: the height stays right, and failures are seen.
+    return ("stack", _EIGHTHS[below]) if total == parts else ("failure", _EIGHTHS[total])
 
 
 def curves(
@@ -163,10 +164,16 @@ def with_scale(lines: Sequence[Line], labels: Mapping[int, str], *, ascii_only: 
     ]
 
 
+def span_text(seconds: float) -> str:
+    """Return a span of whole minutes as text: 5m, 1h, 24h."""
+    minutes = round(seconds / 60)
+    return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h"  # noqa: PLR2004
+
+
 def time_axis(cols: int, span: float, *, ascii_only: bool) -> Line:
     """Return the line below a graph with its scale: from when to now."""
     corner, rule = ("+", "-") if ascii_only else ("└", "─")
-    begin = f" {human_duration(span)} ago "
+    begin = f" {span_text(span)} ago "
     room = cols - SCALE_COLS - len(begin) - len(" now ")
     if room < 1:
         return fitted([("dim", " " * (SCALE_COLS - 1) + corner + rule * cols)], cols)
