@@ -48,8 +48,8 @@ class Sources:
 
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
-    `profiles` are the names of all profiles of the file.  `tables` has what is set for each view
-    of evtop, columns and sort, by view.
+    `profiles` are the names of all profiles of the file.  `tables` has evtop's: `columns` and
+    `sort`, by view, and `colours`, by style.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -333,7 +333,7 @@ class _Reader:
             prefix = f"profile.{name}." if name else ""
             table = self._table(profiles, name, "profile.") if name else whole
             own = dict(self._table(table, self._tool, prefix))
-            by_view = self._by_view(own, prefix) if self._tool == "evtop" else {}
+            found = self._of_evtop(own, prefix) if self._tool == "evtop" else {}
             nested = _TABLES if name else (*_TABLES, "profile")
             shared = {key: value for key, value in table.items() if key not in nested}
             # A mistake in a profile is reported even if the profile is not used.
@@ -347,8 +347,8 @@ class _Reader:
                 settings |= layer
             if name in ("", profile):
                 keys |= self._table(table, "keys", prefix)
-                for kind, found in by_view.items():
-                    tables.setdefault(kind, {}).update(found)
+                for kind, values in found.items():
+                    tables.setdefault(kind, {}).update(values)
         if profile and profile not in profiles:
             hint = _did_you_mean(profile, profiles)
             raise ConfigError(f"{path}: there is no [profile.{profile}]", hint)
@@ -369,9 +369,13 @@ class _Reader:
             self._fail(prefix + key, "must be a table")
         return value
 
-    def _by_view(self, own: dict[str, Any], prefix: str) -> dict[str, dict[str, Setting]]:
-        # What tables have for each view, taken out of `own`; a text is for the first view.
+    def _of_evtop(self, own: dict[str, Any], prefix: str) -> dict[str, dict[str, Setting]]:
+        # The tables of evtop, taken out of `own`; a text is for the first view.
         tables: dict[str, dict[str, Setting]] = {}
+        if "colours" in own:
+            looks = self._table(own, "colours", f"{prefix}evtop.")
+            tables["colours"] = self._colours(looks, f"{prefix}evtop.colours")
+            del own["colours"]
         for name, kind in _BY_VIEW.items():
             if not isinstance(own.get(name), dict):
                 continue
@@ -387,6 +391,24 @@ class _Reader:
                     )
                 tables[name][view] = Setting(value, f"{self._path} [{key}]")
         return tables
+
+    def _colours(self, table: Mapping[str, Any], key: str) -> dict[str, Setting]:
+        from evtools.top.ui.theme import STYLES, parse_look
+
+        found = {}
+        for name, value in table.items():
+            style = name.replace("_", "-")
+            if style not in STYLES:
+                hint = _did_you_mean(style, STYLES) or f"there are {', '.join(STYLES)}"
+                self._fail(f"{key}.{name}", "there is no such style", hint)
+            if not isinstance(value, str):
+                self._fail(f"{key}.{name}", "must be a text")
+            try:
+                parse_look(value)
+            except ValueError as error:
+                self._fail(f"{key}.{name}", str(error))
+            found[style] = Setting(value, f"{self._path} [{key}]")
+        return found
 
     def _layer(
         self, table: Mapping[str, Any], celery: Mapping[str, Any], prefix: str, *, own: bool

@@ -102,6 +102,8 @@ _FILE_TAIL: Final = """\
 # tasks = ["state", "name", "kwargs.tenant"]
 # [evtop.sort]
 # tasks = "-runtime"
+# [evtop.colours]
+# failure = "bold red"
 
 # Celery's names for settings work, too: here, or at the top.
 #

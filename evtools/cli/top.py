@@ -215,6 +215,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         time_style=values["ts"],
         zone=types.LocalZone(),
         keys=sources.keys,
+        colours={style: value for style, (value, _) in sources.tables.get("colours", {}).items()},
         arranged=_arranged(sources.tables),
         speed=values["speed"] or (float("inf") if values["batch"] else 1.0),
         output=output,

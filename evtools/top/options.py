@@ -75,8 +75,8 @@ class TopOptions:
     before it for the other order; it and `columns` are those of the first view, and `arranged`
     are those of any view on the screen, from the settings file.  `zone` is that of the times
     shown and of those in filters, unless the style is UTC.  `keys` are the [keys] of the settings
-    file: a command, and the keys that mean it.  `read` and `write` are paths.  `speed` is a
-    factor, infinite for no waiting.
+    file: a command, and the keys that mean it; `colours` are looks of styles by their names.
+    `read` and `write` are paths.  `speed` is a factor, infinite for no waiting.
     """
 
     # what to show
@@ -93,6 +93,7 @@ class TopOptions:
     # the screen
     refresh: float = 1.0
     theme: Theme = "dark"
+    colours: Mapping[str, str] = field(default_factory=dict)
     ascii: bool = False
     mouse: bool = False
     colour: bool = True

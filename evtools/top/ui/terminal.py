@@ -96,7 +96,9 @@ class Display:
         """Take colours and characters, and whether the mouse is reported, from the options."""
         self._glyphs = ASCII if options.ascii else UNICODE
         urwid.set_encoding("ascii" if options.ascii else "utf-8")
-        self._screen.register_palette(palette(options.theme if options.colour else "mono"))
+        self._screen.register_palette(
+            palette(options.theme if options.colour else "mono", options.colours)
+        )
         self._screen.set_mouse_tracking(options.mouse)
         self._screen.flush()
         self.redraw()

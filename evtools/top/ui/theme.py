@@ -1,10 +1,11 @@
 """Colours by meaning, and the few characters that are not letters, with ASCII stand-ins."""
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from evtools.text import width
 
@@ -69,14 +70,96 @@ _COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
 STYLES: Final = tuple(_STYLES)
 
 
-def palette(theme: str) -> list[tuple[str, str, str, str, str, str]]:
+# fmt: off
+#: Colours that have names: the dark one, and the bright one.
+_NAMED: Final = {
+    "black":   ("black",      "dark gray"),     "red":  ("dark red",   "light red"),
+    "green":   ("dark green", "light green"),   "yellow": ("brown",    "yellow"),
+    "blue":    ("dark blue",  "light blue"),    "cyan": ("dark cyan",  "light cyan"),
+    "magenta": ("dark magenta", "light magenta"), "white": ("light gray", "white"),
+    "gray":    ("dark gray",  "light gray"),    "grey": ("dark gray",  "light gray"),
+    "default": ("default",    "default"),
+}
+#: Words for what is no colour, and urwid's.
+_SETTINGS: Final = {
+    "bold": "bold", "faint": "faint", "dim": "faint", "italic": "italics", "blink": "blink",
+    "underline": "underline", "reverse": "standout", "strike": "strikethrough",
+}
+# fmt: on
+_WORDS: Final = (*_NAMED, "bright", "on", *_SETTINGS)
+_RGB: Final = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
+
+
+class Look(NamedTuple):
+    """How a style looks, in urwid's words: settings, and pairs of one of 16 colours and of 256."""
+
+    settings: tuple[str, ...]
+    text: tuple[str, str]
+    background: tuple[str, str]
+
+
+def parse_look(text: str) -> Look:
+    """Return the look that `bold red`, `bright cyan on blue`, `208`, `#f80` or `reverse` means.
+
+    Raise ValueError for anything else.
+    """
+    settings, colours, is_behind, is_bright = (
+        list[str](),
+        dict[bool, tuple[str, str]](),
+        False,
+        False,
+    )
+    for word in text.lower().replace("-", " ").split():
+        if word in _SETTINGS and not is_bright:
+            settings.append(_SETTINGS[word])
+        elif word == "on" and not (is_behind or is_bright):
+            is_behind = True
+        elif word == "bright" and not is_bright:
+            is_bright = True
+        elif is_behind in colours:
+            raise ValueError(f'"{text}" has two colours for one thing')
+        else:
+            colours[is_behind] = _colour(word, bright=is_bright)
+            is_bright = False
+    if is_bright or (is_behind and True not in colours):
+        raise ValueError(f'"{text}" ends before its colour')
+    nothing = ("default", "default")
+    return Look(tuple(settings), colours.get(False, nothing), colours.get(True, nothing))
+
+
+def _colour(word: str, *, bright: bool) -> tuple[str, str]:
+    # One of 16, and one of 256.
+    if word in _NAMED:
+        name = _NAMED[word][bright]
+        return name, name
+    if not bright and _RGB.fullmatch(word):
+        # Of each two digits one is as much as 256 colours can show.
+        return "default", word if len(word) == len("#rgb") else f"#{word[1::2]}"
+    if not bright and word.isascii() and word.isdigit() and (number := int(word)) < 256:  # noqa: PLR2004
+        return "default", f"h{number}"
+    near = difflib.get_close_matches(word, _WORDS, 1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(f'"{word}" is neither a colour nor a setting{guess}')
+
+
+def palette(
+    theme: str, own: Mapping[str, str] | None = None
+) -> list[tuple[str, str, str, str, str, str]]:
     """Return urwid's palette of a theme; an unknown theme is `mono`.
 
-    It is style, foreground of 16 colours, background, mono, foreground of 256, background.
+    It is style, foreground of 16 colours, background, mono, foreground of 256, background.  `own`
+    are looks of styles, as `parse_look` takes them, in the place of those of the theme.
     """
-    colours = _COLOURS.get(theme, {})
+    colours, own = _COLOURS.get(theme, {}), own or {}
     entries = []
     for style, (settings, meaning) in _STYLES.items():
+        if style in own:
+            look = parse_look(own[style])
+            settings = ",".join(look.settings)  # noqa: PLW2901
+            low, high = (",".join((colour, *look.settings)) for colour in look.text)
+            behind, behind_high = look.background
+            entries.append((style, low, behind, settings, high, behind_high))
+            continue
         low, _, high = colours.get(meaning, "default").partition("/")
         more = f",{settings}" if settings else ""
         behind, _, high_behind = colours.get(_BEHIND.get(style, ""), "").partition("/")

@@ -17,6 +17,7 @@ from evtools.cli.top import evtop
 from evtools.errors import ConfigError
 from evtools.text import decode_text
 from evtools.top.keys import Keymap
+from evtools.top.ui.theme import STYLES
 
 SAVED = {
     ("evtop", "theme"): "light", ("evtop", "broker_stats"): False,
@@ -377,6 +378,10 @@ def test_without_a_file_there_is_nothing_to_read():
     [
         ("[evtop.columns]\ntask = ['x']", "evtop.columns.task: there is no such view", "tasks?"),
         ("[evtop.columns]\ntasks = 'x'", "evtop.columns.tasks: must be a list of texts", ""),
+        ("[evtop.colours]\nfailur = 'red'", "evtop.colours.failur: there is no such", "failure?"),
+        ("[evtop.colours]\nfailure = 'redd'", 'evtop.colours.failure: "redd" is neither', ""),
+        ("[evtop.colours]\nfailure = 1", "evtop.colours.failure: must be a text", ""),
+        ("[evtop]\ncolours = 'red'", "evtop.colours: must be a table", ""),
         ("[profile.x.evtop.sort]\ntasks = []", "profile.x.evtop.sort.tasks: must be a text", ""),
     ],
 )
@@ -386,6 +391,12 @@ def test_a_mistake_in_a_table_of_evtop_is_named_with_file_and_key(config, text, 
         read(path, tool=evtop)
     assert caught.value.message.startswith(f"{path}: {words}")
     assert hint in caught.value.hint
+
+
+def test_the_manual_has_all_styles_and_no_others():
+    part = MANUAL.read_text().partition(".SS Colours\n")[2].partition("\n.SS ")[0]
+    listed = re.findall(r"^\.TP 12\n\.B (\S+)$", part.replace("\\-", "-"), re.MULTILINE)
+    assert listed == list(STYLES)
 
 
 # --- changes to the file ------------------------------------------------------------

@@ -3,7 +3,7 @@ import urwid
 
 from evtools.text import width
 from evtools.top.options import THEMES
-from evtools.top.ui.theme import ASCII, STYLES, UNICODE, palette
+from evtools.top.ui.theme import ASCII, STYLES, UNICODE, palette, parse_look
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -31,6 +31,48 @@ def test_good_and_bad_are_not_green_and_red_where_they_must_be_told_apart():
         assert "red" not in looks[style][1]
     assert looks["good"][4] != looks["failure"][4]
     assert looks["failure"] == ("failure", "brown,bold", "", "bold", "h208,bold", "")
+
+
+# fmt: off
+_LOOKS = {
+    "bold red":           ("dark red,bold", "default", "bold", "dark red,bold", "default"),
+    "Bright-Red on blue": ("light red", "dark blue", "", "light red", "dark blue"),
+    "208 on #00ff80":     ("default", "default", "", "h208", "#0f8"),
+    "#f80 underline dim": ("default,underline,faint", "default", "underline,faint",
+                           "#f80,underline,faint", "default"),
+    "on bright white":    ("default", "white", "", "default", "white"),
+    "grey reverse":       ("dark gray,standout", "default", "standout", "dark gray,standout",
+                           "default"),
+    "":                   ("default", "default", "", "default", "default"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("text", _LOOKS)
+def test_a_style_may_have_a_look_of_its_own_in_every_theme(theme, text):
+    entries = palette(theme, {"failure": text})
+    own = ("failure", *_LOOKS[text])
+    assert entries == [own if one[0] == "failure" else one for one in palette(theme)]
+    urwid.display.raw.Screen().register_palette(entries)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("redd", r'"redd" is neither a colour nor a setting \(did you mean red\?\)'),
+        ("bright bold", "neither a colour"),
+        ("256", '"256" is neither a colour nor a setting'),
+        ("#ff", "neither a colour"),
+        ("red blue", "two colours"),
+        ("red on", "ends before its colour"),
+        ("on on red", "neither a colour"),
+        ("bright", "ends before its colour"),
+    ],
+)
+def test_what_is_no_look_is_refused(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        parse_look(text)
 
 
 # --- characters -------------------------------------------------------------------
