@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 import pytest
@@ -33,8 +33,11 @@ class Snaps(Polaroid):
 
 
 def rows(path, statement):
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    """Return the rows that a statement finds, none before there are tables."""
+    unless_missing = suppress(sqlite3.OperationalError)
+    with unless_missing, closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return connection.execute(statement).fetchall()
+    return []
 
 
 def lines_of(path):
@@ -195,3 +198,35 @@ def test_each_of_three_clusters_is_recorded_whole_while_the_broker_of_one_is_awa
     check_tables(database, sent, workers, twin)
     check_lines(tmp_path / "x.jsonl", sent)
     check_snaps(tmp_path / "snaps.jsonl", sent)
+
+
+def test_two_evcams_share_a_queue_in_each_cluster(
+    evcam, sender, rabbitmq_server, event_exchange, tmp_path
+):
+    urls = {"prod": rabbitmq_server.url, "eu": rabbitmq_server.vhost_url("team%2Fqueue")}
+    brokers = [word for name, url in urls.items() for word in ("-b", f"{name}={url}")]
+    queue = ("--queue", f"evcam.{event_exchange}", "--event-exchange", event_exchange)
+    shared = ("-c", "sqlite:x.db", "-F", "0.2", *brokers, *queue)
+    cams = [evcam(*shared), evcam(*shared)]
+    for cam in cams:
+        for name in urls:
+            cam.wait_stderr(f"{name}: listening on", deadline=30)
+    for name, url in urls.items():
+        publisher = sender(url, event_exchange)
+        for number in range(50):
+            publisher.send("task-sent", uuid=f"u{number}", name=f"of.{name}", retries=0)
+
+    def counts():
+        each = "SELECT cluster, count(*), count(DISTINCT name) FROM tasks GROUP BY cluster"
+        return sorted(rows(tmp_path / "x.db", each))
+
+    wait_until(
+        lambda: counts() == [("eu", 50, 1), ("prod", 50, 1)],
+        deadline=30,
+        what=lambda: str(counts()),
+    )
+    for cam in cams:
+        assert cam.stop(signal.SIGTERM) == 0
+    # Each event went to one of them.
+    taken = "SELECT cluster, sum(events), count(DISTINCT evcam) FROM snapshots GROUP BY cluster"
+    assert sorted(rows(tmp_path / "x.db", taken)) == [("eu", 50, 2), ("prod", 50, 2)]

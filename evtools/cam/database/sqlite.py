@@ -82,8 +82,8 @@ class SQLite(DatabaseCamera):
         return {1: self._rebuilt()}
 
     def _rebuilt(self) -> Iterator[str]:
-        # No statement of SQLite changes a key.  Attempts go before their tasks, or they would go
-        # with them; views may name a table that is not there for a moment.
+        # No statement of SQLite changes a key.  Old attempts go before their tasks, or they would
+        # be looked for one by one; views may name a table that is not there for a moment.
         yield "PRAGMA legacy_alter_table = ON"
         for table in TABLES:
             columns = ", ".join(name for name in table.columns if name != "cluster")
