@@ -287,8 +287,8 @@ class Camera(Polaroid):
                     taken += [(each, *each.state.freeze_while(look))]
                 snapshots = [snapshot for *_, snapshot in taken]
                 try:
-                    # A user's camera may have a method of that name.
-                    (self.write_all if self.writes_for_all else self._write_each)(snapshots)
+                    # The camera of one cluster may have another method of that name.
+                    (self.write_all if len(self._cameras) > 1 else self._write_each)(snapshots)
                 finally:
                     del taken[: len(taken) - len(snapshots)]
             except BaseException:
