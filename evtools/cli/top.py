@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +49,8 @@ _GROUPS: Final = (
 
 # fmt: off
 _OPTIONS: Final = (
-    Option("Common", "--view NAME", "First view: CHOICES.", choices.VIEWS, default="tasks"),
+    Option("Common", "--view NAME", "First view: CHOICES.", choices.VIEWS,
+           shown="overview from 100 columns on, else tasks"),
     Option("Common", "-F --filter", "Show only what matches this filter, like a FILTER argument.",
            types.FILTER),
     Option("Common", "-d --delay", "Refresh interval; with -B, collection time; with --check, how"
@@ -176,6 +178,17 @@ def _profile(
         return build_options(other), clusters
 
 
+def _first_view(values: Mapping[str, Any], *, with_screen: bool) -> choices.View:
+    # Who filters, sorts or chooses columns means the tasks.
+    about_tasks = any(values[name] for name in ("filters", "filter", "sort", "columns"))
+    if not with_screen or about_tasks:
+        return "tasks"
+    with suppress(OSError, ValueError):
+        if os.get_terminal_size(sys.stdout.fileno()).columns >= choices.OVERVIEW_COLS:
+            return "overview"
+    return "tasks"
+
+
 def build_options(ctx: click.Context) -> choices.TopOptions:
     """Return the TopOptions of a parsed command line.
 
@@ -206,6 +219,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
     return build(
         choices.TopOptions,
         values,
+        view=values["view"] or _first_view(values, with_screen=with_screen),
         filter=_filter(values),
         columns=tuple(filter(None, map(str.strip, (values["columns"] or "").split(",")))),
         refresh=_refresh(values),

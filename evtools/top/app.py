@@ -436,10 +436,13 @@ class Console:
 
     def _ask_brokers(self) -> None:
         # Only about queues on the screen: every question costs the broker.
-        session, table = self.session, self.session.table
-        is_wanted = session.model.options.broker_stats and session.view == "queues"
-        rows = [row for key in table.keys if (row := table.subject(key)) is not None]
-        page = table.subject(session.detail.key) if session.detail is not None else None
+        session, queues = self.session, self.session.model.views["queues"]
+        in_view = session.view == "queues"
+        is_wanted = session.model.options.broker_stats and (in_view or session.view == "overview")
+        keys = queues.keys if in_view else queues.rows
+        rows = [row for key in keys if (row := queues.subject(key)) is not None]
+        has_page = in_view and session.detail is not None
+        page = queues.subject(session.detail.key) if has_page and session.detail else None
         for cluster in session.model.clusters.values():
             cluster.watch_queues(rows if is_wanted else (), page if is_wanted else None)
 

@@ -163,7 +163,7 @@ class Session:
     history: History = field(default_factory=History)
     settings_file: SettingsFile = field(default_factory=SettingsFile)
 
-    view: View = field(default=VIEWS[0], init=False)
+    view: View = field(default="tasks", init=False)
     detail: ui.DetailPane | None = field(default=None, init=False)
     layers: list[ui.Layer] = field(default_factory=list, init=False)
     #: For each drill-down, what goes back to where it began.

@@ -226,6 +226,7 @@ _SUBJECTS: Final[Mapping[Kind, str]] = {
 }
 #: The kinds of targets that a row of each view names, and in which field; "" is its key.
 _KINDS_OF: Final[Mapping[View, Mapping[Kind, str]]] = {
+    "overview": {},
     "tasks":   {"task": "", "type": "name", "stamp": ""},
     "types":   {"type": "", "stamp": ""},
     "workers": {"worker": ""},

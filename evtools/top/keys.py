@@ -95,6 +95,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("back", "q", "back; from the first view, quit (after 5 minutes it asks)"),
         ("quit", "Q ctrl-c", "quit at once"),
         ("escape", "esc", "close, leave, unmark, clear the filter; never quits"),
+        ("view overview", "0", "overview: graphs, and what needs attention"),
         ("view tasks", "1", "tasks"),
         ("view types", "2", "task types"),
         ("view workers", "3", "workers"),

@@ -17,6 +17,7 @@ from evtools.top.options import TopOptions
 from evtools.top.status import Figures
 from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
+from evtools.top.views.overview import OverviewView
 from evtools.top.views.queues import QueuesView
 from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
@@ -63,7 +64,9 @@ class Model:
         self._events = EventsView(clusters, clock)
         summaries = (TypesView(clusters), WorkersView(clusters), QueuesView(clusters))
         views = (self._tasks, *summaries, self._events, ErrorsView(clusters))
-        self.views: Mapping[str, TableModel] = {view.name: view for view in views}
+        tables: dict[str, TableModel] = {view.name: view for view in views}
+        self.views: Mapping[str, TableModel] = tables
+        tables["overview"] = OverviewView(clusters, tables)
 
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
@@ -269,6 +272,7 @@ _SENT_OFF: Final = (
     "nothing has been sent since then.",
 )
 _NOTHING_YET: Final = {
+    "overview": "Nothing needs attention.",
     "tasks": "No tasks yet.",
     "types": "No tasks yet.",
     "workers": "No workers seen yet.",

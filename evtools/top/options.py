@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from evtools.transport import ConnectionSettings
     from evtools.transport.recording.reader import Moment
 
-View: TypeAlias = Literal["tasks", "types", "workers", "queues", "events", "errors"]
+View: TypeAlias = Literal["overview", "tasks", "types", "workers", "queues", "events", "errors"]
 Window: TypeAlias = Literal["1m", "5m", "15m", "1h", "all"]
 TimeStyle: TypeAlias = Literal["age", "local", "utc"]
 Theme: TypeAlias = Literal["dark", "light", "cb", "mono"]
@@ -21,6 +21,8 @@ TIME_STYLES: Final[tuple[TimeStyle, ...]] = get_args(TimeStyle)
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
+#: From this number of columns on evtop begins with the overview.
+OVERVIEW_COLS: Final = 100
 #: The shortest time between two looks at the state, in seconds.
 REFRESH_MIN: Final = 0.2
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
+from evtools.state import Totals
 from evtools.state.statistics.windows import WIDTHS
-from evtools.text import clip, human_count, sanitize
+from evtools.text import clip, elide_middle, human_count, pad, sanitize
 from evtools.top.clusters import Cluster
 from evtools.top.model import Model
 from evtools.top.options import Window
@@ -175,3 +177,134 @@ def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
 _GRAPHS: Final[Mapping[str, Callable[[Cluster, Any], list[tuple[str, Draw]]]]] = {
     "types": _of_type, "workers": _of_worker, "queues": _of_queue, "errors": _of_failure,
 }  # fmt: skip
+
+
+# --- the overview -----------------------------------------------------------------------
+
+#: The least rows of one of its panels.
+_OVERVIEW_MIN: Final = 4
+_METER_COLS: Final = 12
+
+
+def overview(model: Model, size: tuple[int, int]) -> list[Line]:
+    """Return the panels above the table of the overview, in `size` (columns, rows)."""
+    if size[1] < _OVERVIEW_MIN:
+        return []
+    context = model.context()
+    what = "overview", size, context.ascii, context.now // 1.0
+    if model.graphs[0] != what:
+        model.graphs = what, _overview(model, size)
+    lines: list[Line] = model.graphs[1]
+    return lines
+
+
+def _overview(model: Model, size: tuple[int, int]) -> list[Line]:
+    cols, rows = size
+    span = max(_span_of(cluster, "15m") for cluster in model.clusters.values())
+    panels: list[tuple[Line, Draw]] = [
+        (_title("completed, failed", span), partial(_all_rates, model)),
+        (_title("run p95, wait p95", span), partial(_all_durations, model)),
+        ([("head", "queues, the deepest first")], partial(_queue_lines, model)),
+        ([("head", "workers, the busiest first")], partial(_worker_lines, model)),
+        ([("head", "errors"), ("dim", "  5m")], partial(_error_lines, model)),
+    ]
+    across = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
+    grid = [panels[start : start + across] for start in range(0, len(panels), across)]
+    # As many as have room: the first ones are the most telling.
+    grid = grid[: max(1, rows // _OVERVIEW_MIN)]
+    lines: list[Line] = []
+    for number, row in enumerate(grid):
+        high = rows // len(grid) + (number < rows % len(grid))
+        wide = (cols - 1 - _GAP * (len(row) - 1)) // len(row)
+        room = Room(wide, high - 2, span, model.context().now, ascii=model.options.ascii)
+        blocks = [[title, *draw(room)] for title, draw in row]
+        block = blocks[0]
+        for at, other in enumerate(blocks[1:], 1):
+            block = graphs.beside(block, other, at * wide + (at - 1) * _GAP, gap=_GAP)
+        block = [[("text", " "), *line] for line in block]
+        lines += [*block, *[[] for _ in range(high - len(block))]][:high]
+    return lines
+
+
+def _of_all(model: Model, room: Room, columns: int) -> list[Totals]:
+    # Of all clusters together, the newest last.
+    series = [
+        cluster.statistics.over_time("types", None, room.span, cluster.as_of(room.now), columns)
+        for cluster in model.clusters.values()
+    ]
+    longest = max(map(len, series), default=0)
+    return [
+        Totals.sum([each[-back] for each in series if len(each) >= back])
+        for back in range(longest, 0, -1)
+    ]
+
+
+def _all_rates(model: Model, room: Room) -> list[Line]:
+    rows = _of_all(model, room, room.plot_cols)
+    good, failed = [row.ok_rate for row in rows], [row.fail_rate for row in rows]
+    return graphs.rates(good, failed, room.size, ascii_only=room.ascii)
+
+
+def _all_durations(model: Model, room: Room) -> list[Line]:
+    rows = _of_all(model, room, room.points)
+    series = [row.run.p95 for row in rows], [row.wait.p95 for row in rows]
+    return graphs.durations(series, ("retry", "spark"), room.size, ascii_only=room.ascii)
+
+
+def _meter(share: float, cols: int, *, ascii_only: bool) -> str:
+    full = round(min(1.0, max(0.0, share)) * cols)
+    return ("#" if ascii_only else "█") * full + ("." if ascii_only else "░") * (cols - full)
+
+
+def _named(row: Any, cols: int) -> str:
+    # The name, and its cluster if it has one.
+    where = f"{row.cluster} " if row.cluster else ""
+    return pad(elide_middle(sanitize(f"{where}{row.name}"[:200]), cols), cols)
+
+
+def _queue_lines(model: Model, room: Room) -> list[Line]:
+    known = [row for row in model.views["queues"].rows.values() if row.depth.ready is not None]
+    known.sort(key=lambda row: -row.depth.ready)
+    most = max((row.depth.ready for row in known), default=0)
+    lines: list[Line] = []
+    for row in known[: room.rows]:
+        meter = _meter(row.depth.ready / max(1, most), _METER_COLS, ascii_only=room.ascii)
+        trend = f" {row.net_per_min:+.0f}/min" if row.net_per_min else ""
+        style = "late" if row.grows or (row.depth.ready and row.consumers == 0) else "text"
+        name = _named(row, max(8, room.cols - _METER_COLS - 18))
+        count = f" {human_count(row.depth.ready):>5}"
+        lines.append([("text", f"{name} "), ("spark", meter), (style, count + trend)])
+    return lines or [[("dim", "none whose depth is known")]]
+
+
+def _worker_lines(model: Model, room: Room) -> list[Line]:
+    rows = list(model.views["workers"].rows.values())
+
+    def use(row: Any) -> float:
+        return (row.active or 0) / row.pool if row.pool else 0.0
+
+    rows.sort(key=lambda row: (row.status in ("online", "silent"), -use(row), row.name))
+    lines: list[Line] = []
+    for row in rows[: room.rows]:
+        name = _named(row, max(8, room.cols - _METER_COLS - 18))
+        if row.status not in ("online", "silent"):
+            lines.append([("text", f"{name} "), ("late", row.status)])
+            continue
+        meter = _meter(use(row), _METER_COLS, ascii_only=room.ascii)
+        count = "?" if row.active is None else str(row.active)
+        of = f"/{row.pool}" if row.pool else ""
+        lines.append([("text", f"{name} "), ("running", meter), ("text", f" {count}{of}")])
+    return lines or [[("dim", "none was seen")]]
+
+
+def _error_lines(model: Model, room: Room) -> list[Line]:
+    groups = []
+    for cluster in model.clusters.values():
+        groups += cluster.statistics.failures("5m", cluster.as_of(room.now))
+    groups.sort(key=lambda group: -group.count)
+    lines: list[Line] = []
+    for group in groups[: room.rows]:
+        what = f"{group.exception}: {group.message}" if group.message else group.exception
+        text = clip(sanitize(f"{group.task}  {what}"[:400]), max(8, room.cols - 7))
+        lines.append([("failure", f"{human_count(group.count):>5}"), ("text", f"  {text}")])
+    return lines or [[("good", "none")]]

@@ -21,7 +21,7 @@ from evtools.text import (
 )
 from evtools.top.columns import RenderContext
 from evtools.top.options import VIEWS
-from evtools.top.over_time import PANEL_MAX, PANEL_MIN, row_panel
+from evtools.top.over_time import PANEL_MAX, PANEL_MIN, overview, row_panel
 from evtools.top.ui import widgets as ui
 from evtools.transport.recording.reader import RecordingReader
 
@@ -40,6 +40,8 @@ _TALL_ROWS: Final = 28
 _FRAME_ROWS: Final = 3
 #: Of the rows of a split screen, the share of the table.
 _TABLE_SHARE: Final = 0.45
+#: The least that the table of the overview has.
+_OVERVIEW_ROWS: Final = 4
 #: Between a table and what is shown of its row over time.
 _GAP_ROWS: Final = 1
 #: From this number of columns on, lines have words that shorter ones leave out.
@@ -134,9 +136,16 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
 
 
 def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
-    table, top = session.table, len(frame.lines)
+    table = session.table
     if cols != table.screen_cols:
         table.resize(cols)
+    if session.view == "overview" and session.detail is None:
+        # Its graphs come first; what needs attention has a third of the room at most.
+        own = max(_OVERVIEW_ROWS, min(len(table) + _FRAME_ROWS, rows // 3))
+        graphs = overview(session.model, (cols, rows - own))
+        frame.lines += [*graphs, *[[] for _ in range(rows - own - len(graphs))]]
+        rows = min(rows, own)
+    top = len(frame.lines)
     # What the table leaves empty shows its row under the cursor over time.
     left = min(PANEL_MAX, rows - 1 - len(table) - _GAP_ROWS)
     panel: list[ui.Line] = []
@@ -196,6 +205,7 @@ def _footer(session: Session, cols: int) -> ui.Line:
     others = (
         ("open", "Tasks", session.view in ("types", "workers", "queues", "errors")),
         ("open", "Detail", session.table.has_page and session.detail is None),
+        ("open", "Go there", session.view == "overview"),
         ("open", "", session.reading),
         ("back", "Back", session.detail is not None or session.trail),
         ("pause", "Resume", session.model.paused),

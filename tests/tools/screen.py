@@ -325,6 +325,9 @@ class EvtopStarter(Starter):
     def __call__(self, *args: str | Path, **how: Any) -> Evtop:
         """Start one."""
         how.setdefault("terminal", (80, 24))
+        if how["terminal"] is not None and "--view" not in args:
+            # Not the overview, whatever the width.
+            args = ("--view", "tasks", *args)
         how["env"] = {"TERM": "xterm-256color", "LANG": "C.UTF-8", **how.get("env", {})}
         started: Evtop = super().__call__(*args, **how)
         return started

@@ -21,7 +21,7 @@ def test_other_shells_are_refused(capsys, monkeypatch, shell, arguments):
         ("evtools to", "top"), ("evtools -", "--help --version"), ("evtools help f", "filter"),
         ("evtools help d", "dump doctor"), ("evtop --vi", "--view"),
         ("/usr/bin/evtop --view t", "tasks types"), ("evtools top --view ta", "tasks"),
-        ("evtools evtop --view =", "tasks types workers queues events errors"),
+        ("evtools evtop --view =", "overview tasks types workers queues events errors"),
         ("evtop --view = ta", "tasks"), ("evtop --view=ta", "--view=tasks"), ("evtop -d ", ""),
         ("evtop --sort runt", "runtime"), ("evtop --speed 1", "1x 10x"),
         ("evcam --uid roo", "root"), ("evcam --gid roo", "root"),

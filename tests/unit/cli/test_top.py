@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 import time
 from dataclasses import replace
@@ -29,6 +30,20 @@ def options(monkeypatch):
 
 BATCH = {"batch": True, "refresh": 5.0, "speed": float("inf")}
 CHECK = Check(workers=("w@h",))
+
+
+@pytest.mark.parametrize(
+    ("cols", "typed", "view"),
+    [
+        (120, "", "overview"), (100, "--heartbeat 3", "overview"), (99, "", "tasks"),
+        (120, "state:failure", "tasks"), (120, "--sort name", "tasks"), (120, "-B", "tasks"),
+        (120, "--view workers", "workers"), (80, "--view overview", "overview"),
+    ],
+)  # fmt: skip
+def test_it_begins_with_the_overview_where_there_is_room(options, monkeypatch, cols, typed, view):
+    monkeypatch.setattr(Terminal, "fileno", lambda _: 1)
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((cols, 40)))
+    assert options(*typed.split()).view == view
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_the_table_of_actions_is_consistent():
     assert len(BY_NAME) == len(ACTIONS)
     for view in VIEWS:
         keys = [action.key for action in actions_for(view)]
-        assert keys
+        assert keys or view == "overview"
         assert len(keys) == len(set(keys))
     assert all(one.key.isupper() and one.consequence.endswith(".") for one in ACTIONS)
     # One on a key of its own has the letter of the menu.

@@ -72,3 +72,71 @@ def test_the_tasks_have_none(watched):
     watched.command("filter uuid:a0-0")
     assert "completed, failed" not in watched.text
     watched.take(event_of(watched.life.beat("w9@host")))
+
+
+# --- the overview -------------------------------------------------------------------------
+
+
+def found(terminal):
+    """Return what the overview says needs attention: about what, and the text."""
+    terminal.session.show("overview")
+    table = terminal.session.table
+    return [(row["about"], row["text"]) for row in table.records()]
+
+
+def test_a_quiet_cluster_needs_no_attention():
+    terminal = FakeTerminal((120, 40))
+    terminal.take(terminal.life.beat("w1@host"), *terminal.life.success("a"))
+    terminal.press("0")
+    assert found(terminal) == []
+    assert "Nothing needs attention." in terminal.text
+    for title in ("completed, failed", "run p95, wait p95", "queues,", "workers,", "errors"):
+        assert title in terminal.text
+
+
+def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
+    life = watched.life
+    for number in range(20):
+        life.now += 1
+        watched.take(life.failure(f"b{number}", "proj.new", exception=f"CardError('no {number}')"))
+    watched.take(life.beat("w2@host"))
+    watched.tick(1.0)
+    about = dict(found(watched))
+    assert about["failing"].startswith("proj.new fails: 100%, 20 of 20")
+    assert about["error"] == "new, 20 times in proj.new: CardError: no *"
+    watched.tick(120.0)
+    assert ("worker", "w2@host is gone: no event for 2m01s") in found(watched)
+    watched.press("0", "g", "enter")
+    assert watched.session.view == "workers"
+    assert watched.session.table.filter_text == 'worker="w2@host"'
+    watched.press("q")
+    assert watched.session.view == "overview"
+
+
+def test_what_is_slower_than_an_hour_ago_is_said():
+    terminal = FakeTerminal((120, 40))
+    life = terminal.life
+    for minute in range(90):
+        for number in range(4):
+            seconds = 0.5 if minute < 75 else 4.0
+            name = f"{minute}-{number}"
+            terminal.take(life.received(name, "proj.a"), life.started(name))
+            terminal.take(life.succeeded(name, runtime=seconds))
+        life.now = 1000.0 + 60.0 * (minute + 1)
+    terminal.tick(0.0)
+    [text] = [text for about, text in found(terminal) if about == "slower"]
+    assert text.startswith("proj.a is 8.")
+    assert "times as slow as an hour ago: p95 4." in text or "p95 3." in text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 32), (200, 50), (50, 12)])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_the_overview_fits_any_screen(watched, size, ascii_only):
+    watched.size = size
+    watched.press("0")
+    if ascii_only:
+        watched.command("ascii on")
+    lines = watched.text.splitlines()
+    assert len(lines) <= size[1]
+    assert "ABOUT" in watched.text
+    assert not ascii_only or watched.text.isascii()

@@ -30,7 +30,7 @@ def test_every_part_has_its_rows_at_120x32(busy):
     assert lines[0].startswith(" evtop  redis://host  LIVE")
     assert lines[1].startswith(" events ")
     assert lines[2].startswith(" workers 1 online")
-    assert lines[3].startswith("[1 Tasks] 2 Types  3 Workers")
+    assert lines[3].startswith(" 0 Overview [1 Tasks] 2 Types  3 Workers")
     assert lines[3].endswith("window 5m   sort age v   times age")
     assert lines[4].split()[:3] == ["STATE", "TASK", "UUID"]
     assert lines[5].startswith(">RUN")
@@ -46,7 +46,7 @@ def test_every_part_has_its_rows_at_80x24(small):
     lines = small.lines()
     assert len(lines) == 24
     assert lines[0].startswith(" redis://host  LIVE")
-    assert lines[2].startswith("[1 Tasks]2 Types 3 Workers")
+    assert lines[2].startswith("0 Overview [1 Tasks]2 Types 3 Workers")
     assert lines[2].endswith("1/1 5m")
     assert lines[3].startswith(" STATE")
     assert lines[4].startswith(">FAIL")

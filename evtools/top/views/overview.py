@@ -1,0 +1,160 @@
+"""The overview: what needs attention, in all clusters, beneath graphs of the whole."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+from evtools.filters import quote
+from evtools.state import OTHERS, UNKNOWN
+from evtools.text import human_age, human_count, human_duration
+from evtools.top.clusters import Cluster, Clusters
+from evtools.top.columns import Column, RenderContext, column
+from evtools.top.table import TableModel
+from evtools.top.views.summaries import Fields
+
+#: What counts as recent, in seconds.
+RECENT: Final = 300.0
+#: From this share on, and this number of completed tasks, a type is said to fail.
+_FAILS_FROM: Final = 0.1
+_COMPLETED_MIN: Final = 5
+#: A type is said to be slower from this factor on, with so many runs now and then.
+_SLOWER: Final = 2.0
+_RUNS_MIN: Final = 20
+_HOUR: Final = 3600.0
+#: How many rows of one kind there are at most.
+_ROWS_MAX: Final = 50
+#: What it is about, in the order in which they sort; and the style of each.
+_STYLES: Final[Mapping[str, str]] = {
+    "cluster": "failure", "worker": "late", "queue": "late", "failing": "failure",
+    "error": "failure", "slower": "retry",
+}  # fmt: skip
+_RANKS: Final = {kind: rank for rank, kind in enumerate(_STYLES)}
+
+
+def _since(row: Any, context: RenderContext) -> str:
+    return "" if row.since is None else context.moment(row.since)
+
+
+class OverviewView(TableModel):
+    """One row for each thing that somebody should look at; Enter leads there.
+
+    `others` are the tables that it is made of; they are refreshed before.
+    """
+
+    name = "overview"
+    default_sort = "about"
+    offers = ("about", "cluster")
+    # fmt: off
+    own_columns: ClassVar[tuple[Column, ...]] = (
+        column("text", "about", "ABOUT", "what it is: cluster, worker, queue, failing (a type),"
+            " error (a new one), slower (a type)", "about", cols=8,
+            order=lambda row, _: _RANKS[row.about]),
+        column("time", "since", "SINCE", "since when, if that is known", "since", cols=8,
+            format_row=_since),
+        column("text", "text", "WHAT", "what happened", "text", cols=20, flex=1),
+    )
+    # fmt: on
+
+    def __init__(self, clusters: Clusters, others: Mapping[str, TableModel]) -> None:
+        self._clusters, self._others = clusters, others
+        super().__init__()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self._clusters.column(self.own_columns)
+
+    @property
+    def has_page(self) -> bool:
+        return False
+
+    def load(self) -> None:
+        for name in ("workers", "queues"):
+            self._others[name].refresh(self.context)
+        self.rows = {}
+        for name, cluster in self._clusters.items():
+            for kind in (_away, self._workers, self._queues, _failing, _errors, _slower):
+                for number, row in enumerate(kind(cluster, self.context)):
+                    if number == _ROWS_MAX:
+                        break
+                    row.cluster = name
+                    self.rows[cluster.key(f"{row.about} {row.name}")] = row
+
+    def _workers(self, cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+        for row in self._others["workers"].rows.values():
+            if row.cluster == cluster.name and row.status in ("gone", "late", "busy?"):
+                running = f", {row.active} running" if row.active else ""
+                text = f"{row.hostname} is {row.status}: no event for"
+                age = human_age(max(0.0, cluster.as_of(context.now) - row.seen))
+                where = f"worker={quote(row.hostname)}"
+                yield _row("worker", row.hostname, f"{text} {age}{running}", row.seen, where)
+
+    def _queues(self, cluster: Cluster, _: RenderContext) -> Iterator[Any]:
+        for row in self._others["queues"].rows.values():
+            if row.cluster != cluster.name or not row.depth.ready:
+                continue
+            where, ready = f"name={quote(row.name)}", human_count(row.depth.ready)
+            if row.consumers == 0:
+                yield _row(
+                    "queue", row.name, f"{row.name} has {ready} and no consumer", None, where
+                )
+            elif row.grows and row.net_per_min:
+                text = f"{row.name} grows by {human_count(row.net_per_min)}/min to {ready}"
+                yield _row("queue", row.name, text, None, where)
+
+    def style_of(self, subject: Any) -> str:
+        return _STYLES[subject.about]
+
+    def drill(self, key: str) -> tuple[str, str] | None:
+        row = self.subject(key)
+        if row is None or not row.where:
+            return None
+        of_cluster = f" cluster={quote(row.cluster)}" if row.cluster else ""
+        view = {"worker": "workers", "queue": "queues", "error": "errors"}.get(row.about, "types")
+        return view, row.where + of_cluster
+
+
+def _row(about: str, name: str, text: str, since: float | None, where: str) -> Any:
+    return Fields(about=about, name=name, text=text, since=since, where=where, figures=None)
+
+
+def _away(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+    connection = cluster.connection
+    if connection.lost_at is not None and cluster.name in context.lost:
+        text = f"{connection.status}: {connection.cause}"
+        yield _row("cluster", cluster.name, text, connection.lost_at, "")
+
+
+def _failing(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+    for row in cluster.statistics.types("5m", cluster.as_of(context.now)):
+        share = row.failure_share
+        completed = row.counts["succeeded"] + row.counts["failed"]
+        if share is None or share < _FAILS_FROM or completed < _COMPLETED_MIN:
+            continue
+        failed = f"{row.counts['failed']} of {completed} in 5 minutes"
+        text, where = f"{row.name} fails: {share:.0%}, {failed}", f"name={quote(row.name)}"
+        yield _row("failing", row.name, text, None, "" if row.name in (OTHERS, UNKNOWN) else where)
+
+
+def _errors(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+    now = cluster.as_of(context.now)
+    for row in cluster.statistics.failures("5m", now):
+        # Not what was there when evtop came: then all of them would be new.
+        is_new = now - row.first < RECENT < cluster.statistics.watched(now)
+        if is_new:
+            what = f"{row.exception}: {row.message}" if row.message else row.exception
+            text = f"new, {row.count} times in {row.task}: {what}"
+            where = f"name={quote(row.task)} exc:{quote(row.exception)}"
+            yield _row("error", row.name, text, row.first, where)
+
+
+def _slower(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+    now = cluster.as_of(context.now)
+    before = cluster.statistics.before("types", "15m", _HOUR, now)
+    for row in cluster.statistics.types("15m", now) if before else ():
+        earlier = before.get(row.name)
+        if earlier is None or min(row.run.count, earlier.run.count) < _RUNS_MIN:
+            continue
+        p95, was = row.run.p95, earlier.run.p95
+        if p95 is not None and was and p95 >= _SLOWER * was:
+            text = f"{row.name} is {p95 / was:.1f} times as slow as an hour ago: p95"
+            text += f" {human_duration(p95)}, was {human_duration(was)}"
+            yield _row("slower", row.name, text, None, f"name={quote(row.name)}")
