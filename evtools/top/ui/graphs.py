@@ -12,6 +12,8 @@ Values = Sequence[float | None]
 
 #: The columns of the scale at the left of a graph.
 SCALE_COLS: Final = 7
+#: What is less is nothing.
+_LEAST: Final = 1e-9
 #: Eighths of a cell, from the bottom.
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 #: A whole cell of failures, so that it is told from others also without colours.
@@ -33,8 +35,9 @@ def scale_top(values: Sequence[Values]) -> float:
     most = max((value for each in values for value in each if value is not None), default=0.0)
     if most <= 0 or not math.isfinite(most):
         return 1.0
+    most = max(most, _LEAST)
     unit = 10.0 ** math.floor(math.log10(most))
-    return next(unit * step for step in (1, 2, 5, 10) if most <= unit * step * (1 + 1e-9))
+    return next((unit * step for step in (1, 2, 5) if most <= unit * step * (1 + 1e-9)), 10 * unit)
 
 
 def bars(
