@@ -25,7 +25,7 @@ from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source, connect
 from evtools.transport.receiver import open_live
-from evtools.transport.recording.reader import RecordingReader
+from evtools.transport.recording.database import open_replay
 from evtools.trust import enter_folder
 from evtools.wire import is_cluster_name
 
@@ -126,8 +126,8 @@ class Process:
         source: Source
         if options.read:
             since, until = options.since, options.until
-            source = RecordingReader(
-                *options.read, clock=clock, speed=options.speed, since=since, until=until
+            source = open_replay(
+                options.read, clock=clock, speed=options.speed, since=since, until=until
             )
             source.on_notice = loop.on_notice
             stack.callback(source.close)

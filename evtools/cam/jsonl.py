@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from evtools.cam.camera import Bytes, Camera, Seconds, check_place
-from evtools.cam.database.schema import TASKS, clean, clean_end
 from evtools.cam.snapshot import GENERATION, STEPS, SnapshotInfo, Steps
 from evtools.errors import UsageError
 from evtools.state import Change, State, Task, Worker
 from evtools.transport.recording import RecordingWriter
+from evtools.transport.recording.database import TASKS, clean, clean_end
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1

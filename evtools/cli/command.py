@@ -206,6 +206,12 @@ def check_conflicts(
     for left, right in exclusive:
         if values[left] and values[right]:
             raise excluding(flag(left), flag(right))
+    if is_typed(ctx, "speed"):
+        from evtools.transport.recording.database import is_database
+
+        if any(map(is_database, values["read"])):
+            text = "--speed is about recordings: a database is read at once"
+            raise UsageError(text, "leave it out")
     since, until = values.get("since"), values.get("until")
     if isinstance(since, float) and isinstance(until, float):
         is_backwards = until <= since

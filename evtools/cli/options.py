@@ -232,7 +232,8 @@ def replay(
     # fmt: off
     return (
         Option(group, read, "Read events from a recording instead of a broker; - for stdin."
-               " Repeatable; 'rec-*.jsonl' reads several files in order of time.",
+               " Repeatable; 'rec-*.jsonl' reads several files in order of time. sqlite:FILE and"
+               " postgres:URL read what evcam wrote.",
                types.RECORDING, metavar="FILE", in_file=False, multiple=True),
         Option("Recording", "--speed", f"Replay {reads} at 1x, 10x, ... or max.",
                types.SPEED, shown=speed),

@@ -24,6 +24,7 @@ from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, Source
 from evtools.transport.receiver import open_live
 from evtools.transport.recording import RecordingWriter
+from evtools.transport.recording.database import SQLITE, DatabaseReader, is_database, open_replay
 from evtools.transport.recording.reader import RecordingReader, files_of
 from evtools.transport.source import SilenceHint
 from evtools.wire import EnvelopeWriter, Event, Gap, Joiner, gap
@@ -35,6 +36,7 @@ EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
 #: Of the garbage collector, by generation.  Events have no cycles, and looking through
 #: 100 000 remembered tasks again and again took a quarter of all CPU.
 _COLLECT_AFTER: Final = (50_000, 20, 100)
+_REPLAYS: Final = (RecordingReader, DatabaseReader)
 
 
 def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
@@ -51,8 +53,8 @@ def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
         dump = Dump(options, clock)
         _check_overwriting(options, clock)
         if options.read:
-            source: Source = RecordingReader(
-                *options.read, clock=clock,
+            source: Source = open_replay(
+                options.read, clock=clock,
                 speed=options.speed, since=options.since, until=options.until,
             )  # fmt: skip
             stack.callback(source.close)
@@ -70,7 +72,9 @@ def _check_overwriting(options: DumpOptions, clock: Clock) -> None:
     if not options.read or not options.write or rotates:
         return
     name = Path(time.strftime(options.write, time.localtime(clock.wall())))
-    read = [path for path in map(Path, files_of(options.read)) if path.exists()]
+    paths = [path.removeprefix(SQLITE) for path in options.read]
+    paths = paths if any(map(is_database, options.read)) else files_of(paths)
+    read = [path for path in map(Path, paths) if path.exists()]
     if name.exists() and any(map(name.samefile, read)):
         hint = "record into another file"
         raise UsageError(f"-w {options.write} would overwrite what -r reads", hint)
@@ -141,7 +145,7 @@ class Dump:
         `clusters` are the names of those that are watched; a recording has its own.
         """
         options, clock = self._options, self._clock
-        names = source.clusters() if isinstance(source, RecordingReader) else filter(None, clusters)
+        names = source.clusters() if isinstance(source, _REPLAYS) else filter(None, clusters)
         self._clusters = tuple(names)
         self._source = source
         self._hint = None if options.read else SilenceHint(source.statistics, clock)
@@ -193,7 +197,7 @@ class Dump:
             output.flush()
         report.defects(self._source.statistics())
         notes = self._filter.unknown()
-        if isinstance(self._source, RecordingReader) and not counts.matched:
+        if isinstance(self._source, _REPLAYS) and not counts.matched:
             report.say(self._source.extent())
         if counts.captured and not counts.matched:
             notes += self._filter.hints()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
-from evtools.text import sanitize
+from evtools.text import hide_credentials, sanitize
 from evtools.top import screen
 from evtools.top.commands import CHANGEABLE, Session
 from evtools.top.control import ControlClient
@@ -144,6 +144,7 @@ class Console:
             for settings in clusters:
                 self._reach(model, settings, stack)
         where = ", ".join(options.read or [each.cluster or each.masked() for each in clusters])
+        where = hide_credentials(where)
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
         self.session = session = Session(
             model=model,
@@ -173,7 +174,7 @@ class Console:
         self._answered: dict[str, float] = {}
         feed.source = open_source(options, clusters, feed.put, clock=clock, stack=stack)
         if options.read:
-            self._take_notice(Notice("listening", ", ".join(options.read)))
+            self._take_notice(Notice("listening", hide_credentials(", ".join(options.read))))
         if options.write:
             feed.recording = Recording(options.write, clock)
         # The reader of the source ends before the source is closed.
@@ -398,6 +399,8 @@ class Console:
         cluster.connection.apply(notice)
         if cluster.survey is not None and notice.kind in ("listening", "restored"):
             cluster.survey.begin(self.clock.wall())
+        if notice.kind == "note":
+            session.say(notice.text)
         if notice.kind == "refused":
             session.say(f"{notice.named}; the other clusters go on", "error")
 

@@ -12,6 +12,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
+from evtools.text import hide_credentials
 from evtools.top.feed import BrokerStats, open_source, watched
 from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
@@ -89,7 +90,7 @@ class Batch:
         self._model = Model(clock=clock, options=options, names=names)
         self.clusters = self._model.clusters
         if options.read:
-            self.apply(Notice("listening", ", ".join(options.read)))
+            self.apply(Notice("listening", hide_credentials(", ".join(options.read))))
         self._table = table = self._model.views[options.view]
         table.arrange(options.filter, options.sort, options.columns)
         self._expected = (
@@ -117,6 +118,8 @@ class Batch:
             _log.warning("connection%s lost: %s", where, notice.text)
         elif notice.kind == "restored":
             _log.warning("connected%s again to %s", where, notice.text)
+        elif notice.kind == "note":
+            self._note(notice.text)
         elif notice.kind == "refused":
             _log.error("%s; the other clusters go on", notice.named)
 

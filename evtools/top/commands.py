@@ -55,6 +55,7 @@ from evtools.top.views.summaries import WorkersView
 from evtools.top.views.tasks import TasksView
 from evtools.top.views.worker import REPORT_SECTIONS, SECTIONS, answered
 from evtools.transport import ConnectionSettings
+from evtools.transport.recording.database import DatabaseReader
 from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
@@ -785,6 +786,10 @@ class Session:
 
     def _replay(self) -> RecordingReader:
         source = self.feed.source
+        if isinstance(source, DatabaseReader):
+            # Of a database, evtop shows how things stood in the end.
+            text = "a database cannot be played: it is shown as it stood at its end"
+            raise UsageError(text, "evtop -r FILE replays a recording")
         if not isinstance(source, RecordingReader):
             raise UsageError("only in a replay", "evtop -r FILE replays a recording")
         return source
@@ -792,7 +797,8 @@ class Session:
     def _pause(self) -> None:
         # The display; of a replay, the recording.
         source, model = self.feed.source, self.model
-        if isinstance(source, RecordingReader):
+        if isinstance(source, RecordingReader | DatabaseReader):
+            source = self._replay()
             source.paused = not source.paused
             self.say("replay paused" if source.paused else "replay resumed")
         elif model.paused:
@@ -805,7 +811,8 @@ class Session:
 
     def _step(self, step: int) -> None:
         source, model = self.feed.source, self.model
-        if isinstance(source, RecordingReader):
+        if isinstance(source, RecordingReader | DatabaseReader):
+            source = self._replay()
             source.paused = True
             if source.position is not None:
                 source.seek(source.position + step * model.options.refresh)

@@ -18,7 +18,7 @@ from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.demo import demo_settings
 from evtools.transport.queues import Depth, Gauge, Waiting
 from evtools.transport.receiver import open_live
-from evtools.transport.recording.reader import RecordingReader
+from evtools.transport.recording.database import open_replay
 from evtools.wire import Event
 from evtools.wire.redact import MASK, Redactor
 
@@ -33,17 +33,18 @@ def open_source(
 ) -> Source:
     """Open the source that the options ask for, not redacted yet; `stack` closes it again.
 
-    `on_notice` is called in the thread that takes the events.  A recording stays open at its
-    end, to be rewound, unless in batch mode.  Raise UsageError if it cannot be read.
+    `on_notice` is called in the thread that takes the events.  What is replayed stays open at its
+    end, a recording to be rewound, unless in batch mode.  Raise UsageError if it cannot be read.
     """
     if not options.read:
         return open_live(clusters, on_notice, demo=options.demo, stack=stack)
-    recording = RecordingReader(
-        *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
-    )
-    recording.on_notice, recording.stays = on_notice, not options.batch
-    stack.callback(recording.close)
-    return recording
+    replay = open_replay(
+        options.read, clock=clock, speed=options.speed, since=options.since, until=options.until,
+        max_tasks=options.max_tasks,
+    )  # fmt: skip
+    replay.on_notice, replay.stays = on_notice, not options.batch
+    stack.callback(replay.close)
+    return replay
 
 
 def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSettings:

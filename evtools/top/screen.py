@@ -23,6 +23,7 @@ from evtools.top.columns import RenderContext
 from evtools.top.options import VIEWS
 from evtools.top.over_time import PANEL_MAX, PANEL_MIN, overview, row_panel
 from evtools.top.ui import widgets as ui
+from evtools.transport.recording.database import DatabaseReader
 from evtools.transport.recording.reader import RecordingReader
 
 if TYPE_CHECKING:
@@ -314,7 +315,7 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Lin
         for name, count in losses.items()
         if count or (wide and name in ("reconnects", "gaps"))
     }
-    if counters.lag is not None:
+    if counters.lag is not None and not isinstance(session.feed.source, DatabaseReader):
         pieces["lag"] = _labelled("lag", human_duration(counters.lag))
     # Modes that must not be forgotten.
     if recording is not None:
@@ -338,6 +339,8 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Lin
 
 def _status(session: Session) -> str:
     model, tape = session.model, session.feed.source
+    if isinstance(tape, DatabaseReader):
+        return "DATABASE" if tape.ended else "READING"
     if isinstance(tape, RecordingReader):
         if model.paused or tape.paused:
             return "REPLAY PAUSED"

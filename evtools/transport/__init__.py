@@ -12,10 +12,11 @@ from evtools.transport.source import Notice, Statistics
 
 if TYPE_CHECKING:
     from evtools.transport.receiver import ReceiverGroup
+    from evtools.transport.recording.database import DatabaseReader
     from evtools.transport.recording.reader import RecordingReader
 
-#: Where events come from: a broker, which may be simulated, or a recording.
-Source: TypeAlias = "EventReceiver | ReceiverGroup | RecordingReader"
+#: Where events come from: a broker, which may be simulated, a recording, or evcam's database.
+Source: TypeAlias = "EventReceiver | ReceiverGroup | RecordingReader | DatabaseReader"
 
 # fmt: off
 __all__ = [

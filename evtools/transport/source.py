@@ -17,9 +17,9 @@ _SILENCE_SECONDS: Final = 10.0
 class Notice:
     """A change of the connection, for the user; `text` is one line that shows no password.
 
-    `kind` is `listening`, `lost`, `retry` or `restored`, of a recording `rewound` or `ended`, and
-    of one of several clusters `refused`: nothing more will come of it.  `cluster` is its name, and
-    `hint`, of any number of lines, says what to do.
+    `kind` is `listening`, `lost`, `retry` or `restored`, of a recording `rewound` or `ended`, of
+    one of several clusters `refused`: nothing more will come of it; or a `note`.  `cluster` is its
+    name, and `hint`, of any number of lines, says what to do.
     """
 
     kind: str

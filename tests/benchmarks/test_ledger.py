@@ -21,7 +21,7 @@ import pytest
 from psycopg.types.json import JsonbDumper
 from publish import bodies
 
-from evtools.cam.database.schema import TASKS
+from evtools.transport.recording.database import TASKS
 from tools.ledgers import Evcam, touch
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database.postgres import Postgres
-from evtools.cam.database.schema import TABLES, VERSION
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
+from evtools.transport.recording.database import TABLES, VERSION
 from servers.process import wait_until
 from tools.ledgers import Evcam, common, contents, imported_late, touch, written
 from tools.told import UUID, life, told

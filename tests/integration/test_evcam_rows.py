@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database import camera as module
-from evtools.cam.database.schema import TABLES, TASKS, VERSION
 from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.errors import OutputError
+from evtools.transport.recording.database import TABLES, TASKS, VERSION
 from tools.clock import FakeClock
 from tools.ledgers import Evcam, common, contents, written
 from tools.stories import STORIES, UNUSUAL

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from evtools.cam.database.postgres import Postgres
-from evtools.cam.database.schema import TABLES, Table
 from evtools.cam.database.sqlite import SQLite
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
+from evtools.transport.recording.database import TABLES, Table
 from tools.command import ROOT
 
 if TYPE_CHECKING:

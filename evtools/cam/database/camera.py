@@ -9,13 +9,21 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.database import schema
 from evtools.cam.database.rows import MAX_BYTES, Snapshot, as_json
-from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS, Row, Stored, Table
 from evtools.cam.log import named
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.errors import OutputError
 from evtools.state import Change, State
+from evtools.transport.recording import database as schema
+from evtools.transport.recording.database import (
+    ATTEMPTS,
+    SNAPSHOTS,
+    TASKS,
+    WORKERS,
+    Row,
+    Stored,
+    Table,
+)
 from evtools.wire import iso_utc
 
 _log = logging.getLogger(__name__)

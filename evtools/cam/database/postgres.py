@@ -2,33 +2,29 @@
 
 import codecs
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import ATTEMPTS, TABLES, Row, Stored, Table
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
-from evtools.text import decode_text
+from evtools.transport.recording.database import (
+    ATTEMPTS,
+    TABLES,
+    Row,
+    Stored,
+    Table,
+    described,
+    psycopg_for,
+)
 
 #: The lock of the evcam that creates or changes the tables.
 _LOCK: Final = int.from_bytes(b"evcam")
 _SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-#: Settings of a connection, unless the URL has others; the last four detect that the other
-#: side is gone, in seconds and for the last in milliseconds.
-_DEFAULTS: Final[Mapping[str, str]] = {
-    "application_name": "evcam",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-}
 _MILLISECONDS: Final = 1000
 #: Rows for JSON, without unknown values, and the places of JSON in them.
 _SHAPES: Final = {
@@ -84,38 +80,15 @@ class Postgres(DatabaseCamera):
         #: The table with the version of the others.
         self._about = f'"{schema}".about'
         codecs.lookup("idna")  # which it would import later, for the names of hosts
-        try:
-            import psycopg  # noqa: PLC0415  (an extra that need not be there)
-        except ImportError as error:
-            install = "pip install 'evtools[postgres]'"
-            if getattr(sys, "frozen", False):
-                install = f"a standalone program takes no libraries; use {install}"
-            raise UsageError(
-                f"the camera postgres needs psycopg, which cannot be imported ({error})", install
-            ) from error
-        self._psycopg, self.error = psycopg, psycopg.Error
+        self._psycopg, self._settings = psycopg_for(
+            "the camera postgres", url, application_name="evcam",
+            connect_timeout=str(max(1, round(connect_timeout))),
+        )  # fmt: skip
+        self.error = self._psycopg.Error
         self._timeout_ms = max(1, round(timeout * _MILLISECONDS))
-        seconds = str(max(1, round(connect_timeout)))
-        self._settings: dict[str, Any] = {**_DEFAULTS, "connect_timeout": seconds}
-        try:
-            if url.startswith("@"):
-                url = decode_text(Path(url[1:]).read_bytes()).strip()
-            self._settings |= psycopg.conninfo.conninfo_to_dict(url)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text in UTF-8 or UTF-16"
-            raise UsageError(f"cannot read {url[1:]}: {reason}") from error
-        except self.error:
-            # Its details would show the password.
-            raise UsageError(
-                "cannot read the URL of PostgreSQL",
-                "as in postgresql://USER@HOST/DATABASE, with the password in a file: "
-                "@FILE for the whole URL, or what PGPASSFILE names",
-            ) from None
 
     def describe(self) -> str:
-        named = ("host", "hostaddr", "port", "dbname", "service", "user")
-        known = [f"{n}={self._settings[n]}" for n in named if self._settings.get(n)]
-        return " ".join(("PostgreSQL", *known, f"schema={self.schema}"))
+        return f"{described(self._settings)} schema={self.schema}"
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -9,18 +9,30 @@ events and on nothing else, or two evcams would make different rows of the same 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import msgspec
-from msgspec import Struct, field
 
-from evtools.cam.database import schema
-from evtools.cam.database.schema import FIELDS, NEEDED, TASKS, WORKERS, Row, Stored, clean_key
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
+from evtools.transport.recording import database as schema
+from evtools.transport.recording.database import (
+    FIELDS,
+    TASKS,
+    WORKERS,
+    Extra,
+    Report,
+    Row,
+    Stored,
+    StoredTask,
+    StoredWorker,
+    clean_key,
+    completed,
+    getters_of,
+)
 from evtools.wire import COMMON, OWN_FIELDS, Event, TaskEvent, WorkerEvent, encode_line, iso_utc
 from evtools.wire import FIELDS as ALL_FIELDS
 
@@ -42,21 +54,11 @@ _COUNT_MAX: Final = 2**62
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
-#: Values of fields that Celery does not know, by name, each with its time.
-Extra: TypeAlias = dict[str, tuple[float, Any]]
 _Step = TypeVar("_Step")
 
 
 def as_json(value: Any) -> str:
     return _encode(value).decode()
-
-
-class Report(Struct, array_like=True):
-    """An event: its kind, its sender's time, and its fields."""
-
-    kind: str
-    at: float
-    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def latest(one: Report | None, other: Any) -> Any:
@@ -166,34 +168,15 @@ _SIMPLE: Final = frozenset(
 )
 
 
-def _getters(columns: Iterable[str]) -> dict[str, Callable[[Any], tuple[Any, ...]]]:
-    # By kind of event, what gets its fields and a None out of columns and a None.
-    places = {name: place for place, name in enumerate(columns)} | {"": -1}
-    return {
-        kind: itemgetter(*[places[name] for name in names], -1)
-        for kind, names in schema.COLUMNS.items()
-    }
+_of_row: Final = getters_of(TASKS.columns)
 
 
-_of_row: Final = _getters(TASKS.columns)
-_of_stored: Final = _getters(NEEDED[TASKS])
+class TaskLog(StoredTask[_Step], Generic[_Step], omit_defaults=True):
+    """The events of a task; its `steps` are as `step_of` returns them, or Reports in a text.
 
-
-class TaskLog(Struct, Generic[_Step], omit_defaults=True):
-    """The events of a task.
-
-    `first` and `last` are when they came, by our clock.  Its `steps` are Celery's events: as
-    `step_of` returns them, or Reports in a text.  `note` is the newest custom event, `ahead`
-    has the whole seconds by which the clocks of senders are ahead of ours, if that is a
-    second or more.  `weight` is an estimate in bytes while it waits to be written.
+    `weight` is an estimate in bytes while it waits to be written.
     """
 
-    first: float
-    last: float
-    steps: list[_Step] = field(default_factory=list)
-    note: Report | None = None
-    extra: Extra = field(default_factory=dict)
-    ahead: dict[str, int] = field(default_factory=dict)
     weight: int = 0
 
     def merged(self, other: "TaskLog[Any]") -> "TaskLog[Any]":
@@ -233,12 +216,7 @@ class TaskLog(Struct, Generic[_Step], omit_defaults=True):
         log: TaskLog[Any] = _decode(stored[1])
         stored, reports, log.steps = (*stored, None), log.steps, []
         for report in reports:
-            kind = f"task-{report.kind}"
-            values = _of_stored[kind](stored)
-            if report.fields:
-                known = zip(FIELDS[kind], values, strict=False)
-                values = (*[report.fields.get(name, value) for name, value in known], None)
-            hostname, *others, _ = values
+            kind, (hostname, *others) = completed(report, stored)
             log.steps.append(STEPS[kind](hostname or "", *others, report.at))
         return log
 
@@ -300,11 +278,8 @@ _OF_WORKER: Final = (
 # fmt: on
 
 
-class WorkerLog(Struct):
-    """The newest events of a worker by type, and when the last one came, by our clock."""
-
-    last: float
-    newest: dict[str, Report] = field(default_factory=dict, name="told")
+class WorkerLog(StoredWorker):
+    """The newest events of a worker."""
 
     def merged(self, other: Self) -> "WorkerLog":
         """Return two logs of a worker as one: the same in either order."""

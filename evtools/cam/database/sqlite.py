@@ -11,17 +11,15 @@ from typing import Any, Final
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import TABLES, Row, Stored, Table
 from evtools.clock import SystemClock
 from evtools.errors import OutputError
 from evtools.state import State
+from evtools.transport.recording.database import APPLICATION_ID, TABLES, Row, Stored, Table
 from evtools.trust import check_folder, check_way, open_safely
 from evtools.wire import iso_utc
 
 _log = logging.getLogger(__name__)
 
-#: By these four bytes in its head, "evca", a file is known to be ours.
-APPLICATION_ID: Final = int.from_bytes(b"evca")
 #: The mode of a new file: others may write into its folder, but not read it.
 _MODE: Final = 0o640
 #: Bytes; a smaller file is checked when it is opened.

@@ -123,14 +123,14 @@ class RecordingReader:
         since, until = self._asked
         self._has_days = True
         if isinstance(since, time_of_day):
-            self._since, after = _on_day_of(first, since)
+            self._since, after = on_day_of(first, since)
             if self._since < first:
                 times = chain.from_iterable(map(_times_in_file, self._sizes if looks_ahead else ()))
                 if after <= max(filter(None, times), default=math.inf):
                     self._since = after
         if isinstance(until, time_of_day):
             begin = max(first, self._since)
-            self._until, after = _on_day_of(begin, until)
+            self._until, after = on_day_of(begin, until)
             if self._until < begin:
                 self._until = after
 
@@ -188,11 +188,11 @@ class RecordingReader:
     def extent(self) -> str:
         """Return that no event is shown, of how many, and from when to when they go, local."""
         limits = (("from", self._since), ("to", self._until))
-        asked = "".join(f" {word} {_stamp(at)}" for word, at in limits if math.isfinite(at))
+        asked = "".join(f" {word} {stamp(at)}" for word, at in limits if math.isfinite(at))
         events = f"0 of {sum(file.good for file in self._files)} events{asked}"
         if self._first > self._last:
             return events
-        return f"{events}; the recording goes from {_stamp(self._first)} to {_stamp(self._last)}"
+        return f"{events}; the recording goes from {stamp(self._first)} to {stamp(self._last)}"
 
     def stop(self) -> None:
         """End the replay; safe in a signal handler."""
@@ -390,8 +390,8 @@ class RecordingReader:
         self._defects.setdefault(kind, sample).count += 1
 
 
-def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
-    # And on the next day.
+def on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
+    """Return when a time of day is on the day of `moment`, and on the next day."""
     try:
         day = datetime.fromtimestamp(moment, wanted.tzinfo).date()
         one = datetime.combine(day, wanted).timestamp()
@@ -400,7 +400,8 @@ def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
         return -math.inf, math.inf
 
 
-def _stamp(moment: float) -> str:
+def stamp(moment: float) -> str:
+    """Return a time for people, local."""
     try:
         return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):

@@ -16,11 +16,14 @@ from evtools.top.options import VIEWS, Arrangement, SettingsFile, TopOptions
 from evtools.top.status import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
 from evtools.top.ui.widgets import Choice, Editor, Menu, Prompt, closed, plain
+from evtools.transport.recording.database import DatabaseReader
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import encode_line
 from tools.clock import FakeClock
+from tools.ledgers import Evcam
 from tools.life import Life
 from tools.screen import FakeTerminal
+from tools.told import told
 
 
 @pytest.fixture
@@ -857,6 +860,21 @@ def replay(tape):
     terminal = FakeTerminal(source=tape)
     terminal.take([event.as_dict() for event in next(tape.events(0))])
     return terminal
+
+
+def test_what_a_database_shows_cannot_be_played(tmp_path):
+    evcam = Evcam(tmp_path / "x.db")
+    evcam.hear([told("task-sent")])
+    evcam.shoot()
+    source = DatabaseReader(f"sqlite:{tmp_path / 'x.db'}", clock=FakeClock())
+    terminal = FakeTerminal(source=source)
+    assert "READING" in terminal.text
+    for batch in source.events():
+        terminal.take(batch)
+    assert "DATABASE" in terminal.text
+    for command in ("pause", "step-forward", "step-back", "seek 14:30", "speed 2"):
+        terminal.command(command)
+        assert terminal.message.startswith("a database cannot be played"), command
 
 
 def test_a_replay_is_paused_and_stepped_by_a_refresh(replay, tape):

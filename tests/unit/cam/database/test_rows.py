@@ -21,9 +21,9 @@ from evtools.cam.database.rows import (
     in_order,
     merged_extra,
 )
-from evtools.cam.database.schema import ATTEMPTS, FIELDS, NEEDED, SNAPSHOTS, TASKS, WORKERS
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
+from evtools.transport.recording.database import ATTEMPTS, FIELDS, NEEDED, SNAPSHOTS, TASKS, WORKERS
 from evtools.wire import gap, iso_utc
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from evtools.cam.database import sqlite as module
-from evtools.cam.database.schema import TABLES, VERSION
 from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
+from evtools.transport.recording.database import TABLES, VERSION
 from tools.disk import full_disk
 from tools.ledgers import Evcam, contents, imported_late, touch, written
 from tools.told import UUID, life
