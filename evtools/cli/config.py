@@ -23,8 +23,9 @@ from evtools.trust import distrusted
 _META: Final = "evtools.sources"
 #: Settings of evtop that may also be a table, with a value for each view.
 _BY_VIEW: Final[Mapping[str, type[Any]]] = {"columns": list, "sort": str}
-#: Tables that are not settings; [keys] has evtop's commands and the keys for them.
-_TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys")
+#: Tables that are not settings; [keys] has evtop's commands and the keys for them, and
+#: [command.NAME] its programs.
+_TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys", "command")
 _MANUAL: Final = "see evtools.toml(5)"
 # fmt: off
 _TOML_NAMES: Final[Mapping[type[Any], str]] = {
@@ -49,7 +50,7 @@ class Sources:
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
     `profiles` are the names of all profiles of the file.  `tables` has evtop's: `columns` and
-    `sort`, by view, and `colours`, by style.
+    `sort`, by view, `colours`, by style, and `command`, by name.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -333,7 +334,7 @@ class _Reader:
             prefix = f"profile.{name}." if name else ""
             table = self._table(profiles, name, "profile.") if name else whole
             own = dict(self._table(table, self._tool, prefix))
-            found = self._of_evtop(own, prefix) if self._tool == "evtop" else {}
+            found = self._of_evtop(own, table, prefix) if self._tool == "evtop" else {}
             nested = _TABLES if name else (*_TABLES, "profile")
             shared = {key: value for key, value in table.items() if key not in nested}
             # A mistake in a profile is reported even if the profile is not used.
@@ -369,9 +370,19 @@ class _Reader:
             self._fail(prefix + key, "must be a table")
         return value
 
-    def _of_evtop(self, own: dict[str, Any], prefix: str) -> dict[str, dict[str, Setting]]:
+    def _of_evtop(
+        self, own: dict[str, Any], around: Mapping[str, Any], prefix: str
+    ) -> dict[str, dict[str, Setting]]:
         # The tables of evtop, taken out of `own`; a text is for the first view.
         tables: dict[str, dict[str, Setting]] = {}
+        for name, command in self._table(around, "command", prefix).items():
+            from evtools.top.programs import parse_program
+
+            key = f"{prefix}command.{name}"
+            if not isinstance(command, dict):
+                self._fail(key, "must be a table")
+            program = parse_program(name, f"{self._path}: {key}", command)
+            tables.setdefault("command", {})[name] = Setting(program, str(self._path))
         if "colours" in own:
             looks = self._table(own, "colours", f"{prefix}evtop.")
             tables["colours"] = self._colours(looks, f"{prefix}evtop.colours")

@@ -105,6 +105,12 @@ _FILE_TAIL: Final = """\
 # [evtop.colours]
 # failure = "bold red"
 
+# Programs that evtop runs on a row.
+#
+# [command.trace]
+# run = ["xdg-open", "https://traces.company/search?id={uuid}"]
+# key = "B"
+
 # Celery's names for settings work, too: here, or at the top.
 #
 # [celery]

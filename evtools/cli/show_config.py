@@ -59,6 +59,11 @@ def tables_of(ctx: click.Context) -> Iterator[str]:
         for name, keys in sources.keys.items():
             yield f"{toml_key(name)} = {toml(keys)}  # {sanitize(str(sources.path))}"
     for table, settings in sources.tables.items():
+        if table == "command":
+            for name, (program, place) in settings.items():
+                yield f"[command.{toml_key(name)}]"
+                yield f"run = {toml(program.run)}  # {sanitize(place)}"
+            continue
         yield f"[evtop.{table}]"
         for name, (value, place) in settings.items():
             yield f"{toml_key(name)} = {toml(value)}  # {sanitize(place)}"

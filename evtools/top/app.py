@@ -22,6 +22,7 @@ from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, SettingsFile, TopOptions
+from evtools.top.programs import Programs, bindings_of
 from evtools.top.survey import Inspector
 from evtools.top.ui.terminal import Display, EventLoop, Leave, Signals
 from evtools.transport import ConnectionSettings, Notice
@@ -138,7 +139,9 @@ class Console:
         self._failing: set[str] = set()
         #: Mistakes over events that were reported: the exception, and its place.
         self._mistakes: set[tuple[str, str]] = set()
-        keymap = Keymap(options.keys)
+        keymap = Keymap(options.keys, bindings_of(options.programs))
+        programs = Programs(options.programs, self.wake, clock)
+        stack.callback(programs.close)
         model = Model(clock=clock, options=options, names=[each.cluster for each in clusters])
         if not options.read:
             for settings in clusters:
@@ -165,6 +168,7 @@ class Console:
             where="demo" if options.demo else sanitize(where),
             history=History(usual_file(os.environ)),
             settings_file=settings_file,
+            programs=programs,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
         self._signals = Signals(self.wake, session.display.stop, clock)
@@ -323,6 +327,9 @@ class Console:
             while control is not None and (outcome := control.take()) is not None:
                 self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
                 self.draw_soon()
+        while (ended := self.session.programs.take()) is not None:
+            self.session.say(ended.text, "note" if ended.good else "warning")
+            self.draw_soon()
         with self._guarded("answers"):
             if self.session.finish_reports():
                 self.draw_soon()

@@ -4,13 +4,13 @@ import difflib
 import math
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn, TypeAlias
 
 from evtools import __version__
 from evtools.clock import Clock
@@ -44,6 +44,7 @@ from evtools.top.options import (
     TopOptions,
     View,
 )
+from evtools.top.programs import Program, Programs, runs_of
 from evtools.top.status import OwnCost
 from evtools.top.survey import Report
 from evtools.top.table import TableModel
@@ -163,6 +164,7 @@ class Session:
     asks_after: float = math.inf
     history: History = field(default_factory=History)
     settings_file: SettingsFile = field(default_factory=SettingsFile)
+    programs: Programs = field(default_factory=Programs)
 
     view: View = field(default="tasks", init=False)
     detail: ui.DetailPane | None = field(default=None, init=False)
@@ -999,6 +1001,9 @@ class Session:
         # Without a name the action is chosen from a menu.  The targets, the marks or else the
         # row, are those of this moment, whatever moves under the cursor.
         if not self.can_act:
+            if not name and any(self._programs()):
+                self._run_program("")
+                return
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
         table, keys = self.table, self.table.targets()
         cluster, names = self._of_one_cluster(keys)
@@ -1009,18 +1014,22 @@ class Session:
             offered[action] = list(dict.fromkeys(one for one in found if one is not None))
         if self.view == "errors":
             offered[_AGAIN] = self._failed(keys)
-        if name:
-            chosen = next((action for action in ACTIONS if action.name == name), None)
-            if chosen is None:
-                raise UsageError(f"there is no action {name}")
-            if chosen not in offered:
-                raise UsageError(f"{chosen.title} is not for {table.title.lower()}")
-            begin = partial(self._begin, cluster, chosen)
-            if chosen.target is None:
-                begin(*offered[chosen])
-            else:
-                self._question(chosen, chosen.target, begin)
+        if not name:
+            self._offer(offered)
             return
+        chosen = next((action for action in ACTIONS if action.name == name), None)
+        if chosen is None:
+            raise UsageError(f"there is no action {name}")
+        if chosen not in offered:
+            raise UsageError(f"{chosen.title} is not for {table.title.lower()}")
+        begin = partial(self._begin, cluster, chosen)
+        if chosen.target is None:
+            begin(*offered[chosen])
+        else:
+            self._question(chosen, chosen.target, begin)
+
+    def _offer(self, offered: Mapping[Action, Sequence[str]]) -> None:
+        # Actions with their targets, and programs, in a menu.
         choices = []
         for action, targets in offered.items():
             do = partial(self._act, action.name)
@@ -1030,6 +1039,7 @@ class Session:
                 many = f"{len(targets)} {action.kind}s"
                 about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
                 choices.append(ui.Choice(f"{action.title}  ({about})", do, action.key))
+        choices += self._program_choices({one.key for one in choices})
         if not choices:
             raise UsageError("there are no actions on this row")
         self.layers.append(ui.Menu("actions", choices))
@@ -1163,6 +1173,69 @@ class Session:
         word = "" if word == "y" else word
         self.layers.append(ui.Dialog(action.title, [*about], send, word=word, yes=action.title))
 
+    # --- programs of the user ---------------------------------------------------------------
+
+    def _run_program(self, name: str) -> None:
+        # On the marked rows, or the row, of this moment; without a name after a choice.
+        offered = {one.name: one for one in self._programs()}
+        if not name:
+            if not offered:
+                hint = "a [command.NAME] in the settings file is one; see evtools.toml(5)"
+                raise UsageError(f"there are no programs for {self.table.title.lower()}", hint)
+            self.layers.append(ui.Menu("programs", [*self._program_choices(())]))
+            return
+        if name not in offered:
+            self._refuse_program(name)
+        program = offered[name]
+        runs = runs_of(program, self.table, self.table.targets())
+
+        def begin() -> None:
+            if program.background:
+                self.programs.begin(program, runs)
+                self.say(f"{name}: running ...")
+                return
+            with self.display.lent():
+                outcome = self.programs.run_here(program, runs)
+            self.say(outcome.text, "note" if outcome.good else "warning")
+
+        if not program.confirm:
+            begin()
+            return
+        lines = [clip(run.shown, _NAME_COLS) for run in runs[:_NAMED_MAX]]
+        if len(runs) == 1:
+            # All of it, if possible: the end of a long one may be the worst of it.
+            shown = runs[0].shown
+            ends = range(0, min(len(shown), _NAMED_MAX * _NAME_COLS), _NAME_COLS)
+            lines = [shown[at : at + _NAME_COLS] for at in ends]
+            if len(shown) > _NAMED_MAX * _NAME_COLS:
+                lines.append(f"and {len(shown) - _NAMED_MAX * _NAME_COLS} characters more")
+        elif len(runs) > _NAMED_MAX:
+            lines.append(f"and {len(runs) - _NAMED_MAX} more")
+        if program.stdin:
+            count = len(self.table.targets())
+            lines.append(f"with {count} row{'s' if count != 1 else ''} as JSON on its input")
+        self.layers.append(ui.Dialog(f"run {program.title}?", lines, begin, yes="Run"))
+
+    def _refuse_program(self, name: str) -> NoReturn:
+        named = self.programs.named
+        if name not in named:
+            hint = f"there are {', '.join(named) or 'none'}"
+            raise UsageError(f"there is no program {name}", hint)
+        if self.view not in named[name].views:
+            views = ", ".join(named[name].views)
+            raise UsageError(f"{name} is not for {self.table.title.lower()}", f"it is for {views}")
+        hint = "safe = true in the settings file lets it run all the same"
+        raise UsageError(f"{name} is not run in read-only mode", hint)
+
+    def _programs(self) -> Iterator[Program]:
+        return self.programs.of_view(self.view, can_act=self.can_act)
+
+    def _program_choices(self, taken: Container[str]) -> Iterator[ui.Choice]:
+        for one in self._programs():
+            key = one.key if len(one.key) == 1 and one.key not in taken else ""
+            do = partial(self._run_program, one.name)
+            yield ui.Choice(f"{one.title}  ({one.run[0]})", do, key)
+
     # --- the table ----------------------------------------------------------------------
 
     # fmt: off
@@ -1181,6 +1254,7 @@ class Session:
         "ctx":     (_switch,  lambda self: self.settings_file.profiles),
         "report":  (_report,  ()),
         "actions": (_act,     ()),
+        "run":     (_run_program, lambda self: [*self.programs.named]),
     }
     #: All commands.
     commands: ClassVar[dict[str, _Do]] = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from evtools.errors import UsageError
+from evtools.errors import ConfigError, UsageError
 from evtools.text import width
 
 #: Context: its title in the help.  The order is that of the help.
@@ -230,22 +230,37 @@ class Keymap:
     """The table with the `overrides` of the settings file.
 
     They name a command and the keys that mean it instead of the built-in ones; no keys
-    take them away.  Raise UsageError for an unknown command or key and for a key with two
+    take them away.  `own` are commands of the user, by their place in that file.  Raise
+    UsageError, or for those ConfigError, for an unknown command or key and for a key with two
     meanings.
     """
 
-    def __init__(self, overrides: Mapping[str, str | Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[str, str | Sequence[str]] | None = None,
+        own: Mapping[str, Binding] | None = None,
+    ) -> None:
         self._keys = _KEYS | {
             command: _checked(command, [keys] if isinstance(keys, str) else keys)
             for command, keys in (overrides or {}).items()
         }
         self.bindings = tuple(one._replace(keys=self._keys[one.command]) for one in BINDINGS)
+        places = {binding.command: place for place, binding in (own or {}).items()}
+        for place, (context, command, keys, text) in (own or {}).items():
+            for key in keys:
+                if (wrong := _problem(key)) is not None:
+                    raise ConfigError(f"{place}: {wrong[0]}", wrong[1])
+            self._keys[command] = keys
+            self.bindings += (Binding(context, command, keys, text),)
         #: What a key means in a context.
         self._commands: dict[tuple[str, str], str] = {}
         for context, command, keys, _ in self.bindings:
             for key in keys:
                 found = (self._commands.get((other, key)) for other in _MEETING[context])
                 before = next(filter(None, found), None)
+                if before is not None and command in places:
+                    problem = f'{places[command]}: the key "{key}" means "{before}" already'
+                    raise ConfigError(problem, "give it another key")
                 if before is not None:
                     raise UsageError(
                         f'[keys] the key "{key}" means both "{before}" and "{command}"',
@@ -287,6 +302,19 @@ class Keymap:
         return [(key, word) for _, key, word in items]
 
 
+def _problem(key: str) -> tuple[str, str] | None:
+    # Why a key cannot be given to a command, and a hint.
+    is_character = len(key) == 1 and key.isprintable() and key != " "
+    if not is_character and not _KEY.fullmatch(key):
+        hint = "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1"
+        return f'"{key}" is not a key', hint
+    if key in _FIXED:
+        return f'"{key}" always leads out and means nothing else', "give it another key"
+    if key in _TAKEN:
+        return f'for a terminal "{key}" is {_TAKEN[key]}', "give it another key"
+    return None
+
+
 def _checked(command: str, keys: Sequence[str]) -> tuple[str, ...]:
     # The keys that a command is to have; the ways out remain.
     if command not in _KEYS:
@@ -295,18 +323,6 @@ def _checked(command: str, keys: Sequence[str]) -> tuple[str, ...]:
         raise UsageError(f'[keys] there is no command "{command}"', hint)
     usual = _KEYS[command]
     for key in keys:
-        hint = "give it another key"
-        is_character = len(key) == 1 and key.isprintable() and key != " "
-        if key in usual:
-            continue
-        if not is_character and not _KEY.fullmatch(key):
-            error = f'"{key}" is not a key'
-            hint = "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1"
-        elif key in _FIXED:
-            error = f'"{key}" always leads out and means nothing else'
-        elif key in _TAKEN:
-            error = f'for a terminal "{key}" is {_TAKEN[key]}'
-        else:
-            continue
-        raise UsageError(f"[keys] {command}: {error}", hint)
+        if key not in usual and (problem := _problem(key)):
+            raise UsageError(f"[keys] {command}: {problem[0]}", problem[1])
     return (*keys, *(key for key in _FIXED if key in usual and key not in keys))

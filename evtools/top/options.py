@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
+    from evtools.top.programs import Program
     from evtools.transport import ConnectionSettings
     from evtools.transport.recording.reader import Moment
 
@@ -77,7 +78,8 @@ class TopOptions:
     before it for the other order; it and `columns` are those of the first view, and `arranged`
     are those of any view on the screen, from the settings file.  `zone` is that of the times
     shown and of those in filters, unless the style is UTC.  `keys` are the [keys] of the settings
-    file: a command, and the keys that mean it; `colours` are looks of styles by their names.
+    file: a command, and the keys that mean it; `colours` are looks of styles by their names,
+    and `programs` those of [command.NAME].
     `read` and `write` are paths.  `speed` is a factor, infinite for no waiting.
     """
 
@@ -96,6 +98,7 @@ class TopOptions:
     refresh: float = 1.0
     theme: Theme = "dark"
     colours: Mapping[str, str] = field(default_factory=dict)
+    programs: "tuple[Program, ...]" = ()
     ascii: bool = False
     mouse: bool = False
     colour: bool = True

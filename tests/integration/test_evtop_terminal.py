@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -268,6 +269,37 @@ def test_it_is_suspended_and_comes_back(shown):
     evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
     evtop.press("j")
     evtop.wait_screen(lambda screen: screen.split("\n")[6].startswith(">"))
+    assert leave(evtop) == 0
+
+
+PROGRAM = """
+import sys, termios, time
+print("canonical", bool(termios.tcgetattr(0)[3] & termios.ICANON), sys.argv[1:], flush=True)
+try:
+    time.sleep(99)
+except KeyboardInterrupt:
+    sys.exit(5)
+"""
+
+
+def test_a_program_of_the_user_has_the_terminal_and_gives_it_back(shown, tmp_path):
+    path, run = tmp_path / "evtools.toml", [sys.executable, "-c", PROGRAM, "{uuid}"]
+    path.write_text(f"[command.own]\nkey = 'B'\nsafe = true\nrun = {json.dumps(run)}\n")
+    path.chmod(0o600)
+    evtop = shown("--config", path)
+    evtop.press("B")
+    evtop.wait_screen("run own?")
+    evtop.press("y")
+    evtop.wait_screen("canonical True ['00000027-0000")
+    # These are the program's, however many.
+    evtop.press("ctrl-c")
+    evtop.wait_screen("own: exit status 5; press Enter to go back")
+    evtop.press("ctrl-c", "enter")
+    wait_until_raw(evtop)
+    evtop.wait_screen(lambda screen: screen.split("\n")[4].startswith(">"))
+    evtop.wait_screen("own: exit status 5")
+    evtop.press("j")
+    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
     assert leave(evtop) == 0
 
 

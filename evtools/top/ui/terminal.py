@@ -4,14 +4,15 @@ import base64
 import os
 import signal
 import termios
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Self, TypeAlias
 
 import urwid
 
 from evtools.clock import Clock
-from evtools.signals import EndingSignals
+from evtools.signals import EndingSignals, install, put_back
 from evtools.top.keys import canonical
 from evtools.top.options import TopOptions
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs, palette
@@ -122,6 +123,25 @@ class Display:
         os.kill(0, signal.SIGTSTP)
         self.start()
         self.redraw()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give the terminal to another program meanwhile, which has ctrl-c for itself."""
+        self.stop()
+        # In the program it has its usual meaning again.
+        before = install({signal.SIGINT: lambda _number, _frame: None})
+        descriptor: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        is_terminal = descriptor is not None and os.isatty(descriptor)
+        modes = termios.tcgetattr(descriptor) if is_terminal and descriptor is not None else None
+        try:
+            yield
+        finally:
+            if modes is not None and descriptor is not None:
+                # What was typed meanwhile is not meant for the screen.
+                termios.tcsetattr(descriptor, termios.TCSAFLUSH, modes)
+            put_back(before)
+            self.start()
+            self.redraw()
 
     def _take_ctrl_z(self) -> int:
         # Were it not a key but the terminal's, it would stop the whole group at once, and the

@@ -2,6 +2,7 @@ import logging
 import re
 import ssl
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from evtools.cli.top import evtop
 from evtools.errors import ConfigError
 from evtools.text import decode_text
 from evtools.top.keys import Keymap
+from evtools.top.programs import Program
 from evtools.top.ui.theme import STYLES
 
 SAVED = {
@@ -391,6 +393,26 @@ def test_a_mistake_in_a_table_of_evtop_is_named_with_file_and_key(config, text, 
         read(path, tool=evtop)
     assert caught.value.message.startswith(f"{path}: {words}")
     assert hint in caught.value.hint
+
+
+def test_programs_are_read_and_a_mistake_in_one_is_named(config):
+    text = '[command.a]\nrun = ["ls"]\n[profile.x.command.a]\nrun = ["cat", "{uuid}"]\n'
+    path = config(text)
+    assert read(path, tool=evtop).tables["command"]["a"].value.run == ("ls",)
+    assert read(path, "x", tool=evtop).tables["command"]["a"].value.run == ("cat", "{uuid}")
+    assert not read(path).tables
+    for text, problem in (
+        ("[command.a]\n", "command.a.run: must be a list"),
+        ("command = 1", "command: must be a table"),
+        ("[command]\na = 1", "command.a: must be a table"),
+        ("[profile.x.command.a]\nrun = 'ls'", "profile.x.command.a.run: must be a list"),
+    ):
+        path = config(text)
+        with pytest.raises(ConfigError) as caught:
+            read(path, tool=evtop)
+        assert caught.value.message.startswith(f"{path}: {problem}")
+    known = {one.name for one in fields(Program)} - {"name", "place"}
+    assert set(described("COMMANDS OF EVTOP")) == known
 
 
 def test_the_manual_has_all_styles_and_no_others():
