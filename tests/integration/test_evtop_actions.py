@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -355,6 +356,36 @@ def test_a_running_task_is_terminated_from_the_keyboard_and_it_is_on_record(
     assert (facts["action"], facts["targets"]) == ("terminate", [uuid])
     assert facts["arguments"] == {"signal": "SIGKILL"}
     assert own_worker.hostname in facts["replies"]
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
+def test_a_task_that_hangs_is_found_terminated_and_the_reply_seen_in_five_keys(
+    evtop, own_worker, celery_capture
+):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    uuid = own_worker.app.send_task("cluster.occupy", args=(300,)).id
+    capture.wait_for(type="task-started", uuid=uuid)
+    watching = evtop(
+        *("-b", own_worker.broker_url, "--event-exchange", own_worker.event_exchange),
+        terminal=(80, 24),
+    )
+    watching.wait_screen("wk 1/1")
+    ids = [own_worker.app.send_task("cluster.refuse", args=(n,)).id for n in range(3)]
+    capture.wait_for_each(ids, {"task-failed"})
+    watching.wait_screen(lambda screen: screen.count("FAIL ") == 3 and uuid[:8] in screen)
+    watching.press("o")
+    watching.wait_screen("RUN")
+    watching.press("9")
+    watching.wait_screen(lambda screen: re.search(rf">RUN .*{uuid[:8]}", screen))
+    watching.press("K")
+    watching.wait_screen("SIGTERM")
+    watching.press("enter")
+    watching.wait_screen("its process gets the signal")
+    watching.press("y")
+    watching.wait_screen("1 of 1 worker replied", deadline=20)
+    capture.wait_for(type="task-revoked", uuid=uuid)
+    watching.wait_screen(lambda screen: re.search(rf"REVOKE .*{uuid[:8]}", screen))
     watching.press("Q")
     assert watching.wait() == 0
 

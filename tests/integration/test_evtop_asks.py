@@ -31,6 +31,33 @@ def busy(worker, broker_url, event_exchange):
     return made
 
 
+def test_what_a_worker_does_is_seen_in_three_keys(evtop, busy, worker, broker_url):
+    worker(broker_url, event_exchange=busy.event_exchange, name="another", queue=f"{busy.queue}-2")
+    # In the middle of an incident: nothing of it is in events any more.
+    watching = evtop(
+        *("-b", busy.broker_url, "--event-exchange", busy.event_exchange), terminal=(80, 24)
+    )
+    watching.wait_screen("wk 2/2", deadline=30)
+    watching.press("3")
+    watching.wait_screen(busy.hostname)
+    watching.press("j")
+    watching.wait_screen(lambda screen: re.search(rf">{re.escape(busy.hostname)}.* 2/2", screen))
+    watching.press("enter")
+    reserved = len(busy.found["reserved"])
+    watching.wait_screen(
+        lambda screen: (
+            screen.count("cluster.occupy") >= 2 + reserved
+            and "cluster.add" in screen
+            and re.search(r"due in \d", screen)
+        ),
+        deadline=30,
+    )
+    for task in (*busy.found["active"], *busy.found["reserved"]):
+        assert task["id"][:8] in watching.screen()
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
 def batch(evtop, worker, view, *options):
     process = evtop(
         *("-b", worker.broker_url, "--event-exchange", worker.event_exchange),
