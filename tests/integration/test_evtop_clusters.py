@@ -95,7 +95,7 @@ def test_an_action_reaches_the_workers_of_one_cluster_only(
     watching.wait_ready()
     watching.wait_screen("web-1@cluster")
     watching.press("a", "G")
-    watching.wait_screen("start")
+    watching.wait_screen("Number of processes")
     watching.press("enter")
     watching.wait_screen("in cluster eu")
     watching.press("y")

@@ -165,7 +165,7 @@ EVERYWHERE: Final = (
     *each("everywhere", "? f1", text(r"find>"), last="ctrl-c"),
     Step("everywhere", "q", row(0), first="enter f"),
     Step(*("everywhere", "esc", no(r"marked")), first="space", last="g"),
-    *(Step("everywhere", key, text(rf"\[{key} ")) for key in "234561"),
+    *(Step("everywhere", key, text(rf"\[{key} ")) for key in "2345601"),
     Step("everywhere", "tab", text(r"\[2 ")),
     Step("everywhere", "shift-tab", text(r"\[1 ")),
     Step("everywhere", ":", text(r"^:$"), last="ctrl-c"),

@@ -55,7 +55,7 @@ def test_what_one_sees_at_80x24(shown):
     screen = shown().screen().split("\n")
     assert len(screen) == 24
     assert "REPLAY" in screen[0]
-    assert screen[2].startswith("[1 Tasks]2 Types 3 Workers 4 Queues 5 Events 6 Errors")
+    assert screen[2].startswith("0 Overview [1 Tasks]2 Types 3 Workers 4 Queues 5 Events 6 Errors")
     assert screen[3].split()[:3] == ["STATE", "TASK", "UUID"]
     assert screen[4].startswith(">")
     assert screen[-1].startswith(" ? Help  / Filter")
@@ -65,7 +65,7 @@ def test_what_one_sees_at_120x32(shown):
     screen = shown(size=(120, 32)).screen().split("\n")
     assert len(screen) == 32
     assert "workers" in screen[2]
-    assert screen[3].startswith("[1 Tasks] 2 Types  3 Workers  4 Queues")
+    assert screen[3].startswith(" 0 Overview [1 Tasks] 2 Types  3 Workers  4 Queues")
     assert "EXCEPTION / RESULT" in screen[4]
 
 
@@ -137,7 +137,7 @@ def test_any_size_is_survived_while_everything_is_open(shown):
             evtop.press(*keys)
             evtop.resize(*size)
         evtop.resize(120, 32)
-        evtop.wait_screen("Types")
+        evtop.wait_screen("Overview")
     evtop.press("esc")
     assert leave(evtop) == 0
     assert evtop.stderr == ""
@@ -183,6 +183,9 @@ def test_letters_are_shown_and_typed_whether_or_not_the_locale_is_installed(
     argv = ["/usr/bin/env", "-u", "LANG", "-u", "LC_ALL", "-u", "LC_CTYPE", *locale]
     argv += [str(installed("evtop")), "-r", recording, "--speed", "max"]
     started = evtop.start(argv, terminal=(120, 24), env={"TERM": "xterm-256color"})
+    # It begins with the overview where there is room.
+    started.wait_screen("errors")
+    started.press("1")
     started.wait_screen("タスク.決済")
     started.type("/name:タスク")
     started.wait_screen("filter> name:タスク")
