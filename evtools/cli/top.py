@@ -151,7 +151,9 @@ def run(ctx: click.Context) -> int:
 
 
 #: Options that a profile takes the place of when it is switched to.
-_OF_PROFILE: Final = ("broker", "broker_command", "app", "read", "demo", "speed", "since", "until")
+_OF_PROFILE: Final = (
+    "broker", "broker_command", "app", "read", "demo", "speed", "since", "until", "write",
+)  # fmt: skip
 
 
 def _profile(

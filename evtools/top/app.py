@@ -65,26 +65,34 @@ def run(
     Raise EvtoolsError for errors of the user: before the terminal is touched if they are known
     by then, otherwise after it is restored.
     """
-    message = ""
+    view, chosen, message = options.view, dict[str, Any](), ""
     while True:
         with ExitStack() as stack:
             console = Console(options, clusters, SystemClock(), stack, settings_file)
+            session = console.session
+            for name, value in chosen.items():
+                setattr(session.model.options, name, value)
             if message:
-                console.session.say(message)
+                # Filter, sort and columns are those of the first view of the options.
+                session.show(view)
+                session.say(message)
             console.run()
-        session = console.session
         if (following := session.following) is None:
             return 0
         # What the user has chosen by keys stays.
-        now = session.model.options
-        chosen = {name: getattr(now, name) for name in CHANGEABLE}
-        chosen = {name: value for name, value in chosen.items() if value != getattr(options, name)}
-        options, clusters = (
-            replace(following.options, view=session.view, **chosen),
-            following.clusters,
-        )
-        settings_file = replace(settings_file, profile=following.profile)
+        view, now = session.view, session.model.options
+        for name in CHANGEABLE:
+            if (value := getattr(now, name)) != getattr(options, name):
+                chosen[name] = value
         message = f"profile {following.profile}"
+        if (recording := session.feed.recording) is not None:
+            message += f"; the recording ended: {recording.events} events in {recording.path}"
+        # In the same file they would seem to be one cluster, and begun anew it would be lost.
+        options, clusters = replace(following.options, write=""), following.clusters
+        settings_file = replace(settings_file, profile=following.profile)
+        # Its tasks and descriptors go before the next ones come: the collector is off then.
+        del console, session, now, recording
+        gc.collect()
 
 
 class Console:
@@ -177,8 +185,6 @@ class Console:
         #: When the broker of each cluster last said something of queues, in monotonic seconds.
         self._answered: dict[str, float] = {}
         feed.source = open_source(options, clusters, feed.put, clock=clock, stack=stack)
-        if options.read:
-            self._take_notice(Notice("listening", hide_credentials(", ".join(options.read))))
         if options.write:
             feed.recording = Recording(options.write, clock)
         # The reader of the source ends before the source is closed.
@@ -400,7 +406,8 @@ class Console:
     def _take_notice(self, notice: Notice) -> None:
         session = self.session
         if notice.kind == "rewound":
-            session.replace(Model(clock=self.clock, options=session.model.options))
+            names = [*session.model.clusters]
+            session.replace(Model(clock=self.clock, options=session.model.options, names=names))
             notice = Notice("listening", notice.text)
         cluster = session.model.clusters.of(notice.cluster)
         cluster.connection.apply(notice)

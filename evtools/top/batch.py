@@ -12,7 +12,6 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
-from evtools.text import hide_credentials
 from evtools.top.feed import BrokerStats, open_source, watched
 from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
@@ -89,8 +88,6 @@ class Batch:
         self._clock = clock
         self._model = Model(clock=clock, options=options, names=names)
         self.clusters = self._model.clusters
-        if options.read:
-            self.apply(Notice("listening", hide_credentials(", ".join(options.read))))
         self._table = table = self._model.views[options.view]
         table.arrange(options.filter, options.sort, options.columns)
         self._expected = (
@@ -170,9 +167,7 @@ class Batch:
 
     def _print(self) -> None:
         away = [one for one in self.clusters.values() if one.connection.status == "connecting"]
-        if self._options.read:
-            away = []  # those of a recording have no connection
-        elif len(away) == len(self.clusters):
+        if len(away) == len(self.clusters):
             raise BrokerUnavailable(away[0].connection.cause, f"tried: {self._origin}")
         for cluster in away if not self._printed else ():
             _log.warning("%s is left out: %s", cluster.name, cluster.connection.cause)

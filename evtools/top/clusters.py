@@ -75,7 +75,13 @@ class Cluster:
 
 def row_key(cluster: str, name: str) -> str:
     """Return the key of a row: names are unique in their cluster only."""
-    return f"{cluster}\0{name}" if cluster else name
+    # A name with a NUL would otherwise be one of another cluster.
+    return f"{cluster}\0{name}" if cluster or "\0" in name else name
+
+
+def row_name(cluster: str, key: str) -> str:
+    """Return the name in the key of a row of that cluster."""
+    return key.removeprefix(f"{cluster}\0")
 
 
 class Clusters(dict[str, Cluster]):
@@ -87,13 +93,21 @@ class Clusters(dict[str, Cluster]):
     def __init__(self, names: Sequence[str], options: TopOptions, clock: Clock) -> None:
         super().__init__()
         self._options, self._clock = options, clock
+        asked = [options.sort, *options.columns]
+        for one in options.arranged:
+            asked += one.sort, *one.columns
+        #: Whether there is a column of the cluster before a recording has named one.
+        self._awaits_names = bool(options.read) and any(
+            name.removeprefix("-").strip().casefold() == "cluster" for name in asked
+        )
         for name in names:
             self._add(name)
 
     def _add(self, name: str) -> Cluster:
-        self[name] = cluster = Cluster(
-            name, ConnectionStatus(self._clock), State(clock=self._clock, cluster=name)
-        )
+        connection = ConnectionStatus(self._clock)
+        if self._options.read:  # a recording is there as soon as it is open
+            connection.status = "live"
+        self[name] = cluster = Cluster(name, connection, State(clock=self._clock, cluster=name))
         for each in self.values():
             each.state.max_tasks_in_memory = max(1, self._options.max_tasks // len(self))
             each.state.max_bytes = self._options.max_memory // len(self)
@@ -129,7 +143,7 @@ class Clusters(dict[str, Cluster]):
     def column(self, columns: Sequence[Column]) -> tuple[Column, ...]:
         """Return columns with that of the cluster after the first, if clusters have names."""
         first, *others = columns
-        if not self.named:
+        if not (self.named or self._awaits_names):
             return (first, *others)
         return (first, _SEVERAL if len(self) > 1 else _ONE, *others)
 

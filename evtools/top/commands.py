@@ -18,7 +18,7 @@ from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import caret, compile_filter
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
 from evtools.top import rerun
-from evtools.top.clusters import Cluster, row_key
+from evtools.top.clusters import Cluster, row_name
 from evtools.top.control import (
     ACTIONS,
     BY_NAME,
@@ -297,11 +297,8 @@ class Session:
 
     def arrange(self) -> None:
         """Show the first view, and all views as options and settings file want them."""
-        options = self.model.options
-        self.show(options.view)
-        for place, view, sort, columns in options.arranged:
-            self.model.views[view].arrange("", sort, columns, place=place)
-        self.table.arrange(options.filter, options.sort, options.columns)
+        self.show(self.model.options.view)
+        self.model.arrange()
         self._saved = self._settings()
 
     def replace(self, model: Model) -> None:
@@ -413,6 +410,9 @@ class Session:
             hint = f"there are {', '.join(file.profiles)}"
             raise UsageError(f"there is no profile {name}", hint)
         following = Following(name, *file.open(name))
+        # What is wrong is said while there is something to go on with.
+        Keymap(following.options.keys)
+        Model(clock=self.clock, options=following.options).arrange()
 
         def leave() -> None:
             self.following = following
@@ -867,7 +867,7 @@ class Session:
         if key is None:
             raise UsageError("there is no row to copy")
         name, row = _NAMED_BY.get(self.view, ""), table.subject(key)
-        plain = key if row is None else key.removeprefix(row_key(row.cluster or "", ""))
+        plain = key if row is None else row_name(row.cluster or "", key)
         self._to_clipboard(table.as_json(key) if whole else table.values(key).get(name, plain))
 
     def _copy_calls(self, kind: str, cluster: Cluster, uuids: Iterable[str]) -> None:
@@ -1059,7 +1059,7 @@ class Session:
         for key in keys:
             name = getattr(self.table.subject(key), "cluster", "") or ""
             found.add(name)
-            names.append(key.removeprefix(row_key(name, "")))
+            names.append(row_name(name, key))
         if not found and len(clusters) == 1:
             found.update(clusters)
         if len(found) != 1:

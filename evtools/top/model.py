@@ -68,6 +68,16 @@ class Model:
         self.views: Mapping[str, TableModel] = tables
         tables["overview"] = OverviewView(clusters, tables)
 
+    def arrange(self) -> None:
+        """Filter, sort and choose the columns of all views as options and settings file want it.
+
+        Raise FilterError, UsageError or ConfigError as `TableModel.arrange` does.
+        """
+        options = self.options
+        for place, view, sort, columns in options.arranged:
+            self.views[view].arrange("", sort, columns, place=place)
+        self.views[options.view].arrange(options.filter, options.sort, options.columns)
+
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
 

@@ -132,7 +132,7 @@ class TasksView(LiveTable):
             changed.sort(key=attrgetter("local_received"))
             self._index.take((row_key(task.cluster, task.uuid), task) for task in changed)
         else:
-            self._index.take((task.uuid, task) for task in changed)
+            self._index.take((row_key("", task.uuid), task) for task in changed)
 
     def _forget(self, task: Task) -> None:
         self._index.forget([row_key(task.cluster, task.uuid)])

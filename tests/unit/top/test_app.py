@@ -133,26 +133,41 @@ def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording,
     assert gc.get_freeze_count() == 0
 
 
-def test_another_profile_follows_with_what_was_chosen_by_keys(terminal, recording, monkeypatch):
-    options, shown = TopOptions(read=(recording,), speed=float("inf")), []
-    settings_file = SettingsFile(("eu",), lambda _: (replace(options, window="1h"), [SETTINGS]))
-    real_run = Console.run
+def test_another_profile_follows_with_what_was_chosen_by_keys(
+    terminal, recording, monkeypatch, tmp_path
+):
+    options, shown, models = TopOptions(read=(recording,), speed=float("inf")), [], []
+    # What is asked of the first view may make no sense in the one that is shown.
+    others = {"window": "1h", "columns": ("state",), "filter": "state:ok", "write": "new.jsonl"}
+    settings_file = SettingsFile(("eu",), lambda _: (replace(options, **others), [SETTINGS]))
+    real_run, written = Console.run, tmp_path / "tape"
 
     def run_and_go_on(console):
         session = console.session
         shown.append((session.view, session.model.options.theme, session.model.options.window))
+        models.append(weakref.ref(session.model))
         if len(shown) == 1:
             session.run("view workers")
             session.run("theme light")
+            session.run(f"record {written}")
             console.later(0.1, lambda: session.run("ctx eu"))
         else:
-            assert session.message.text == "profile eu"
+            # Nothing is kept of the clusters before, and their recording neither goes on nor anew.
+            assert models[0]() is None
+            assert session.message.text == (
+                f"profile eu; the recording ended: 85 events in {written}"
+            )
+            assert session.feed.recording is None
+            assert session.model.views["tasks"].filter_text == "state:ok"
+            # What was chosen is not in the settings file yet.
+            assert session._saved["evtop", "theme"] == "dark"
             console.later(0.1, console.end)
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_go_on)
     assert run(options, [SETTINGS], settings_file) == 0
     assert shown == [("tasks", "dark", "5m"), ("workers", "light", "1h")]
+    assert len(written.read_bytes().splitlines()) == 85
 
 
 def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):

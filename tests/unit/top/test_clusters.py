@@ -1,11 +1,14 @@
 """Several clusters on one screen: whose each row is, and what becomes of one that is away."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from evtools.top.clusters import CLUSTERS_MAX
 from evtools.top.files import render_table
+from evtools.top.model import Model
+from evtools.top.options import TopOptions
 from evtools.transport import Notice
 from tools.screen import FakeTerminal
 from tools.typed import event_of
@@ -144,3 +147,31 @@ def test_memory_is_shared_out_and_so_are_names_that_a_recording_makes_up(both):
     total = sum(one.state.max_tasks_in_memory for one in model.clusters.values())
     assert total <= model.options.max_tasks
     assert len(records(both, "workers")) == 2 + 2 * CLUSTERS_MAX
+
+
+def test_a_name_with_a_nul_is_of_no_other_cluster():
+    terminal = FakeTerminal(names=("", "eu"))
+    for cluster, name in (("eu", "proj.add"), ("", "eu\0proj.add")):
+        begun = terminal.life.received(name, name, hostname=name)
+        of(terminal, cluster, terminal.life.beat(name), begun)
+    for view in ("tasks", "types", "workers"):
+        assert len(records(terminal, view)) == 2
+    # What is done is done to what has this name.
+    table = terminal.session.table
+    found = [terminal.session._of_one_cluster([key]) for key in table.keys]
+    assert {(cluster.name, *names) for cluster, names in found} == {
+        ("eu", "proj.add"), ("", "eu\0proj.add"),
+    }  # fmt: skip
+
+
+def test_the_clusters_of_a_recording_need_no_connection_and_can_be_asked_for_before_they_come():
+    options = TopOptions(read=("x",), sort="cluster", columns=("Cluster", "name"))
+    terminal = FakeTerminal(source=SimpleNamespace(paused=False, ended=False, speed=1))
+    terminal.session.replace(Model(clock=terminal.clock, options=options))
+    terminal.session.arrange()
+    for name in ("b", "a"):
+        of(terminal, name, *terminal.life.success(name, "proj.add"))
+    assert [one["cluster"] for one in records(terminal, "tasks")] == ["a", "b"]
+    terminal.command("filter name:none")
+    assert "not connected" not in terminal.text.lower()
+    assert "The filter hides all of 2 tasks." in terminal.text

@@ -439,16 +439,17 @@ def test_a_profile_is_switched_to_by_its_name_or_from_a_menu(terminal):
     def opened(name):
         if name == "bad":
             raise UsageError("it has no broker")
-        return TopOptions(), name
+        return TopOptions(columns=("xx",) if name == "odd" else ()), name
 
     session = terminal.session
-    session.settings_file = SettingsFile(("eu", "us", "bad"), opened)
+    session.settings_file = SettingsFile(("eu", "us", "bad", "odd"), opened)
     for line, message in (
-        ("ctx xx", "there is no profile xx (there are eu, us, bad)"),
+        ("ctx xx", "there is no profile xx (there are eu, us, bad, odd)"),
         ("ctx bad", "it has no broker"),
+        ("ctx odd", "--columns: the view tasks has no column 'xx'"),
     ):
         terminal.command(line)
-        assert terminal.message == message
+        assert terminal.message.startswith(message)
     assert session.following is None
     terminal.press(":")
     terminal.write("ctx e")

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.state import InspectedTask
+from evtools.top.clusters import row_key
 from evtools.top.model import PICTURES_MAX, Model
 from evtools.top.options import VIEWS, TopOptions
 from evtools.transport import Notice
@@ -400,7 +401,8 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
         screen.look()
     screen.look()
     newest_first = screen.model.clusters[""].state.tasks_by_time()
-    assert list(screen.model.views["tasks"].keys) == [uuid for uuid, _ in newest_first]
+    keys = [row_key("", uuid) for uuid, _ in newest_first]
+    assert list(screen.model.views["tasks"].keys) == keys
 
 
 # --- why a table is empty --------------------------------------------------------

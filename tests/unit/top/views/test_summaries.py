@@ -386,7 +386,7 @@ def test_a_wrapped_exception_is_found_in_its_traceback_and_a_nameless_task_as_su
 
 def test_failures_without_room_lead_nowhere():
     errors = errors_of([f"E{'x' * number}()" for number in range(1, 9)])
-    key = next(key for key in errors.table.keys if key.startswith("(others)"))
+    key = next(key for key in errors.table.keys if "(others)" in key)
     table = errors.table
     assert (table.drill(key), table.drill("gone"), table.detail("gone")) == (None, None, None)
     assert table.values("gone") == {}
