@@ -227,8 +227,9 @@ def _footer(session: Session, cols: int) -> ui.Line:
 #: few seconds.
 _STALE_AFTER: Final = 30.0
 _REASON_CHARS: Final = 200
-#: How much is shown of why one of several clusters is away.
+#: How much is shown of why one of several clusters is away, and what is left for other pieces.
 _AWAY_COLS: Final = 64
+_BESIDE_AWAY_COLS: Final = 40
 #: From this share on, bytes are shown if they are the first to run out.
 _NEARLY_FULL: Final = 0.5
 
@@ -264,7 +265,7 @@ def status_bar(session: Session, cols: int, count: int) -> list[ui.Line]:
     """Return one, two or three lines of `cols` columns; pieces without room are left out."""
     facts = session.model.header()
     wide = count == len(_BARS)
-    pieces = _stream(session, facts, wide=wide) | _cluster(session, facts, wide=wide)
+    pieces = _stream(session, facts, cols, wide=wide) | _cluster(session, facts, wide=wide)
     lines = []
     for ends in _BARS[count]:
         fitting: list[tuple[int, int, ui.Line]] = []
@@ -302,7 +303,7 @@ def _banner(session: Session, cols: int) -> ui.Line:
     return [("banner", ui.plain(line))]
 
 
-def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Line]:
+def _stream(session: Session, facts: Figures, cols: int, *, wide: bool) -> dict[str, ui.Line]:
     # The pieces about the source, the connection and evtop itself.
     counters, own, options = facts.counters, session.own_cost, session.model.options
     status, recording = _status(session), session.feed.recording
@@ -324,7 +325,7 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, ui.Lin
     if options.mouse:
         pieces["mouse"] = [("badge", "MOUSE")]
     several = len(session.model.clusters) > 1 and not options.read
-    if several and not is_stale(session) and (away := _away(session)):
+    if several and not is_stale(session) and (away := _away(session, cols)):
         pieces["away"] = away
     return pieces | {
         "changes": [("badge", "RW" if session.can_act else "RO")],
@@ -359,8 +360,8 @@ def _status(session: Session) -> str:
     return f"{words.count('LIVE')} of {len(words)} LIVE"
 
 
-def _away(session: Session) -> ui.Line:
-    # Of several clusters, those that are not live, and why.
+def _away(session: Session, cols: int) -> ui.Line:
+    # Of several clusters, those that are not live, and why: each has the same share of the room.
     parts = []
     for cluster in session.model.clusters.values():
         connection = cluster.connection
@@ -371,7 +372,11 @@ def _away(session: Session) -> ui.Line:
                 age = f" {human_age(seconds)}"
             why = clip(sanitize(connection.cause[:_REASON_CHARS]), _AWAY_COLS)
             parts.append(f"{cluster.name} {connection.status}{age}: {why}")
-    return [("warning", "  ".join(parts))] if parts else []
+    if not parts:
+        return []
+    room = max(0, cols - _BESIDE_AWAY_COLS)
+    share = room // len(parts) - 2
+    return [("warning", clip("  ".join(clip(part, share) for part in parts), room))]
 
 
 def _clock(session: Session) -> str:

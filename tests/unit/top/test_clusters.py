@@ -121,6 +121,16 @@ def test_without_any_the_whole_screen_is_of_the_past(both):
     assert "data as of" in both.text
 
 
+@pytest.mark.parametrize("cols", [120, 80])
+def test_all_that_are_away_are_named_however_long_the_reasons(cols):
+    terminal = FakeTerminal((cols, 32), names=("prod", "eu", "us", "asia"))
+    for name in ("eu", "us", "asia"):
+        notice = Notice("lost", f"cannot reach redis://{'x' * 60}", name)
+        terminal.session.model.clusters[name].connection.apply(notice)
+    bar = terminal.text.splitlines()[0]
+    assert all(word in bar for word in ("1 of 4 LIVE", "eu ", "us ", "asia ", "RW"))
+
+
 def test_an_action_is_done_in_the_cluster_of_its_row(both):
     controls = {name: one.control for name, one in both.session.model.clusters.items()}
     controls["prod"] = both.session.model.clusters["prod"].control = type(both.control)()
