@@ -20,7 +20,7 @@ from evtools.text import (
     pad,
     sanitize,
 )
-from evtools.top.options import TimeStyle, Window
+from evtools.top.options import Compare, TimeStyle, Window
 from evtools.wire import encode_line
 
 #: From this width of the screen on, columns may take their wide form.
@@ -64,6 +64,7 @@ class RenderContext:
     time_style: TimeStyle = "age"
     ascii: bool = False
     window: Window = "5m"
+    compare: Compare = "off"
     lost: Mapping[str, float] = field(default_factory=dict)
     age: float = 0.0
 

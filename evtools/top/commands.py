@@ -34,6 +34,7 @@ from evtools.top.files import History, Recording, render_table, save, write
 from evtools.top.keys import BINDINGS, Keymap
 from evtools.top.model import Model
 from evtools.top.options import (
+    COMPARES,
     REFRESH_MIN,
     THEMES,
     TIME_STYLES,
@@ -106,6 +107,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
     "theme":   ("t", "theme",   "theme",      THEMES,                    "theme {}"),
     "refresh": ("r", "refresh", "refresh",    (0.2, 0.5, 1.0, 2.0, 5.0), "refreshed every {}"),
     "window":  ("w", "window",  "window",     WINDOWS,                   "figures of the last {}"),
+    "compare": ("v", "compare", "compare",    tuple(COMPARES),           "compared with: {}"),
     "time":    ("z", "times",   "time_style", TIME_STYLES,               "times: {}"),
     "ascii":   ("a", "ASCII",   "ascii",      (False, True),             "ASCII {}"),
     "mouse":   ("m", "mouse",   "mouse",      (False, True),             "mouse {}"),

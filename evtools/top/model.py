@@ -111,7 +111,9 @@ class Model:
         options = self.options
         zone = UTC if options.time_style == "utc" else options.zone
         style, lost = options.time_style, {} if options.read else self.clusters.lost()
-        return RenderContext(self._now, zone, style, options.ascii, options.window, lost)
+        return RenderContext(
+            self._now, zone, style, options.ascii, options.window, options.compare, lost
+        )
 
     def refresh(self, view: str, now: float) -> None:
         """Make a new picture of a view, unless paused, and keep it to step back to."""

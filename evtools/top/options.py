@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 View: TypeAlias = Literal["overview", "tasks", "types", "workers", "queues", "events", "errors"]
 Window: TypeAlias = Literal["1m", "5m", "15m", "1h", "all"]
 TimeStyle: TypeAlias = Literal["age", "local", "utc"]
+Compare: TypeAlias = Literal["off", "1h", "1d"]
 Theme: TypeAlias = Literal["dark", "light", "cb", "mono"]
 Output: TypeAlias = Literal["table", "csv", "json"]
 
 VIEWS: Final[tuple[View, ...]] = get_args(View)
 WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 TIME_STYLES: Final[tuple[TimeStyle, ...]] = get_args(TimeStyle)
+#: With what types are compared, and how long ago that was, in seconds.
+COMPARES: Final[Mapping[Compare, float]] = {"off": 0.0, "1h": 3600.0, "1d": 86_400.0}
 THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
@@ -88,6 +91,7 @@ class TopOptions:
     filter: str = ""
     sort: str = ""
     window: Window = "5m"
+    compare: Compare = "off"
     columns: tuple[str, ...] = ()
     arranged: tuple[Arrangement, ...] = ()
     redact: tuple[str, ...] = ()

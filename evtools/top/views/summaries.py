@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from evtools.filters import Kind, quote, quote_pattern
-from evtools.state import OTHERS, UNKNOWN, Statistics
+from evtools.state import OTHERS, UNKNOWN, Statistics, Totals
 from evtools.text import human_age, human_count, human_duration, sanitize
-from evtools.top.clusters import Cluster, Clusters
+from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known
-from evtools.top.options import Window
+from evtools.top.options import COMPARES, Window
 from evtools.top.survey import Reply, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
@@ -80,6 +80,15 @@ class Summary(TableModel):
 
 # --- types ----------------------------------------------------------------------
 
+#: From this change of the p95 on, in per cent, a type is marked.
+_SLOWER_MARKED: Final = 50.0
+
+
+def _change(now: float | None, before: float | None) -> float | None:
+    # In per cent; None where one is not known.
+    return None if now is None or not before else 100.0 * (now - before) / before
+
+
 _SPARK_COLS: Final = 12
 
 
@@ -102,6 +111,8 @@ class TypesView(Summary):
     default_sort = "share"
 
     def __init__(self, clusters: Clusters) -> None:
+        #: What is compared with: the figures of earlier, by the keys of the rows.
+        self._earlier: dict[str, Totals] = {}
         # fmt: off
         self.own_columns = (
             column("name", "name", "TASK", "the type of task", "name", cols=20),
@@ -127,10 +138,52 @@ class TypesView(Summary):
         # fmt: on
         super().__init__(clusters)
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        if self.context.compare == "off":
+            return super().columns
+        # Beside what they are compared with, and of figures that need less room.
+        ago = self.context.compare
+        # fmt: off
+        more = (
+            column("duration", "p95_before", f"p95 -{ago}", "95 % ran no longer, that long ago",
+                lambda row, _: self._before(row, lambda one: one.run.p95)),
+            column("percent", "p95_change", "p95 +-%", "by how many per cent the p95 has changed",
+                lambda row, _: _change(row.run.p95, self._before(row, lambda one: one.run.p95)),
+                format=known("{:+.0f}".format)),
+            column("rate", "rate_before", f"RATE -{ago}", "completed per second, that long ago",
+                lambda row, _: self._before(row, lambda one: one.ok_rate + one.fail_rate),
+                from_cols=110),
+            column("percent", "share_before", f"FAIL% -{ago}", "failures in per cent, so long ago",
+                lambda row, _: _percent(self._before(row, lambda one: one.failure_share)),
+                from_cols=120),
+        )
+        # fmt: on
+        kept = [one for one in super().columns if one.name not in ("run_p99", "trend", "retried")]
+        at = next(n for n, one in enumerate(kept) if one.name == "run_p95") + 1
+        return (*kept[:at], *more, *kept[at:])
+
     def load(self) -> None:
-        self.rows = self.each(Statistics.types)
+        self.rows, self._earlier = self.each(Statistics.types), {}
+        ago, context = COMPARES[self.context.compare], self.context
+        for cluster in self._clusters.values() if ago else ():
+            now = cluster.as_of(context.now)
+            before = cluster.statistics.before("types", context.window, ago, now)
+            self._earlier |= {cluster.key(name): figures for name, figures in before.items()}
+
+    def _before(self, row: Any, read: Callable[[Totals], float | None]) -> float | None:
+        earlier = self._earlier.get(row_key(row.cluster, row.name))
+        return None if earlier is None else read(earlier)
+
+    def news(self) -> str:
+        nothing = self.context.compare != "off" and self.rows and not self._earlier
+        text = f"evtop has not watched for {self.context.compare} and its window yet"
+        return ", ".join(filter(None, (super().news(), text if nothing else "")))
 
     def style_of(self, subject: Any) -> str:
+        change = _change(subject.run.p95, self._before(subject, lambda one: one.run.p95))
+        if change is not None and change >= _SLOWER_MARKED:
+            return "late"
         return "failure" if subject.counts.get("failed") else ""
 
 

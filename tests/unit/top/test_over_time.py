@@ -113,7 +113,9 @@ def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
     assert watched.session.view == "overview"
 
 
-def test_what_is_slower_than_an_hour_ago_is_said():
+@pytest.fixture
+def slower():
+    """Return a terminal after 90 minutes, the last 15 of which a type ran eight times as long."""
     terminal = FakeTerminal((120, 40))
     life = terminal.life
     for minute in range(90):
@@ -124,6 +126,30 @@ def test_what_is_slower_than_an_hour_ago_is_said():
             terminal.take(life.succeeded(name, runtime=seconds))
         life.now = 1000.0 + 60.0 * (minute + 1)
     terminal.tick(0.0)
+    return terminal
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_types_are_compared_with_an_hour_ago(slower, size):
+    slower.size = size
+    slower.press("2", "V")
+    assert slower.message == "compared with: 1h"
+    assert "p95 -1h p95 +-%" in slower.text
+    [row] = [line for line in slower.text.splitlines() if line.startswith(">proj.a")]
+    record = next(iter(slower.session.table.records()))
+    assert record["run_p95"] == pytest.approx(4.0, rel=0.06)
+    assert record["p95_before"] == pytest.approx(0.5, rel=0.06)
+    assert record["p95_change"] == pytest.approx(700, abs=60)
+    assert f"{record['p95_change']:+.0f}" in row.split()
+    slower.press("V")
+    assert slower.message == "compared with: 1d"
+    assert "evtop has not watched for 1d" in slower.text
+    slower.press("V")
+    assert "p95 -" not in slower.text
+
+
+def test_what_is_slower_than_an_hour_ago_is_said(slower):
+    terminal = slower
     [text] = [text for about, text in found(terminal) if about == "slower"]
     assert text.startswith("proj.a is 8.")
     assert "times as slow as an hour ago: p95 4." in text or "p95 3." in text
