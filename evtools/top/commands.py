@@ -107,11 +107,11 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
     "theme":   ("t", "theme",   "theme",      THEMES,                    "theme {}"),
     "refresh": ("r", "refresh", "refresh",    (0.2, 0.5, 1.0, 2.0, 5.0), "refreshed every {}"),
     "window":  ("w", "window",  "window",     WINDOWS,                   "figures of the last {}"),
-    "compare": ("v", "compare", "compare",    tuple(COMPARES),           "compared with: {}"),
     "time":    ("z", "times",   "time_style", TIME_STYLES,               "times: {}"),
     "ascii":   ("a", "ASCII",   "ascii",      (False, True),             "ASCII {}"),
     "mouse":   ("m", "mouse",   "mouse",      (False, True),             "mouse {}"),
     "broker-stats": ("b", "broker", "broker_stats", (True, False), "asking the broker: {}"),
+    "compare": ("v", "compare", "compare",    tuple(COMPARES),           "compared with: {}"),
 }
 # fmt: on
 #: The names of settings where they differ from those of the fields.
