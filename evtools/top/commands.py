@@ -111,6 +111,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
     "ascii":   ("a", "ASCII",   "ascii",      (False, True),             "ASCII {}"),
     "mouse":   ("m", "mouse",   "mouse",      (False, True),             "mouse {}"),
     "broker-stats": ("b", "broker", "broker_stats", (True, False), "asking the broker: {}"),
+    "heat":    ("h", "heat",    "heat",       (False, True),             "heat maps {}"),
     "compare": ("v", "compare", "compare",    tuple(COMPARES),           "compared with: {}"),
 }
 # fmt: on

@@ -107,6 +107,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("command", ":", "command line, Tab completes"),
         ("pause", "p Z", "pause the display; events are still collected"),
         ("window", "T", "time window of the figures: 1m 5m 15m 1h all"),
+        ("heat", "H", "durations over time as a heat map, or as p50 and p95"),
         ("compare", "V", "compare types with an hour ago, with a day ago"),
         ("time", "z", "times as age, local, UTC"),
         ("mouse", "M", "mouse on or off"),

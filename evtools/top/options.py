@@ -92,6 +92,7 @@ class TopOptions:
     sort: str = ""
     window: Window = "5m"
     compare: Compare = "off"
+    heat: bool = False
     columns: tuple[str, ...] = ()
     arranged: tuple[Arrangement, ...] = ()
     redact: tuple[str, ...] = ()

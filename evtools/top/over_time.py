@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from evtools.state import Totals
+from evtools.state.statistics.rows import BOUNDS
 from evtools.state.statistics.windows import WIDTHS
-from evtools.text import clip, elide_middle, human_count, pad, sanitize
+from evtools.text import clip, elide_middle, human_count, human_duration, pad, sanitize
 from evtools.top.clusters import Cluster
 from evtools.top.model import Model
 from evtools.top.options import Window
@@ -39,7 +40,8 @@ def row_panel(model: Model, view: str, size: tuple[int, int], key: str | None) -
     cluster = model.clusters.of(subject.cluster or "")
     # Drawn anew when a slot of time is over, not for each picture.
     slot = model.context().now // _SLOT
-    what = view, key, size, model.options.window, model.options.ascii, slot
+    options = model.options
+    what = view, key, size, options.window, options.ascii, options.heat, slot
     if model.graphs[0] != what:
         model.graphs = what, _row_panel(model, cluster, view, subject, size)
     lines: list[Line] = model.graphs[1]
@@ -52,7 +54,7 @@ def _row_panel(
     cols, rows = size
     span = _span_of(cluster, model.options.window)
     count = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
-    found = _GRAPHS[view](cluster, subject)[:count]
+    found = _GRAPHS[view](cluster, subject, model.options.heat)[:count]
     wide = (cols - 1 - _GAP * (len(found) - 1)) // len(found)
     room = Room(wide, rows - 2, span, cluster.as_of(model.context().now), ascii=model.options.ascii)
     axis = graphs.time_axis(wide, span, ascii_only=room.ascii)
@@ -120,24 +122,57 @@ def _durations(cluster: Cluster, kind: Any, name: Any, what: str) -> Draw:
     return draw
 
 
-def _of_type(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+def _heat(cluster: Cluster, kind: Any, name: Any, what: Literal["run", "wait"]) -> Draw:
+    def draw(room: Room) -> list[Line]:
+        over_time = cluster.statistics.over_time
+        rows = over_time(kind, name, room.span, room.now, room.plot_cols)
+        counted = [row.buckets(what) for row in rows]
+        present = sorted({bucket for each in counted for bucket in each})
+        first, last = (present[0], present[-1]) if present else (0, 0)
+        # So many buckets are one row of the map.
+        size = max(1, math.ceil((last - first + 1) / room.rows))
+        columns: list[dict[int, float]] = []
+        for each in counted:
+            column: dict[int, float] = {}
+            columns.append(column)
+            for bucket, count in each.items():
+                row = (bucket - first) // size
+                column[row] = column.get(row, 0.0) + count
+        plot = graphs.heat_map(columns, room.rows, room.plot_cols, ascii_only=room.ascii)
+        labels = {}
+        for row in range(0, room.rows, 2) if present else ():
+            highest = min(first + (room.rows - row) * size - 1, len(BOUNDS) - 1)
+            labels[row] = human_duration(BOUNDS[highest])
+        return graphs.with_scale(plot, labels, ascii_only=room.ascii)
+
+    return draw
+
+
+def _of_type(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
     name = row.name
+    rates = f"{name}: completed, failed", _rates(cluster, "types", name)
+    if heat:
+        return [
+            rates,
+            ("run: heat map", _heat(cluster, "types", name, "run")),
+            ("wait: heat map", _heat(cluster, "types", name, "wait")),
+        ]
     return [
-        (f"{name}: completed, failed", _rates(cluster, "types", name)),
+        rates,
         ("run p50, p95", _durations(cluster, "types", name, "run")),
         ("wait p50, p95", _durations(cluster, "types", name, "wait")),
     ]
 
 
-def _of_worker(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+def _of_worker(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
     name = row.hostname
-    return [
-        (f"{name}: completed, failed", _rates(cluster, "workers", name)),
-        ("run p50, p95", _durations(cluster, "workers", name, "run")),
-    ]
+    rates = f"{name}: completed, failed", _rates(cluster, "workers", name)
+    if heat:
+        return [rates, ("run: heat map", _heat(cluster, "workers", name, "run"))]
+    return [rates, ("run p50, p95", _durations(cluster, "workers", name, "run"))]
 
 
-def _of_failure(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+def _of_failure(cluster: Cluster, row: Any, _: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
     name = row.task, row.exception, row.message
     return [
         (f"{row.exception or row.task}: failures", _rates(cluster, "errors", name)),
@@ -145,13 +180,15 @@ def _of_failure(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
     ]
 
 
-def _of_queue(cluster: Cluster, row: Any) -> list[tuple[str, Draw]]:
+def _of_queue(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
     found: list[tuple[str, Draw]] = []
     samples = cluster.broker_facts().history.get(row.name, ())
     if len(samples) > 1:
         found.append((f"{row.name}: depth", _depths(samples)))
-    title = "wait p50, p95" if found else f"{row.name}: wait p50, p95"
-    return [*found, (title, _durations(cluster, "queues", row.name, "wait"))]
+    title, draw = "wait p50, p95", _durations(cluster, "queues", row.name, "wait")
+    if heat:
+        title, draw = "wait: heat map", _heat(cluster, "queues", row.name, "wait")
+    return [*found, (title if found else f"{row.name}: {title}", draw)]
 
 
 def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
@@ -174,7 +211,7 @@ def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
 
 
 #: What is drawn of a row by view: titles, and what draws them.
-_GRAPHS: Final[Mapping[str, Callable[[Cluster, Any], list[tuple[str, Draw]]]]] = {
+_GRAPHS: Final[Mapping[str, Callable[[Cluster, Any, bool], list[tuple[str, Draw]]]]] = {
     "types": _of_type, "workers": _of_worker, "queues": _of_queue, "errors": _of_failure,
 }  # fmt: skip
 

@@ -171,6 +171,7 @@ EVERYWHERE: Final = (
     Step("everywhere", ":", text(r"^:$"), last="ctrl-c"),
     Step("everywhere", "T", text(r"^ figures of the last 15m")),
     Step("everywhere", "V", text(r"^ compared with: 1h"), last="V V"),
+    Step("everywhere", "H", text(r"^ heat maps on"), last="H"),
     Step("everywhere", "z", text(r"^ times: local"), last="z z"),
     Step("everywhere", "M", text(r"^ mouse on")),
     Step("everywhere", "M", text(r"^ mouse off")),

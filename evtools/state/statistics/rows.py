@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from evtools.state.attempts import MOMENTS
 from evtools.state.statistics.windows import Cells, merge
@@ -232,6 +232,12 @@ class Totals(_Row):
     def add(self, cells: Cells) -> None:
         """Count more of the same time."""
         merge(self._cells, cells)
+
+    def buckets(self, what: Literal["run", "wait"]) -> dict[int, float]:
+        """Return how many durations were in each bucket; `BOUNDS` has their longest, in seconds."""
+        first = RUN if what == "run" else WAIT
+        found = self._cells.items()
+        return {cell - first: count for cell, count in found if 0 <= cell - first < BUCKETS}
 
     @classmethod
     def sum(cls, parts: Sequence["Totals"]) -> "Totals":

@@ -20,6 +20,22 @@ def watched():
     return terminal
 
 
+@pytest.fixture
+def slower():
+    """Return a terminal after 90 minutes, the last 15 of which a type ran eight times as long."""
+    terminal = FakeTerminal((120, 40))
+    life = terminal.life
+    for minute in range(90):
+        for number in range(4):
+            seconds = 0.5 if minute < 75 else 4.0
+            name = f"{minute}-{number}"
+            terminal.take(life.received(name, "proj.a"), life.started(name))
+            terminal.take(life.succeeded(name, runtime=seconds))
+        life.now = 1000.0 + 60.0 * (minute + 1)
+    terminal.tick(0.0)
+    return terminal
+
+
 def panel(terminal):
     """Return the lines below the table."""
     lines = terminal.text.splitlines()
@@ -44,6 +60,24 @@ def test_the_row_under_the_cursor_is_drawn_and_followed(watched):
     lines = panel(watched)
     assert "proj.two: completed, failed" in lines[0]
     assert "▒" not in "".join(lines[1:-1])
+
+
+def test_durations_are_a_heat_map_if_wanted(slower):
+    slower.size = 160, 40
+    slower.command("window 1h")
+    slower.press("2", "H")
+    assert slower.message == "heat maps on"
+    lines = [line for line in slower.text.splitlines() if line.count("│") == 3]
+    # Two kinds of runs: the short ones first, and 15 minutes of long ones.
+    marked = [line.split("│")[2][:40] for line in lines]
+    drawn = [row for row in marked if set(row) & set("░▒▓█")]
+    assert len(drawn) == 2
+    assert drawn[0].rstrip()[-1] in "░▒▓█"
+    assert len(drawn[0].strip()) < len(drawn[1].strip())
+    slower.press("3")
+    assert "run: heat map" in slower.text
+    slower.press("H")
+    assert "heat map" not in slower.text.replace("heat maps off", "")
 
 
 def test_workers_queues_and_errors_have_theirs(watched):
@@ -111,22 +145,6 @@ def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
     assert watched.session.table.filter_text == 'worker="w2@host"'
     watched.press("q")
     assert watched.session.view == "overview"
-
-
-@pytest.fixture
-def slower():
-    """Return a terminal after 90 minutes, the last 15 of which a type ran eight times as long."""
-    terminal = FakeTerminal((120, 40))
-    life = terminal.life
-    for minute in range(90):
-        for number in range(4):
-            seconds = 0.5 if minute < 75 else 4.0
-            name = f"{minute}-{number}"
-            terminal.take(life.received(name, "proj.a"), life.started(name))
-            terminal.take(life.succeeded(name, runtime=seconds))
-        life.now = 1000.0 + 60.0 * (minute + 1)
-    terminal.tick(0.0)
-    return terminal
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
