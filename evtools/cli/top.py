@@ -91,6 +91,10 @@ _OPTIONS: Final = (
            types.POSITIVE_DURATION),
     Option("Recording", "-w --write FILE", "Record the events to FILE while watching (.gz and .zst"
            " compress)."),
+    Option("Recording", "--history FILE", "Keep the last events in FILE, and start with those that"
+           " are there."),
+    Option("Recording", "--history-size", "Room for --history on disk; the oldest events go first.",
+           types.SIZE, default="64M"),
     *replay(speed="1x; with -B: max"),
     Option("Other", "--log-file FILE", "Log to FILE, including every action on the cluster and who"
            " took it.", shown="~/.local/state/evtools/evtop.log"),
@@ -101,7 +105,7 @@ _OPTIONS: Final = (
 #: Options that require another one.
 _NEEDS: Final = {
     "batch": ("iterations", "output", "json_output", "expect"), "check": ("consuming", "max_idle"),
-    "read": ("speed", "since", "until"),
+    "read": ("speed", "since", "until"), "history": ("history_size",),
 }  # fmt: skip
 _EXCLUSIVE: Final = (
     ("read", "demo"), ("read", "check"), ("batch", "check"),
@@ -153,6 +157,7 @@ def run(ctx: click.Context) -> int:
 #: Options that a profile takes the place of when it is switched to.
 _OF_PROFILE: Final = (
     "broker", "broker_command", "app", "read", "demo", "speed", "since", "until", "write",
+    "history",
 )  # fmt: skip
 
 
@@ -216,6 +221,14 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         if output != "json" and is_typed(ctx, "output"):
             raise command.excluding(f"-o {output}", "--json")
         output = "json"
+    for name in ("read", "batch", "check"):
+        if values[name] and values["history"]:
+            # In the settings file it is for the screen.
+            if is_typed(ctx, "history"):
+                raise command.excluding(command.flag(name), "--history")
+            values["history"] = None
+    if values["history_size"] < choices.HISTORY_MIN_BYTES:
+        raise UsageError("--history-size is too small", "the minimum is 1M; the default is 64M")
     workers, queues = map(tuple, map(dict.fromkeys, (values["check"], values["consuming"])))
     check = choices.Check(workers=workers, queues=queues, max_idle=values["max_idle"])
     return build(

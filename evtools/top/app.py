@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
-from evtools.errors import EvtoolsError
+from evtools.errors import EvtoolsError, UsageError
 from evtools.text import hide_credentials, sanitize
 from evtools.top import screen
 from evtools.top.commands import CHANGEABLE, Session
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
-from evtools.top.files import History, Recording, usual_file
+from evtools.top.files import EventHistory, History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, SettingsFile, TopOptions
@@ -68,8 +68,17 @@ def run(
     view, chosen, message = options.view, dict[str, Any](), ""
     while True:
         with ExitStack() as stack:
-            console = Console(options, clusters, SystemClock(), stack, settings_file)
+            clock, history = SystemClock(), None
+            try:
+                history = _open_history(options, clusters, clock, stack)
+            except EvtoolsError as error:
+                # A full disk, or what belongs to another profile, keeps nobody from watching.
+                if isinstance(error, UsageError) and not message:
+                    raise
+                message = f"{message}; no history: {error.message}".removeprefix("; ")
+            console = Console(options, clusters, clock, stack, settings_file)
             session = console.session
+            session.feed.history = history
             for name, value in chosen.items():
                 setattr(session.model.options, name, value)
             if message:
@@ -91,8 +100,22 @@ def run(
         options, clusters = replace(following.options, write=""), following.clusters
         settings_file = replace(settings_file, profile=following.profile)
         # Its tasks and descriptors go before the next ones come: the collector is off then.
-        del console, session, now, recording
+        del console, session, now, recording, history
         gc.collect()
+
+
+def _open_history(
+    options: TopOptions, clusters: Sequence[ConnectionSettings], clock: Clock, stack: ExitStack
+) -> EventHistory | None:
+    if not options.history:
+        return None
+    origin = [f"{each.cluster} {each.masked()}".lstrip() for each in clusters]
+    history = EventHistory(
+        options.history, clock, max_bytes=options.history_size,
+        origin=["demo"] if options.demo else sorted(origin),
+    )  # fmt: skip
+    stack.callback(history.close)
+    return history
 
 
 class Console:
@@ -413,8 +436,8 @@ class Console:
         cluster.connection.apply(notice)
         if cluster.survey is not None and notice.kind in ("listening", "restored"):
             cluster.survey.begin(self.clock.wall())
-        if notice.kind == "note":
-            session.say(notice.text)
+        if notice.kind in ("note", "warning"):
+            session.say(sanitize(notice.text), notice.kind)
         if notice.kind == "refused":
             session.say(f"{notice.named}; the other clusters go on", "error")
 

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
 from evtools.state import OTHERS, UNKNOWN
-from evtools.top.files import Recording
+from evtools.top.files import EventHistory, Recording
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.demo import demo_settings
@@ -108,6 +108,8 @@ class Feed(threading.Thread):
     #: Set by the screen, and obeyed in the feed's thread within a second: a slow disk does not
     #: hold up the screen.  The recording before is ended then.
     recording: Recording | None = None
+    #: Comes before what the source has, and is written by the feed's thread.
+    history: EventHistory | None = None
 
     def __init__(
         self, wake: Callable[[], None], redact: Redactor | None = None, *, gathers: bool = False
@@ -128,7 +130,7 @@ class Feed(threading.Thread):
         error: Exception | None = None
         recording = self.recording
         try:
-            for batch in self.source.events(_TICK):
+            for batch in self._batches():
                 if self._redact is not None:
                     batch = list(map(self._redact.of_event, batch))  # noqa: PLW2901
                 if recording is not None and recording is not self.recording:
@@ -136,16 +138,42 @@ class Feed(threading.Thread):
                 recording = self.recording
                 if recording is not None:
                     recording.write(batch)
-                self._pass_on(batch)
+                if self.history is not None:
+                    batch = self.history.write(batch)  # noqa: PLW2901
+                    self._report_history(self.history)
+                self._pass_on(batch, gathers=self._gathers)
                 if self._stopped:
                     break
         except Exception as caught:  # noqa: BLE001  (the screen's thread reports it)
             error = caught
         if recording is not None:
             recording.close()
+        if self.history is not None:
+            self.history.close()
         self.put(Ended(error))
 
-    def _pass_on(self, batch: list[Event]) -> None:
+    def _batches(self) -> Iterator[list[Event]]:
+        # Of the source; what there is of earlier ones is passed on before.
+        batches = self.source.events(_TICK)
+        if self.history is not None:
+            # The source listens from now on, so that nothing is missed meanwhile.
+            first = next(batches, None)
+            for earlier in self.history.events():
+                redacted = earlier
+                if self._redact is not None:
+                    redacted = list(map(self._redact.of_event, earlier))
+                self._pass_on(redacted, gathers=False)
+                if self._stopped:
+                    return
+            self._report_history(self.history)
+            yield from [] if first is None else [first]
+        yield from batches
+
+    def _report_history(self, history: EventHistory) -> None:
+        for notice in history.news():
+            self.put(notice)
+
+    def _pass_on(self, batch: list[Event], *, gathers: bool) -> None:
         for start in range(0, len(batch), SLICE):
             if self.waiting >= ROOM:
                 self._signal()
@@ -153,7 +181,7 @@ class Feed(threading.Thread):
                 self._room.wait_for(lambda: self.waiting < ROOM or self._stopped)
             self._add(batch[start : start + SLICE])
         # Wake the screen, at once or with more; while many come, let them gather.
-        many = self._gathers and len(batch) >= _MANY
+        many = gathers and len(batch) >= _MANY
         at_once = many and self.source.statistics().buffered_bytes > 0
         if not at_once or self.waiting >= _ENOUGH:
             self._signal()

@@ -1,14 +1,17 @@
 """Files of evtop: tables, screenshots, copies, recordings, and the history of its prompts."""
 
 import copy
+import errno
 import fcntl
 import json
 import logging
+import math
 import os
 import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,14 +19,16 @@ import msgspec
 from msgspec import UNSET
 
 from evtools.clock import Clock
-from evtools.errors import OutputError
+from evtools.errors import EvtoolsError, OutputError, UsageError
 from evtools.text import clip, csv_cell, pad, sanitize, width
 from evtools.top.columns import as_text
 from evtools.top.options import Output
 from evtools.top.table import TableModel
-from evtools.transport.recording import RecordingWriter
+from evtools.transport import Notice
+from evtools.transport.recording import Compression, RecordingWriter
+from evtools.transport.recording.reader import RecordingReader
 from evtools.trust import make_folders, open_safely
-from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line
+from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line, gap
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +149,201 @@ class Recording:
             self._writer.close()
         except OutputError as error:
             self.error = self.error or error.message
+
+
+#: Of how many files a history is made, by turns; the oldest goes when one is full.
+_RING: Final = 4
+#: How long to wait before a file that could not be written is tried again, in seconds.
+_RETRY: Final = 5.0
+#: With what each file begins.
+_BEGINNING: Final = b'{"v":'
+_LOCK_BYTES_MAX: Final = 64 * 1024
+_TAIL_BYTES: Final = 64 * 1024
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class EventHistory:
+    """The last events, kept in files for the next evtop: a recording of at most `max_bytes`.
+
+    The files are `path`, and the older ones PATH.1 to PATH.3; PATH.lock is locked while they are
+    written, and says of which clusters they are, as `origin` does.  Of two evtops the second one
+    reads them only.  `error` says why they cannot be written at the moment; that is tried again,
+    and then a gap record stands for what is missing.  One thread at a time may use it.
+
+    Raise UsageError for files that are something else, or of other clusters, or cannot be opened,
+    and OutputError for a full disk.
+    """
+
+    def __init__(self, path: str, clock: Clock, *, max_bytes: int, origin: Sequence[str]) -> None:
+        self.path = path = str(Path(path).expanduser())
+        self.error = ""
+        self._clock, self._max_bytes = clock, max_bytes
+        self._envelopes = EnvelopeWriter()
+        self._news: list[Notice] = []
+        self._writer: RecordingWriter | None = None
+        #: When to try again, in monotonic seconds, and from when on how many events are missing.
+        self._retry_at, self._missing_since, self._missing = 0.0, 0.0, 0
+        #: By cluster, when the last event of the evtop before was received.
+        self._last: dict[str, float] = {}
+        if Compression.of(path) is not Compression.NONE or path == "-":
+            hint = "give it another name, as in --history evtop.jsonl"
+            raise UsageError("a history is neither compressed nor written to stdout", hint)
+        try:
+            self._files = [name for name in _ring(path) if self._is_ours(name)]
+            self._lock = _open(Path(f"{path}.lock"), os.O_RDWR | os.O_CREAT)
+            self._take_lock(origin)
+        except OSError as error:
+            text = f"cannot write {path}: {error.strerror or error}"
+            raise (OutputError if error.errno in _FULL else UsageError)(text) from error
+
+    def _is_ours(self, name: str) -> bool:
+        # Whether there is such a file with events; raise for one that is something else.
+        try:
+            with _open(Path(name), os.O_RDONLY) as file:
+                head = file.read(len(_BEGINNING))
+        except FileNotFoundError:
+            return False
+        if head and head != _BEGINNING:
+            hint = "it is left as it is: give another file"
+            raise UsageError(f"{name} is no history of evtop", hint)
+        return bool(head)
+
+    def _take_lock(self, origin: Sequence[str]) -> None:
+        lock = self._lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.writes = True
+        except BlockingIOError:
+            self.writes = False
+        try:
+            found = msgspec.json.decode(lock.read(_LOCK_BYTES_MAX) or b"{}", type=_Lock)
+        except msgspec.MsgspecError:
+            found = _Lock()
+        if self._files and found.origin and found.origin != list(origin):
+            lock.close()
+            was, now = (", ".join(each) for each in (found.origin, origin))
+            text = f"{self.path} is the history of {was}, not of {now}"
+            raise UsageError(text, f"give another file, or remove it: rm {self.path}*")
+        if not self.writes:
+            text = f"another evtop ({found.pid}) writes {self.path}: this one only reads it"
+            self._news.append(Notice("warning", text))
+            return
+        with suppress(OSError):  # a full disk
+            lock.seek(0)
+            lock.truncate()
+            lock.write(msgspec.json.encode(_Lock(os.getpid(), list(origin))))
+            lock.flush()
+        if self.path in self._files:
+            _cut_torn_line(self.path)
+
+    def events(self) -> Iterator[list[Event]]:
+        """Yield what the files have, in batches; never raise."""
+        count, first, notice = 0, math.inf, None
+        try:
+            if self._files:
+                reader = RecordingReader(*self._files, clock=self._clock)
+                with closing(reader):
+                    for batch in reader.events():
+                        count += len(batch)
+                        for event in batch:
+                            first = min(first, event.local_received or first)
+                            self._last[event.cluster or ""] = event.local_received
+                        yield batch
+                    if bad := reader.statistics().malformed:
+                        text = f"{self.path}: {bad} lines of it cannot be read"
+                        notice = Notice("warning", text)
+        except EvtoolsError as error:
+            notice = Notice("warning", error.message)
+        if count and notice is None:
+            since = time.strftime("%Y-%m-%d %H:%M", time.localtime(first))
+            notice = Notice("note", f"{count} events since {since} are from {self.path}")
+        if notice is not None:
+            # A warning stays longer in sight if it comes last.
+            self._news.insert(0, notice)
+
+    def write(self, batch: list[Event]) -> list[Event]:
+        """Write a batch of one cluster at once; never raise.
+
+        Return it with the gap record between the evtop before and this one, if it is the first.
+        """
+        if batch and self._last:
+            name = batch[0].cluster or ""
+            if (last := self._last.pop(name, None)) is not None:
+                hole = gap("stopped", last, max(last, batch[0].local_received))
+                hole.cluster = name or UNSET
+                batch = [hole, *batch]
+        if batch and self.writes:
+            self._put(batch)
+        return batch
+
+    def _put(self, batch: list[Event]) -> None:
+        now, events = self._clock.monotonic(), [copy.copy(event) for event in batch]
+        if not self.error or now >= self._retry_at:
+            try:
+                self._writer = self._writer or RecordingWriter(
+                    self.path.replace("%", "%%"), clock=self._clock, append=True, mode=0o600,
+                    rotate_size=self._max_bytes // _RING, rotate_keep=_RING - 1,
+                )  # fmt: skip
+                if self.error:
+                    hole = gap("stopped", self._missing_since, batch[0].local_received,
+                               error=self.error, lost=self._missing)  # fmt: skip
+                    hole.cluster = batch[0].cluster
+                    events.insert(0, hole)
+                self._writer.write(self._envelopes.lines(events)[:-1])
+                # At once, so that nothing is missing after a kill.
+                self._writer.flush()
+            except OutputError as error:
+                self._fail(error, now)
+            else:
+                if self.error:
+                    text = f"{self.path} is written again; {self._missing} events are missing in it"
+                    self._news.append(Notice("note", text))
+                    self.error, self._missing = "", 0
+                return
+        self._missing_since = self._missing_since if self._missing else batch[0].local_received
+        self._missing += len(batch)
+
+    def _fail(self, error: OutputError, now: float) -> None:
+        if not self.error:
+            text = f"{error.message}; evtop goes on, and tries again"
+            self._news.append(Notice("warning", text))
+        self.error, self._retry_at, self._writer = error.message, now + _RETRY, None
+
+    def news(self) -> Iterator[Notice]:
+        """Yield what there is to say, once."""
+        while self._news:
+            yield self._news.pop(0)
+
+    def close(self) -> None:
+        """Let go of the files; idempotent, never raises."""
+        if self._writer is not None:
+            with suppress(OutputError):
+                self._writer.close()
+        self._lock.close()
+
+
+class _Lock(msgspec.Struct):
+    pid: int = 0
+    origin: list[str] = []
+
+
+def _ring(path: str) -> list[str]:
+    # The files of a history, the oldest first.
+    return [*(f"{path}.{number}" for number in range(_RING - 1, 0, -1)), path]
+
+
+def _cut_torn_line(path: str) -> None:
+    # A killed evtop may have left half a line at the end.
+    with _open(Path(path), os.O_RDWR) as file:
+        size = file.seek(0, os.SEEK_END)
+        start = size
+        while start > 0:
+            start = max(0, start - _TAIL_BYTES)
+            file.seek(start)
+            end = file.read(_TAIL_BYTES).rfind(b"\n")
+            if end >= 0 or not start:
+                file.truncate(start + end + 1)
+                return
 
 
 #: The prompts whose lines are worth keeping, and the filters with a name.

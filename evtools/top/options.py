@@ -29,6 +29,7 @@ OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 OVERVIEW_COLS: Final = 100
 #: The shortest time between two looks at the state, in seconds.
 REFRESH_MIN: Final = 0.2
+HISTORY_MIN_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class TopOptions:
     shown and of those in filters, unless the style is UTC.  `keys` are the [keys] of the settings
     file: a command, and the keys that mean it; `colours` are looks of styles by their names,
     and `programs` those of [command.NAME].
-    `read` and `write` are paths.  `speed` is a factor, infinite for no waiting.
+    `read`, `write` and `history` are paths.  `speed` is a factor, infinite for no waiting.
     """
 
     # what to show
@@ -116,6 +117,8 @@ class TopOptions:
     broker_stats: bool = True
     # recordings
     write: str = ""
+    history: str = ""
+    history_size: int = 64 * 1024 * 1024
     read: tuple[str, ...] = ()
     speed: float = 1.0
     since: "Moment | None" = None

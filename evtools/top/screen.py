@@ -234,7 +234,7 @@ _BESIDE_AWAY_COLS: Final = 40
 _NEARLY_FULL: Final = 0.5
 
 _LOSSES: Final = "reconnects:5 gaps:5 dropped:5 malformed:5 missed:5"
-_MODES: Final = "recording:1 mouse:1 changes:1"
+_MODES: Final = "recording:1 history:1 mouse:1 changes:1"
 # fmt: off
 #: By the number of lines, for each its pieces at both ends, and how soon a piece is left out
 #: where there is no room (0: never).
@@ -322,6 +322,9 @@ def _stream(session: Session, facts: Figures, cols: int, *, wide: bool) -> dict[
     if recording is not None:
         text = "FAILED" if recording.error else f"{recording.events}"
         pieces["recording"] = [("badge", f"REC {text}")]
+    history = session.feed.history
+    if history is not None and history.error:
+        pieces["history"] = [("badge", "HISTORY FAILED")]
     if options.mouse:
         pieces["mouse"] = [("badge", "MOUSE")]
     several = len(session.model.clusters) > 1 and not options.read

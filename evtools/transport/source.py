@@ -18,8 +18,8 @@ class Notice:
     """A change of the connection, for the user; `text` is one line that shows no password.
 
     `kind` is `listening`, `lost`, `retry` or `restored`, of a recording `rewound` or `ended`, of
-    one of several clusters `refused`: nothing more will come of it; or a `note`.  `cluster` is its
-    name, and `hint`, of any number of lines, says what to do.
+    one of several clusters `refused`: nothing more will come of it; or it is a `note` or `warning`.
+    `cluster` is its name, and `hint`, of any number of lines, says what to do.
     """
 
     kind: str

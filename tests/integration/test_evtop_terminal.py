@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import termios
+import time
 
 import pytest
 
@@ -386,3 +388,43 @@ def test_a_frozen_terminal_is_survived(shown):
     evtop.press("G")
     evtop.wait_screen(lambda screen: ">" in screen)
     assert leave(evtop) == 0
+
+
+# --- what the next evtop begins with -------------------------------------------------
+
+
+def test_a_killed_evtop_leaves_its_history_to_the_next(evtop, broker_url, event_exchange, sender):
+    at = ("-b", broker_url, "--event-exchange", event_exchange, "--history", "events.jsonl")
+    sends, life = sender(broker_url, event_exchange), Life(now=time.time())
+    killed = evtop(*at, terminal=(120, 32))
+    killed.wait_screen("LIVE")
+    for event in life.failure("aaaaaaaa-1", "proj.before"):
+        sends.send(event.pop("type"), **event)
+    killed.wait_screen("proj.before")
+    file = evtop.folder / "events.jsonl"
+    wait_until(lambda: b"task-failed" in file.read_bytes(), what="the event in the file")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    started = evtop(*at, terminal=(120, 32))
+    started.wait_screen("proj.before")
+    started.wait_screen(re.compile(r"\d+ events since .* are from events.jsonl").search)
+    other = evtop(*at, terminal=(120, 32))
+    other.wait_screen(f"another evtop ({started.pid}) writes events.jsonl: this one only reads it")
+    assert leave(other) == leave(started) == 0
+
+
+def test_a_full_disk_under_the_history_is_said_and_it_goes_on_when_there_is_room(evtop):
+    started = evtop("--demo", "--history", "h", terminal=(120, 32))
+    file = evtop.folder / "h"
+    wait_until(lambda: file.exists() and file.stat().st_size, what="events in the file")
+    unlimited = resource.prlimit(started.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(started.pid, resource.RLIMIT_FSIZE, (file.stat().st_size, unlimited[1]))
+    started.wait_screen("cannot write h: File too large; evtop goes on, and tries again")
+    started.wait_screen("HISTORY FAILED")
+    resource.prlimit(started.pid, resource.RLIMIT_FSIZE, unlimited)
+    started.wait_screen("h is written again; ", deadline=20)
+    started.wait_screen(lambda screen: "HISTORY FAILED" not in screen)
+    assert leave(started) == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    [hole] = [line for line in lines if line["type"] == "evdump-gap"]
+    assert (hole["reason"], hole["error"]) == ("stopped", "cannot write h: File too large")

@@ -197,7 +197,7 @@ class RecordingWriter:
     A file is rotated before it would exceed `rotate_size` bytes on disk, and `rotate_every` seconds
     after it was begun unless it is empty; 0 is never.  Of the older files the newest `rotate_keep`
     are kept, 0 keeps all; where names have strftime codes, only files that this writer made are
-    removed.
+    removed.  New files have `mode`, less the umask.
 
     All methods that write raise OutputError, and for a closed pipe at stdout BrokenPipeError; the
     rest is thrown away then.  A full disk tears no earlier line: half a line is cut off again.
@@ -212,6 +212,7 @@ class RecordingWriter:
         rotate_every: float = 0.0,
         rotate_keep: int = 0,
         append: bool = False,
+        mode: int = 0o666,
     ) -> None:
         if path == "-" and (rotate_size or rotate_every):
             raise UsageError("stdout cannot be rotated", "record into a file: -w FILE --rotate-...")
@@ -220,6 +221,7 @@ class RecordingWriter:
         self._size_max = rotate_size
         self._every = rotate_every
         self._keep = rotate_keep
+        self._mode = mode
         self._compression = Compression.of(path)
         is_packed = self._compression is not Compression.NONE
         self._buffer_bytes = _PACKED_BUFFER_BYTES if is_packed else _BUFFER_BYTES
@@ -317,8 +319,8 @@ class RecordingWriter:
         self._flushed = self._begun = self._clock.monotonic()
         flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND
         with _reported(self.path):
-            # The umask decides who may read it, as for any other file.
-            self._fd = _STDOUT if self.path == "-" else open_safely(self.path, flags)
+            is_stdout = self.path == "-"
+            self._fd = _STDOUT if is_stdout else open_safely(self.path, flags, self._mode)
             status = os.fstat(self._fd)
         self._is_regular = stat.S_ISREG(status.st_mode)
         self._size = status.st_size if self._is_regular else 0

@@ -62,6 +62,7 @@ def test_it_begins_with_the_overview_where_there_is_room(options, monkeypatch, c
          {"broker_stats": True, "read_only": True, "redact": ("pin",), "write": "out.jsonl",
           "quiet": True, "colour": False}),
         ("--color always --demo", {"demo": True}),
+        ("--history h --history-size 2M", {"history": "h", "history_size": 2**21}),
         ("-r a -r b", {"read": ("a", "b")}),
         ("-r a --speed 10x -S 1795000000 -U 1795000009",
          {"read": ("a",), "speed": 10.0, "since": 1795000000.0, "until": 1795000009.0}),
@@ -100,6 +101,9 @@ def test_every_option_reaches_its_field(options, monkeypatch, typed, fields):
         ("-r x --check worker=w@h", "exclude each other"),
         ("-B --check worker=w@h", "--batch and --check exclude each other"),
         ("-w x --check worker=w@h", "exclude each other"),
+        ("-B --history h", "--batch and --history exclude each other"),
+        ("-r x --history h", "--read and --history exclude each other"),
+        ("--history h --history-size 9", "--history-size is too small"),
         ("-B --json -o csv", "-o csv and --json exclude each other"),
         ("-w -", "does not record to stdout"),
         ("-r x -S 5m -U 10m", "--until is before --since"),
@@ -111,6 +115,12 @@ def test_every_option_reaches_its_field(options, monkeypatch, typed, fields):
 def test_options_that_conflict_are_refused(options, typed, words):
     with pytest.raises(UsageError, match=words):
         options(*typed.split())
+
+
+def test_a_history_in_the_settings_is_for_the_screen(options, config):
+    config("[evtop]\nhistory = 'h'\n")
+    assert options().history == "h"
+    assert not options("-B").history
 
 
 def test_a_profile_can_be_switched_to_with_what_was_typed_but_for_the_broker(monkeypatch, config):

@@ -6,6 +6,7 @@ import pytest
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.top import feed as feed_module
 from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, Trend, trend_of
+from evtools.top.files import EventHistory
 from evtools.transport import Notice, Statistics
 from evtools.transport.queues import Depth, Waiting
 from evtools.wire.redact import redactor
@@ -175,6 +176,27 @@ def test_secrets_are_removed_before_anybody_sees_an_event(wakes, source):
     # Without events it is looked after, too.
     assert recording.batches == [[event], []]
     assert recording.closed.is_set()
+
+
+def test_a_history_comes_first_and_is_written_without_secrets(wakes, source, tmp_path):
+    def events(*numbers):
+        return events_of({"type": "task-sent", "args": "s3cret", "uuid": f"{n}",
+                          "local_received": float(n)} for n in numbers)  # fmt: skip
+
+    taken = []
+    for numbers in ((1, 2), (5,)):
+        feed = Feed(wakes, redactor(["args"]), gathers=True)
+        feed.source, path = source, str(tmp_path / "h")
+        feed.history = EventHistory(path, FakeClock(9.0), max_bytes=2**20, origin=["x"])
+        source.give(events(*numbers), None)
+        feed.run()
+        taken = take_all(feed)
+    earlier, note, now, _ = taken
+    assert [event.uuid for event in earlier] == ["1", "2"]
+    assert note.kind == "note"
+    assert [event.get("uuid", event.type) for event in now] == ["evdump-gap", "5"]
+    assert {event.args for event in (*earlier, now[-1])} == {"***"}
+    assert b"s3cret" not in (tmp_path / "h").read_bytes()
 
 
 def test_another_recording_ends_the_one_before(feed, source, wakes):

@@ -2,17 +2,27 @@ import csv
 import json
 import os
 import stat
+from contextlib import ExitStack
 
 import pytest
 
-from evtools.errors import OutputError
+from evtools.errors import OutputError, UsageError
 from evtools.text import width
 from evtools.top import files
-from evtools.top.files import LINES_MAX, History, Recording, render_table, save, usual_file
+from evtools.top.files import (
+    LINES_MAX,
+    EventHistory,
+    History,
+    Recording,
+    render_table,
+    save,
+    usual_file,
+)
 from evtools.top.model import Model
 from evtools.top.options import VIEWS
 from evtools.transport.recording.reader import RecordingReader
 from tools.clock import FakeClock
+from tools.disk import full_disk
 from tools.typed import events_of
 
 NOON = 1795176000.0  # 2026-11-20T12:00:00Z
@@ -175,6 +185,162 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(clock, events):
     recording.write(events_of(EVENTS * 9))
     recording.close()
     assert recording.events == written
+
+
+# --- the events of the evtop before -------------------------------------------------------
+
+
+@pytest.fixture
+def kept(clock):
+    """Return what opens a history."""
+    with ExitStack() as stack:
+
+        def make(path, *, max_bytes=2**20, origin=("redis://h",)):
+            made = EventHistory(str(path), clock, max_bytes=max_bytes, origin=origin)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def beat(received, **fields):
+    event = {"type": "worker-heartbeat", "hostname": "w", **fields, "local_received": received}
+    return events_of([event])
+
+
+def seen(history):
+    """Return when the events of the evtop before came, and what is said about them."""
+    events = [event for batch in history.events() for event in batch]
+    return [event.local_received for event in events], [each.text for each in history.news()]
+
+
+def test_the_next_evtop_begins_with_the_events_of_this_one_and_a_gap(tmp_path, kept):
+    path = tmp_path / "h%F.jsonl"
+    history = kept(path)
+    assert seen(history) == ([], [])
+    for received in (10.0, 11.0):
+        history.write(beat(received))
+    # It is killed while it writes half a line.
+    with path.open("ab") as file:
+        file.write(b'{"v":1,"ts"')
+    assert [stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()] == [0o600] * 2
+    history._lock.close()
+    history = kept(path)
+    assert seen(history) == ([10.0, 11.0], [f"2 events since 1970-01-01 00:00 are from {path}"])
+    [hole, event] = history.write(beat(15.0))
+    assert (hole.reason, hole.duration, event.local_received) == ("stopped", 4.0, 15.0)
+    assert len(history.write(beat(16.0))) == 1
+    history.close()
+    assert seen(kept(path))[0] == [10.0, 11.0, 15.0, 15.0, 16.0]
+
+
+def test_each_cluster_has_a_gap_of_its_own(tmp_path, kept):
+    def of(name, received):
+        [event] = beat(received)
+        event.cluster = name
+        return [event]
+
+    history = kept(tmp_path / "h")
+    for name in ("eu", "us"):
+        history.write(of(name, 10.0))
+    history.close()
+    history = kept(tmp_path / "h")
+    seen(history)
+    for name in ("us", "eu"):
+        assert [(e.cluster, e.is_gap) for e in history.write(of(name, 12.0))] == [
+            (name, True), (name, False),
+        ]  # fmt: skip
+
+
+def test_a_history_is_bounded_and_its_oldest_events_go_first(tmp_path, kept):
+    history = kept(tmp_path / "h", max_bytes=40_000)
+    for number in range(1000):
+        history.write(beat(float(number), text="x" * 100))
+        assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 41_000
+    history.close()
+    times, _ = seen(kept(tmp_path / "h", max_bytes=40_000))
+    assert times == [float(number) for number in range(1000 - len(times), 1000)]
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) > 30_000
+
+
+def test_a_full_disk_is_said_once_and_what_is_missing_is_in_its_place(tmp_path, kept, clock):
+    history = kept(tmp_path / "h")
+    history.write(beat(1.0))
+    with full_disk((tmp_path / "h").stat().st_size + 20):
+        for received in (2.0, 3.0, 4.0):
+            history.write(beat(received))
+            clock.now += 4
+    assert [each.text for each in history.news()] == [
+        f"cannot write {tmp_path / 'h'}: File too large; evtop goes on, and tries again"
+    ]
+    assert history.error
+    clock.now += 4
+    history.write(beat(9.0))
+    assert [each.text for each in history.news()] == [
+        f"{tmp_path / 'h'} is written again; 3 events are missing in it"
+    ]
+    assert not history.error
+    history.close()
+    lines = [json.loads(line) for line in (tmp_path / "h").read_text().splitlines()]
+    assert [line["local_received"] for line in lines] == [1.0, 9.0, 9.0]
+    assert (lines[1]["from"], lines[1]["to"], lines[1]["lost"]) == (2.0, 9.0, 3)
+
+
+def test_of_two_evtops_the_second_one_reads_only(tmp_path, kept):
+    first = kept(tmp_path / "h")
+    first.write(beat(1.0))
+    second = kept(tmp_path / "h")
+    times, said = seen(second)
+    assert times == [1.0]
+    assert said[-1].startswith(f"another evtop ({os.getpid()}) writes {tmp_path / 'h'}: ")
+    second.write(beat(2.0))
+    second.close()
+    first.close()
+    assert seen(kept(tmp_path / "h"))[0] == [1.0]
+
+
+def spoilt(path, kept, how):
+    match how:
+        case "notes":
+            path.write_text("precious notes")
+        case "link":
+            path.symlink_to(path.with_name("target"))
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "others":
+            history = kept(path, origin=["amqp://x"])
+            history.write(beat(1.0))
+            history.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("notes", "{path} is no history of evtop"),
+        ("link", "cannot write {path}: it is a symbolic link"),
+        ("pipe", "cannot write {path}: "),
+        ("folder", "cannot write {path}: "),
+        ("others", "{path} is the history of amqp://x, not of redis://h"),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path, kept, how, message):
+    path = tmp_path / "h"
+    spoilt(path, kept, how)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UsageError) as caught:
+        kept(path)
+    assert caught.value.message.startswith(message.format(path=path))
+    assert before is None or path.read_bytes() == before
+    with pytest.raises(UsageError, match="neither compressed nor"):
+        kept(tmp_path / "h.gz")
+
+
+def test_lines_that_cannot_be_read_are_counted(tmp_path, kept):
+    (tmp_path / "h").write_text('{"v":1,"type":"a","local_received":1.0}\n{"v":nonsense\n')
+    history = kept(tmp_path / "h")
+    assert seen(history) == ([1.0], [f"{tmp_path / 'h'}: 1 lines of it cannot be read"])
 
 
 # --- the history --------------------------------------------------------------------------
