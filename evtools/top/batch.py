@@ -96,6 +96,8 @@ class Batch:
             else None
         )
         self._matched = self._rows = self._printed = 0
+        #: Clusters that have never let us in.
+        self._refused: set[str] = set()
         #: Whether the output may be incomplete, after an internal error.
         self._failed = False
         # A recording that is read at once has nothing to wait for.
@@ -107,6 +109,8 @@ class Batch:
     def apply(self, notice: Notice) -> None:
         """Apply a notice of the source."""
         cluster = self.clusters.of(notice.cluster)
+        if notice.kind == "refused" and cluster.connection.status == "connecting":
+            self._refused.add(notice.cluster)
         cluster.connection.apply(notice)
         if cluster.survey is not None and notice.kind in ("listening", "restored"):
             cluster.survey.begin(self._clock.wall())
@@ -167,8 +171,12 @@ class Batch:
 
     def _print(self) -> None:
         away = [one for one in self.clusters.values() if one.connection.status == "connecting"]
-        if len(away) == len(self.clusters):
-            raise BrokerUnavailable(away[0].connection.cause, f"tried: {self._origin}")
+        refusing = [self.clusters[name] for name in sorted(self._refused)]
+        if len(away) + len(refusing) == len(self.clusters):
+            causes = [
+                f"{one.name}: {one.connection.cause}".removeprefix(": ") for one in away + refusing
+            ]
+            raise BrokerUnavailable("; ".join(causes), f"tried: {self._origin}")
         for cluster in away if not self._printed else ():
             _log.warning("%s is left out: %s", cluster.name, cluster.connection.cause)
         model, table, now = self._model, self._table, self._clock.wall()

@@ -88,6 +88,14 @@ def test_the_end_of_a_recording_prints_what_came_and_a_stop_prints_once(batch_of
         assert stopped.printed() == blocks
 
 
+def test_where_one_refuses_and_the_other_is_away_there_is_nothing_to_print():
+    made = Batch(TopOptions(batch=True), FakeClock(1000.0), ("eu", "us"), origin="-b flag")
+    made.apply(Notice("refused", "no such user", "us"))
+    made.apply(Notice("retry", "cannot reach it; trying again in 1.0s", "eu"))
+    with pytest.raises(BrokerUnavailable, match=r"^eu: cannot reach it; us: no such user$"):
+        made.conclude()
+
+
 def test_without_a_connection_there_is_nothing_to_print(batch_of):
     made = batch_of(connected=False)
     made.batch.apply(Notice("retry", "cannot reach it; trying again in 1.0s"))
