@@ -48,8 +48,8 @@ class Model:
         #: Its own: keys change them.
         self.options = options = replace(options or TopOptions())
         self.clusters = clusters = Clusters(names, options, clock)
-        #: The last graphs that were drawn, and what they are of.
-        self.graphs: tuple[Any, Any] = None, None
+        #: The last graphs that were drawn in each place, and what they are of.
+        self.graphs: dict[Any, tuple[Any, Any]] = {}
         #: What came in is not an event, in messages or parts of them.
         self.malformed = 0
         self._clock = clock

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 from evtools.state import Totals
@@ -42,9 +41,14 @@ def row_panel(model: Model, view: str, size: tuple[int, int], key: str | None) -
     slot = model.context().now // _SLOT
     options = model.options
     what = view, key, size, options.window, options.ascii, options.heat, slot
-    if model.graphs[0] != what:
-        model.graphs = what, _row_panel(model, cluster, view, subject, size)
-    lines: list[Line] = model.graphs[1]
+    return _kept(model, "row", what, lambda: _row_panel(model, cluster, view, subject, size))
+
+
+def _kept(model: Model, place: str, what: Any, draw: Callable[[], list[Line]]) -> list[Line]:
+    # What was drawn in a place last, as long as it is of the same.
+    if model.graphs.get(place, (None,))[0] != what:
+        model.graphs[place] = what, draw()
+    lines: list[Line] = model.graphs[place][1]
     return lines
 
 
@@ -89,6 +93,8 @@ class Room(NamedTuple):
 
 
 Draw = Callable[[Room], list[Line]]
+#: The same of all clusters.
+DrawAll = Callable[[Model, Room], list[Line]]
 
 
 def _span_of(cluster: Cluster, window: Window) -> float:
@@ -227,23 +233,18 @@ def overview(model: Model, size: tuple[int, int]) -> list[Line]:
     """Return the panels above the table of the overview, in `size` (columns, rows)."""
     if size[1] < _OVERVIEW_MIN:
         return []
-    context = model.context()
-    what = "overview", size, context.ascii, context.now // 1.0
-    if model.graphs[0] != what:
-        model.graphs = what, _overview(model, size)
-    lines: list[Line] = model.graphs[1]
-    return lines
+    return _overview(model, size)
 
 
 def _overview(model: Model, size: tuple[int, int]) -> list[Line]:
     cols, rows = size
     span = max(_span_of(cluster, "15m") for cluster in model.clusters.values())
-    panels: list[tuple[Line, Draw]] = [
-        (_title("completed, failed", span), partial(_all_rates, model)),
-        (_title("run p95, wait p95", span), partial(_all_durations, model)),
-        ([("head", "queues, the deepest first")], partial(_queue_lines, model)),
-        ([("head", "workers, the busiest first")], partial(_worker_lines, model)),
-        ([("head", "errors"), ("dim", "  5m")], partial(_error_lines, model)),
+    panels: list[tuple[Line, DrawAll]] = [
+        (_title("completed, failed", span), _all_rates),
+        (_title("run p95, wait p95", span), _all_durations),
+        ([("head", "queues, the deepest first")], _queue_lines),
+        ([("head", "workers, the busiest first")], _worker_lines),
+        ([("head", "errors"), ("dim", "  5m")], _error_lines),
     ]
     across = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
     grid = [panels[start : start + across] for start in range(0, len(panels), across)]
@@ -254,13 +255,21 @@ def _overview(model: Model, size: tuple[int, int]) -> list[Line]:
         high = rows // len(grid) + (number < rows % len(grid))
         wide = (cols - 1 - _GAP * (len(row) - 1)) // len(row)
         room = Room(wide, high - 2, span, model.context().now, ascii=model.options.ascii)
-        blocks = [[title, *draw(room)] for title, draw in row]
+        blocks = [[title, *_drawn(model, room, draw)] for title, draw in row]
         block = blocks[0]
         for at, other in enumerate(blocks[1:], 1):
             block = graphs.beside(block, other, at * wide + (at - 1) * _GAP, gap=_GAP)
         block = [[("text", " "), *line] for line in block]
         lines += [*block, *[[] for _ in range(high - len(block))]][:high]
     return lines
+
+
+def _drawn(model: Model, room: Room, draw: DrawAll) -> list[Line]:
+    # Graphs stand still for a slot of time, lists do not.
+    if draw not in (_all_rates, _all_durations):
+        return draw(model, room)
+    what = room._replace(now=room.now // _SLOT)
+    return _kept(model, str(draw is _all_rates), what, lambda: draw(model, room))
 
 
 def _of_all(model: Model, room: Room, columns: int) -> list[Totals]:

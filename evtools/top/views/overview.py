@@ -19,7 +19,7 @@ _COMPLETED_MIN: Final = 5
 #: A type is said to be slower from this factor on, with so many runs now and then.
 _SLOWER: Final = 2.0
 _RUNS_MIN: Final = 20
-_HOUR: Final = 3600.0
+_HOUR, _MINUTE = 3600.0, 60.0
 #: How many rows of one kind there are at most.
 _ROWS_MAX: Final = 50
 #: What it is about, in the order in which they sort; and the style of each.
@@ -56,6 +56,8 @@ class OverviewView(TableModel):
 
     def __init__(self, clusters: Clusters, others: Mapping[str, TableModel]) -> None:
         self._clusters, self._others = clusters, others
+        #: What has become slower, by cluster: the minute that it was worked out in, and the rows.
+        self._slower: dict[str, tuple[float, list[Any]]] = {}
         super().__init__()
 
     @property
@@ -71,7 +73,7 @@ class OverviewView(TableModel):
             self._others[name].refresh(self.context)
         self.rows = {}
         for name, cluster in self._clusters.items():
-            for kind in (_away, self._workers, self._queues, _failing, _errors, _slower):
+            for kind in (_away, self._workers, self._queues, _failing, _errors, self._slow):
                 for number, row in enumerate(kind(cluster, self.context)):
                     if number == _ROWS_MAX:
                         break
@@ -99,6 +101,13 @@ class OverviewView(TableModel):
             elif row.grows and row.net_per_min:
                 text = f"{row.name} grows by {human_count(row.net_per_min)}/min to {ready}"
                 yield _row("queue", row.name, text, None, where)
+
+    def _slow(self, cluster: Cluster, context: RenderContext) -> list[Any]:
+        # Once a minute: an hour ago is known in whole minutes only.
+        minute = cluster.as_of(context.now) // _MINUTE
+        if self._slower.get(cluster.name, (None,))[0] != minute:
+            self._slower[cluster.name] = minute, list(_slower(cluster, context))
+        return self._slower[cluster.name][1]
 
     def style_of(self, subject: Any) -> str:
         return _STYLES[subject.about]
