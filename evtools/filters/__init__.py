@@ -1,7 +1,14 @@
 """The filter language, one for all tools; evfilter(7) describes it."""
 
 from evtools.errors import FilterError
-from evtools.filters.compile import Filter, all_of, argument, compile_filter, exclude
+from evtools.filters.compile import (
+    Filter,
+    all_of,
+    argument,
+    argument_names,
+    compile_filter,
+    exclude,
+)
 from evtools.filters.fields import (
     EVENT_FIELDS,
     TASK_FIELDS,
@@ -16,6 +23,6 @@ from evtools.filters.help import caret, shell_trap
 
 __all__ = [
     "EVENT_FIELDS", "TASK_FIELDS", "Field", "FieldTable", "Filter", "FilterError", "Kind",
-    "all_of", "argument", "caret", "compile_filter", "exclude", "quote", "quote_pattern",
-    "running_since", "shell_trap", "task_fields",
+    "all_of", "argument", "argument_names", "caret", "compile_filter", "exclude", "quote",
+    "quote_pattern", "running_since", "shell_trap", "task_fields",
 ]  # fmt: skip

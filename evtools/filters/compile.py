@@ -591,6 +591,13 @@ def argument(kwargs: object, name: str) -> object:
     return next((_unquoted(value) for value in found), None)
 
 
+def argument_names(kwargs: object) -> Iterable[str]:
+    """Return the names of keyword arguments, as far as `argument` finds them."""
+    if isinstance(kwargs, dict):
+        return map(str, kwargs)
+    return [key for key, _ in pairs(kwargs[:_SHOWN_MAX_CHARS])] if isinstance(kwargs, str) else ()
+
+
 def _unquoted(text: str) -> str:
     if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]:
         return _ESCAPE.sub(r"\1", text[1:-1])

@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Final, NamedTuple, NoReturn, TypeAlias
 from evtools import __version__
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
-from evtools.filters import caret, compile_filter
+from evtools.filters import argument_names, caret, compile_filter
 from evtools.text import clip, human_age, human_size, parse_duration, sanitize
 from evtools.top import rerun
 from evtools.top.clusters import Cluster, row_name
@@ -98,6 +99,9 @@ _CALLS: Final = {
     "python": ("p", "copy a line of Python that sends the task"),
     "celery-call": ("l", "copy a celery call command that does"),
 }
+#: How many of the newest tasks are asked for arguments to group by, and how many are offered.
+_TASKS_ASKED: Final = 1000
+_ARGUMENTS_MAX: Final = 20
 #: How many targets a dialog names.
 _NAMED_MAX: Final = 5
 _NAME_COLS: Final = 70
@@ -307,6 +311,7 @@ class Session:
     def replace(self, model: Model) -> None:
         """Go on with another model: filters, orders and columns stay."""
         before, self.model = self.model, model
+        model.group(before.views["types"].grouped_by)
         for name, table in model.views.items():
             old = before.views[name]
             for own in old.own:
@@ -694,6 +699,30 @@ class Session:
         if why_not := self._tasks().jump_to_parent():
             self.say(why_not)
 
+    def _group(self, argument: str) -> None:
+        # The types by an argument; without one, no more, or by one of those that there are.
+        grouped_by = self.model.views["types"].grouped_by
+        if argument or grouped_by:
+            self.model.group("" if argument == "off" else argument)
+            self.show("types")
+            self.trail.clear()
+            self.say(f"grouped by {argument}" if self.table.grouped_by else "grouped by type")
+            return
+        found = self._arguments()
+        if not found:
+            hint = ":group kwargs.NAME groups by any, :group field.NAME by another field"
+            raise UsageError("the newest tasks have no keyword arguments", hint)
+        choices = [ui.Choice(sanitize(name), partial(self._group, name)) for name in found]
+        self.layers.append(ui.Menu("group types by", choices))
+
+    def _arguments(self) -> list[str]:
+        # The keyword arguments of the newest tasks, the most frequent first.
+        tasks, counts = self.model.views["tasks"], Counter[str]()
+        for task in list(tasks.rows.values())[-_TASKS_ASKED:]:
+            counts.update(f"kwargs.{name}" for name in argument_names(task.kwargs))
+        names = [name for name, _ in counts.most_common(2 * _ARGUMENTS_MAX)]
+        return [name for name in names if tasks.make_column(name)][:_ARGUMENTS_MAX]
+
     # --- display options --------------------------------------------------------------------
 
     def _set_option(self, text: str, name: str) -> None:
@@ -770,6 +799,8 @@ class Session:
             key = _SETTING_NAMES.get(option, option)
             found["evtop", key] = value if isinstance(value, bool) else _word(value)
         for view, table in self.model.views.items():
+            if table.grouped_by:
+                continue
             found["evtop", "columns", view] = table.chosen or ()
             found["evtop", "sort", view] = table.order
         return found
@@ -1009,6 +1040,8 @@ class Session:
                 return
             raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
         table, keys = self.table, self.table.targets()
+        if table.grouped_by:
+            raise UsageError("rows of groups have no actions", "Enter shows the tasks of one")
         cluster, names = self._of_one_cluster(keys)
         rows = list(zip(names, map(table.values, keys), strict=True))
         offered: dict[Action, list[str]] = {}
@@ -1256,6 +1289,7 @@ class Session:
         "record":  (_record,  ()),
         "ctx":     (_switch,  lambda self: self.settings_file.profiles),
         "report":  (_report,  ()),
+        "group":   (_group,   lambda self: [*self._arguments(), "off"]),
         "actions": (_act,     ()),
         "run":     (_run_program, lambda self: [*self.programs.named]),
     }

@@ -36,6 +36,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("sort-right", ">", "sort by the column to the right"),
         ("invert", "I", "invert the order"),
         ("follow", "F", "follow this row, or the newest event"),
+        ("group", "A", "types by the values of an argument, or no more"),
         ("tree", "t f5", "show tasks as a call tree"),
         ("expand", "+", "expand this node of the tree"),
         ("collapse", "-", "collapse this node of the tree"),

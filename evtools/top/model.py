@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
+from evtools.errors import UsageError
 from evtools.text import human_age, sanitize
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import RenderContext
@@ -19,7 +20,7 @@ from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventsView
 from evtools.top.views.overview import OverviewView
 from evtools.top.views.queues import QueuesView
-from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
+from evtools.top.views.summaries import ErrorsView, GroupsView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
@@ -67,6 +68,7 @@ class Model:
         tables: dict[str, TableModel] = {view.name: view for view in views}
         self.views: Mapping[str, TableModel] = tables
         tables["overview"] = OverviewView(clusters, tables)
+        self._tables, self._types = tables, tables["types"]
 
     def arrange(self) -> None:
         """Filter, sort and choose the columns of all views as options and settings file want it.
@@ -77,6 +79,23 @@ class Model:
         for place, view, sort, columns in options.arranged:
             self.views[view].arrange("", sort, columns, place=place)
         self.views[options.view].arrange(options.filter, options.sort, options.columns)
+
+    def group(self, argument: str) -> None:
+        """Have a row of the view of types for each value of an argument; "" ends that.
+
+        Raise UsageError for what is no argument, and while the picture stands still.
+        """
+        if self.paused:
+            raise UsageError("not while the display is paused", "p resumes it")
+        if not argument:
+            self._tables["types"] = self._types
+            return
+        column = self._tasks.make_column(argument)
+        if column is None:
+            problem = f"types cannot be grouped by {argument!r}"
+            raise UsageError(problem, "write kwargs.NAME, or field.NAME for another field")
+        tasks = self._tasks.rows
+        self._tables["types"] = GroupsView(self.clusters, tasks, column, self._clock)
 
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.

@@ -34,7 +34,7 @@ def row_panel(model: Model, view: str, size: tuple[int, int], key: str | None) -
     """Return the row under the cursor over time, in `size` (columns, rows); [] if it has none."""
     _, rows = size
     subject = model.views[view].subject(key) if key is not None else None
-    if subject is None or rows < PANEL_MIN or view not in _GRAPHS:
+    if subject is None or rows < PANEL_MIN or view not in _GRAPHS or model.views[view].grouped_by:
         return []
     cluster = model.clusters.of(subject.cluster or "")
     # Drawn anew when a slot of time is over, not for each picture.

@@ -305,6 +305,8 @@ def runs_of(program: Program, table: TableModel, keys: Sequence[str]) -> list[Ru
     """
     if not (program.stdin or program.takes_values):
         return [Run(program.arguments(lambda _: ""))]
+    if table.grouped_by:
+        raise UsageError("programs are not run on groups", "Enter shows the tasks of one")
     if not keys:
         raise UsageError("there is no row to run it on")
     if program.stdin:

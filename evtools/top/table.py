@@ -97,6 +97,8 @@ class TableModel(ABC):
     newest_last: ClassVar[bool] = False
     #: The fields of its filter whose values `=` and `!` offer.
     offers: ClassVar[tuple[str, ...]] = ("name",)
+    #: The argument whose values the rows are, "" where they are what the view is named after.
+    grouped_by: str = ""
 
     def __init__(self) -> None:
         self.context = RenderContext(0.0)
@@ -169,6 +171,11 @@ class TableModel(ABC):
     def waiting(self) -> int:
         """How many rows have not been looked at, filtered or sorted yet."""
         return 0
+
+    @property
+    def progress(self) -> str:
+        """How far the table is, while some rows are `waiting`."""
+        return f"{100 - 100 * self.waiting // max(1, self.total)}% searched"
 
     def work(self) -> None:
         """Continue with what the last refresh had no time for, as `waiting` says."""
@@ -322,7 +329,7 @@ class TableModel(ABC):
             shown, total = self._past.shown, self._past.total
         parts = [f"{shown} of {total} shown" if shown != total else f"{shown} shown"]
         if self.waiting and total:
-            parts.append(f"{100 - 100 * self.waiting // total}% searched")
+            parts.append(self.progress)
         if self.marks:
             parts.append(f"{len(self.marks)} marked")
         return ", ".join(parts)

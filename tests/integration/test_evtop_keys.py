@@ -140,6 +140,7 @@ LISTS: Final = (
     Step("lists", "+", text(_TREE)),
     Step("lists", "*", text(r"\+ proj\.flow"), last="*"),
     Step("lists", "f5", text(r"^ tree view off")),
+    Step("lists", "A", text(r"^ the newest tasks have no keyword arguments")),
     Step("lists", "J", row(2), first="g"),
     Step("lists", "e", on("FAIL", FAILED[1]), first="e"),
     Step("lists", "E", on("FAIL", FAILED[0]), last="g"),

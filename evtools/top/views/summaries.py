@@ -1,5 +1,6 @@
 """Summaries: one row for each task type, worker, queue and kind of failure."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +8,13 @@ from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
+from evtools.clock import Clock
 from evtools.filters import Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, Statistics, Totals
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import UNKNOWN as NOTHING
-from evtools.top.columns import Column, RenderContext, column, known
+from evtools.top.columns import Column, RenderContext, as_text, column, known
 from evtools.top.options import COMPARES, Window
 from evtools.top.survey import Reply, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
@@ -185,6 +187,175 @@ class TypesView(Summary):
         if change is not None and change >= _SLOWER_MARKED:
             return "late"
         return "failure" if subject.counts.get("failed") else ""
+
+
+# --- types by an argument ---------------------------------------------------------
+
+#: The most values that are told apart, how many tasks are looked at between two looks at the
+#: clock, and for how long at once, in seconds.
+_VALUES_MAX: Final = 1000
+_STRIDE: Final = 200
+_BUDGET: Final = 0.015
+#: After a count, how many times as long as it took there is none; from which age (seconds) on that
+#: is said.
+_REST: Final = 9.0
+_COUNT_AGES: Final = 2.0
+_OPEN: Final = ("PENDING", "RECEIVED", "STARTED")
+
+
+def _quantile(share: float) -> Callable[[Any, float], float | None]:
+    # Exact, the shortest that so large a share of all do not exceed.
+    return lambda row, _: row.runs[math.ceil(share * len(row.runs)) - 1] if row.runs else None
+
+
+class GroupsView(Summary):
+    """One row for each value of an argument, counted over the tasks that are remembered.
+
+    `tasks` has these by their keys, and `argument` is the column of the argument.  They are
+    counted anew for each picture, or, where they are very many, in a tenth of the time; an
+    argument is looked for once in each task.
+    """
+
+    name = "types"
+    default_sort = "tasks"
+    offers = ("cluster",)
+
+    def __init__(
+        self, clusters: Clusters, tasks: Mapping[str, Any], argument: Column, clock: Clock
+    ) -> None:
+        self._tasks, self._argument, self._clock = tasks, argument, clock
+        self.grouped_by = argument.name
+        #: The tasks that are still to be counted, of how many, and what is counted so far.
+        self._left: list[str] = []
+        self._count = 0
+        self._groups: dict[str, Fields] = {}
+        #: When they were counted (UTC epoch seconds), how long that took, and when it is worth
+        #: doing again (monotonic seconds).
+        self._counted_at, self._took, self._due = 0.0, 0.0, -math.inf
+        #: The arguments of tasks, and the value found in them, by key.
+        self._values: dict[str, tuple[Any, Any]] = {}
+        about = f"the value of {argument.name}; {UNKNOWN}: of tasks without it, or cut off"
+        # fmt: off
+        self.own_columns = (
+            column("name", "value", argument.title, about, "name", cols=20),
+            column("count", "tasks", "TASKS", "tasks in memory", "tasks"),
+            column("count", "ok", "OK", "of these, succeeded", "ok", cols=5),
+            column("percent", "share", "FAIL%", "failures among those completed, in per cent",
+                lambda row, _: _percent(row.failed / (row.ok + row.failed))
+                if row.ok + row.failed else None),
+            column("count", "failed", "FAIL", "failed or rejected", "failed", cols=5),
+            column("count", "active", "ACTIVE", "running now", "active"),
+            column("count", "waiting", "WAITING", "sent or received, and not started", "waiting"),
+            column("count", "lost", "LOST", "may be lost, or are", "lost", from_cols=100),
+            column("duration", "run_p50", "RUN p50", "50 % ran no longer", _quantile(0.5)),
+            column("duration", "run_p95", "p95", "95 % ran no longer", _quantile(0.95)),
+            column("duration", "run_max", "MAX", "the longest run time", _quantile(1.0),
+                from_cols=100),
+            column("count", "types", "TYPES", "types of task among them",
+                lambda row, _: len(row.types), from_cols=100),
+        )
+        # fmt: on
+        super().__init__(clusters)
+
+    @property
+    def title(self) -> str:
+        return f"Groups by {self._argument.name}"
+
+    @property
+    def waiting(self) -> int:
+        return len(self._left)
+
+    @property
+    def progress(self) -> str:
+        return f"{100 - 100 * len(self._left) // max(1, self._count)}% counted"
+
+    def news(self) -> str:
+        age = self.context.now - self._counted_at
+        since = f", {human_age(age)} ago" if self._counted_at and age >= _COUNT_AGES else ""
+        parts = (super().news(), f"of {self._count} tasks in memory, whatever the window{since}")
+        return ", ".join(filter(None, parts))
+
+    def load(self) -> None:
+        if not self._left and self._clock.monotonic() >= self._due:
+            self._left, self._groups = list(self._tasks), {}
+            self._count, self._counted_at, self._took = len(self._left), self.context.now, 0.0
+        self._go_on()
+
+    def work(self) -> None:
+        self._go_on()
+        if not self._left and (self.frozen or not self.held):
+            self._arrange()
+
+    def freeze(self, context: RenderContext) -> None:
+        """Count once more, all at once: what is counted stands still."""
+        self._left, self._due = [], -math.inf
+        super().freeze(context)
+        while self._left:
+            self.work()
+
+    def _go_on(self) -> None:
+        began, left, tasks = self._clock.monotonic(), self._left, self._tasks
+        if not left:
+            return
+        while left:
+            for key in left[: -_STRIDE - 1 : -1]:
+                if (task := tasks.get(key)) is not None:
+                    self._add(key, task)
+            del left[-_STRIDE:]
+            if self._clock.monotonic() > began + _BUDGET:
+                break
+        self._took += self._clock.monotonic() - began
+        if not left:
+            for row in self._groups.values():
+                row.runs.sort()
+            self.rows = self._groups
+            self._due = self._clock.monotonic() + _REST * self._took
+            if len(self._values) > 2 * self._count:
+                self._values = {key: one for key, one in self._values.items() if key in tasks}
+
+    def _add(self, key: str, task: Any) -> None:
+        now, kwargs = self.now_of(task), task.kwargs
+        known = self._values.get(key)
+        if known is None or known[0] is not kwargs or not self.grouped_by.startswith("kwargs."):
+            self._values[key] = known = kwargs, self._argument.value(task, now)
+        found = known[1]
+        name = UNKNOWN if found is None else as_text(found)
+        groups, place = self._groups, self._clusters[task.cluster].key(name)
+        if place not in groups and len(groups) >= _VALUES_MAX:
+            name, place = OTHERS, self._clusters[task.cluster].key(OTHERS)
+        if (row := groups.get(place)) is None:
+            row = groups[place] = Fields(
+                name=name, cluster=task.cluster, tasks=0, ok=0, failed=0, active=0, waiting=0,
+                lost=0, runs=[], types=set(), figures=None,
+            )  # fmt: skip
+        row.tasks += 1
+        row.types.add(task.name)
+        state = task.state
+        if state == "SUCCESS":
+            row.ok += 1
+        elif state in ("FAILURE", "REJECTED"):
+            row.failed += 1
+        elif state in _OPEN:
+            answer = task.current_answer(now)
+            runs = state == "STARTED" if answer is None else answer.runs
+            if task.lost(now):
+                row.lost += 1
+            elif runs:
+                row.active += 1
+            else:
+                row.waiting += 1
+        if isinstance(task.runtime, int | float):
+            row.runs.append(task.runtime)
+
+    def tasks_of(self, name: str, cluster: str) -> tuple[str, str] | None:
+        """Return the view and filter of the tasks with that value in a cluster."""
+        if name in (OTHERS, UNKNOWN):
+            return None
+        of_cluster = f" cluster={quote(cluster)}" if cluster else ""
+        return "tasks", f"{self.grouped_by}={quote(name)}{of_cluster}"
+
+    def style_of(self, subject: Any) -> str:
+        return "failure" if subject.failed else ""
 
 
 # --- workers --------------------------------------------------------------------

@@ -390,3 +390,80 @@ def test_failures_without_room_lead_nowhere():
     table = errors.table
     assert (table.drill(key), table.drill("gone"), table.detail("gone")) == (None, None, None)
     assert table.values("gone") == {}
+
+
+# --- types by an argument -----------------------------------------------------------
+
+
+def test_types_are_grouped_by_the_values_of_an_argument(terminal):
+    life, session = terminal.life, terminal.session
+    terminal.command("group")
+    assert terminal.message.startswith("the newest tasks have no keyword arguments (:group")
+    for number, (tenant, end) in enumerate([("acme", 0), ("acme", 1), ("'o", 0), (None, 2)]):
+        uuid, kwargs = f"id{number}", repr({"tenant": tenant, "n": 1} if tenant else {"n": 1})
+        terminal.take(life.received(uuid, f"proj.t{number % 2}", kwargs=kwargs))
+        terminal.take(life.started(uuid))
+        if end < 2:
+            done = life.failed(uuid, exception="x") if end else life.succeeded(uuid, runtime=2.0)
+            terminal.take(done)
+    terminal.press("A")
+    assert "kwargs.n" in terminal.text
+    terminal.press("esc", "A", "2")
+    assert terminal.message == "grouped by kwargs.tenant"
+    terminal.tick()
+    table = session.table
+    assert session.view == "types"
+    rows = {one["value"]: one for one in table.records()}
+    assert {name: (row["tasks"], row["ok"], row["failed"]) for name, row in rows.items()} == {
+        "acme": (2, 1, 1), "'o": (1, 1, 0), "(unknown)": (1, 0, 0),
+    }  # fmt: skip
+    assert (rows["acme"]["share"], rows["acme"]["types"], rows["acme"]["run_p95"]) == (50, 2, 2)
+    assert (rows["(unknown)"]["active"], rows["(unknown)"]["run_max"]) == (1, None)
+    assert [line.split()[0] for line in terminal.lines()[4:6]] == ["TENANT", ">acme"]
+    assert "of 4 tasks in memory, whatever the window" in terminal.text
+
+    # A row leads to its tasks, is nothing to act on, and is not saved as the view of types.
+    for command, message in (("actions", "rows of groups have no actions"), ("rate-limit", "rows")):
+        terminal.command(command)
+        assert terminal.message.startswith(message)
+    terminal.command("sort tasks")
+    terminal.press("enter")
+    assert session.view == "tasks"
+    assert session.table.filter_text == 'kwargs.tenant="acme"'
+    terminal.tick()
+    assert len(session.table) == 2
+    terminal.press("q")
+    assert session.view == "types"
+    assert ("evtop", "columns", "types") not in session._settings()
+    terminal.command("sort value")
+    terminal.press("g")
+    assert table.drill("(unknown)") is None
+
+    # What comes and goes is counted.
+    terminal.take(life.succeeded("id3", runtime=1.0))
+    assert table.record("(unknown)")["ok"] == 1
+    terminal.command("pause")
+    terminal.command("group off")
+    assert terminal.message.startswith("not while the display is paused")
+    terminal.command("pause")
+    terminal.press("A")
+    assert terminal.message == "grouped by type"
+    assert terminal.lines()[4].split()[0] == "TASK"
+    terminal.command("group tenant")
+    assert terminal.message.startswith("types cannot be grouped by 'tenant' (write kwargs.NAME")
+
+
+def test_many_values_are_counted_together_and_many_tasks_bit_by_bit(terminal, monkeypatch):
+    monkeypatch.setattr("evtools.top.views.summaries._VALUES_MAX", 3)
+    monkeypatch.setattr("evtools.top.views.summaries._BUDGET", -1.0)
+    life, session = terminal.life, terminal.session
+    terminal.take([life.received(f"i{n}", kwargs=f"{{'n': {n // 200}}}") for n in range(1000)])
+    terminal.command("group kwargs.n")
+    # A stride of them at the first picture; until all are counted, no row claims anything.
+    assert (len(session.table), session.table.waiting) == (0, 800)
+    assert session.table.progress == "20% counted"
+    while session.model.is_lagging():
+        session.model.work()
+    found = {row["value"]: row["tasks"] for row in session.table.records()}
+    assert found == {"4": 200, "3": 200, "2": 200, "(others)": 400}
+    assert session.table.drill("(others)") is None
