@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -174,9 +175,12 @@ class Console:
         programs = Programs(options.programs, self.wake, clock)
         stack.callback(programs.close)
         model = Model(clock=clock, options=options, names=[each.cluster for each in clusters])
+        #: What closes the connections beside those that listen.
+        self._closers: list[Callable[[], None]] = []
+        stack.callback(self._close_all)
         if not options.read:
             for settings in clusters:
-                self._reach(model, settings, stack)
+                self._reach(model, settings)
         where = ", ".join(options.read or [each.cluster or each.masked() for each in clusters])
         where = hide_credentials(where)
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
@@ -213,21 +217,29 @@ class Console:
         # The reader of the source ends before the source is closed.
         stack.callback(feed.close)
 
-    def _reach(self, model: Model, settings: ConnectionSettings, stack: ExitStack) -> None:
+    def _close_all(self) -> None:
+        # At once: several that do not answer would be waited for in turn.
+        threads = [threading.Thread(target=close, daemon=True) for close in self._closers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _reach(self, model: Model, settings: ConnectionSettings) -> None:
         # What a cluster is asked and told, beside listening to it.
         options, cluster = model.options, model.clusters.of(settings.cluster)
         settings = watched(options, settings)
         if not options.read_only:
             cluster.control = ControlClient(settings, self.wake, clock=self.clock)
-            stack.callback(cluster.control.close)
+            self._closers.append(cluster.control.close)
         if options.ask and not options.read_only:
             inspector = Inspector(settings, self.wake, clock=self.clock)
-            stack.callback(inspector.close)
+            self._closers.append(inspector.close)
             cluster.ask(inspector, redactor(options.redact))
         gauge, redact = Gauge(settings), redactor(options.redact)
         cluster.stats = BrokerStats(gauge, self.wake, clock=self.clock, redact=redact)
         cluster.stats.start()
-        stack.callback(cluster.stats.close)
+        self._closers.append(cluster.stats.close)
 
     # --- running ------------------------------------------------------------------------
 

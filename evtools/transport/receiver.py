@@ -382,15 +382,15 @@ class EventReceiver:
         # Nothing will come of an attempt to connect, so nothing need wait for it.
         self._buffer.add(End() if self._reader.connecting else None)
 
-    def close(self) -> None:
-        """Stop and leave the broker; idempotent."""
+    def close(self, timeout: float = _CLOSE_WAIT) -> None:
+        """Stop and leave the broker, for `timeout` seconds at the most; idempotent."""
         self.stop()
         if not self._reader.connecting:
-            self._join()
+            self._join(timeout)
 
-    def _join(self) -> None:
+    def _join(self, timeout: float = _CLOSE_WAIT) -> None:
         if self._reader.ident is not None:
-            self._reader.join(timeout=_CLOSE_WAIT)
+            self._reader.join(timeout=max(0.0, timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -510,8 +510,9 @@ class ReceiverGroup:
     def close(self) -> None:
         """Stop and leave the brokers; idempotent."""
         self.stop()
+        end = time.monotonic() + _CLOSE_WAIT  # for all: they leave at the same time
         for receiver in self._receivers.values():
-            receiver.close()
+            receiver.close(end - time.monotonic())
 
 
 def open_live(

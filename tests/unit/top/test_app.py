@@ -170,6 +170,14 @@ def test_another_profile_follows_with_what_was_chosen_by_keys(
     assert len(written.read_bytes().splitlines()) == 85
 
 
+def test_all_connections_are_closed_at_the_same_time(terminal, recording):
+    met = threading.Barrier(2)
+    with ExitStack() as stack:
+        console = Console(TopOptions(read=(recording,)), [SETTINGS], SystemClock(), stack)
+        console._closers += [lambda: met.wait(DEADLINE)] * 2
+    assert not met.broken
+
+
 def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):
     session = evtop(view="types", sort="name", columns=("name",)).session
     assert (session.view, session.table.sort_key) == ("types", "name")

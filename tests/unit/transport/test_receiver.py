@@ -265,6 +265,21 @@ def test_a_group_ends_with_an_error_once_all_have_refused_us(monkeypatch):
     assert {notice.named, caught.value.message} == {"a: a says no", "b: b says no"}
 
 
+def test_a_group_waits_for_the_goodbyes_of_all_as_long_as_for_one(monkeypatch):
+    settings = [ConnectionSettings(urls=SETTINGS.urls, cluster=name) for name in ("a", "b", "c")]
+    group, clock, waited = ReceiverGroup(settings, print), FakeClock(1000.0), []
+
+    def close(timeout):
+        waited.append(timeout)
+        clock.now += max(0.0, timeout)
+
+    monkeypatch.setattr(module, "time", clock)
+    for receiver in group._receivers.values():
+        receiver.close = close
+    group.close()
+    assert waited[0] == pytest.approx(sum(waited))
+
+
 @pytest.mark.parametrize(("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)])
 def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive, routing_key, dropped, got):
     body = Message(encode_line([event("task-sent", x="x" * 600_000), event("a-b")]))
