@@ -200,6 +200,7 @@ _BUDGET: Final = 0.015
 #: is said.
 _REST: Final = 9.0
 _COUNT_AGES: Final = 2.0
+_TITLE_CHARS: Final = 12
 _OPEN: Final = ("PENDING", "RECEIVED", "STARTED")
 
 
@@ -259,7 +260,8 @@ class GroupsView(Summary):
 
     @property
     def title(self) -> str:
-        return f"Groups by {self._argument.name}"
+        # Short: it is a tab.
+        return f"By {sanitize(self.grouped_by.partition('.')[2])[:_TITLE_CHARS]}"
 
     @property
     def waiting(self) -> int:

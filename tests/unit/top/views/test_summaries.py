@@ -421,6 +421,7 @@ def test_types_are_grouped_by_the_values_of_an_argument(terminal):
     assert (rows["(unknown)"]["active"], rows["(unknown)"]["run_max"]) == (1, None)
     assert [line.split()[0] for line in terminal.lines()[4:6]] == ["TENANT", ">acme"]
     assert "of 4 tasks in memory, whatever the window" in terminal.text
+    assert "[2 By tenant]" in terminal.text
 
     # A row leads to its tasks, is nothing to act on, and is not saved as the view of types.
     for command, message in (("actions", "rows of groups have no actions"), ("rate-limit", "rows")):
