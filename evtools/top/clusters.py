@@ -18,6 +18,9 @@ from evtools.wire.redact import Redactor
 #: How many clusters a recording may have; what comes of others counts for one of this name.
 CLUSTERS_MAX: Final = 50
 _OTHERS: Final = OTHERS
+#: How much memory the past minutes of a cluster may take, and those of all.
+_PAST_BYTES: Final = 64 * 2**20
+_ALL_PAST_BYTES: Final = 4 * _PAST_BYTES
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class Clusters(dict[str, Cluster]):
         for each in self.values():
             each.state.max_tasks_in_memory = max(1, self._options.max_tasks // len(self))
             each.state.max_bytes = self._options.max_memory // len(self)
+            each.statistics.past_bytes = min(_PAST_BYTES, _ALL_PAST_BYTES // len(self))
         return cluster
 
     def of(self, name: str) -> Cluster:

@@ -79,13 +79,12 @@ class Statistics:
         max_groups: int = 1000,
         past_bytes: int = 64 * 2**20,
     ) -> None:
-        half, eighth = past_bytes // 2, past_bytes // 8
-        self._types = Windows(others=OTHERS, max_names=max_types, past_bytes=half)
-        self._workers = Windows(others=OTHERS, max_names=max_workers, past_bytes=eighth)
-        self._queues = Queues(max_queues, eighth)
-        self._failures = Failures(max_groups, eighth)
+        self._types = Windows(others=OTHERS, max_names=max_types)
+        self._workers = Windows(others=OTHERS, max_names=max_workers)
+        self._queues = Queues(max_queues)
+        self._failures = Failures(max_groups)
         #: Events of any kind.
-        self._events = Windows(others=OTHERS, max_names=1, past_bytes=eighth)
+        self._events = Windows(others=OTHERS, max_names=1)
         self._tables: tuple[Windows[Any], ...] = (
             self._types,
             self._workers,
@@ -93,6 +92,7 @@ class Statistics:
             self._queues.windows,
             self._failures.windows,
         )
+        self.past_bytes = past_bytes
         #: Seconds in which events came, oldest first, and how many.
         self._flow: deque[tuple[float, int]] = deque(maxlen=REACH + 1)
         #: The tasks that run, as long as the state has them; keyed by hash, for a
@@ -114,6 +114,17 @@ class Statistics:
             "task-rejected": partial(self._ended, REJECTED),
             "task-cancelled": partial(self._ended, CANCELLED),
         }
+
+    @property
+    def past_bytes(self) -> int:
+        """How much memory the minutes that are kept may take; the next ones keep to it."""
+        return self._past_bytes
+
+    @past_bytes.setter
+    def past_bytes(self, past_bytes: int) -> None:
+        self._past_bytes = past_bytes
+        for table in self._tables:
+            table.limit_past(past_bytes // (2 if table is self._types else 8))
 
     def take(self, changes: Iterable["Change"]) -> None:
         """Take in what events changed, in the order they were received.
@@ -412,9 +423,9 @@ class Queues:
     sent counts for `UNKNOWN`.
     """
 
-    def __init__(self, max_names: int, past_bytes: int) -> None:
+    def __init__(self, max_names: int) -> None:
         self.windows: Windows[str] = Windows(
-            others=OTHERS, max_names=max_names, past_bytes=past_bytes, on_fold=self._folded
+            others=OTHERS, max_names=max_names, on_fold=self._folded
         )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()

@@ -80,11 +80,10 @@ class Windows(dict[Name, Cells], Generic[Name]):
         self._on_fold = on_fold
         self._limits = (max_names, max_cells)
         self._levels = [
-            _Level(span, width, others, kept, past_bytes * share)
-            for span, width, kept, share in zip(
-                WINDOWS.values(), WIDTHS, KEPT, _SHARES, strict=True
-            )
+            _Level(span, width, others, kept)
+            for span, width, kept in zip(WINDOWS.values(), WIDTHS, KEPT, strict=True)
         ]
+        self.limit_past(past_bytes)
         self._levels[0].open = self
 
     def __missing__(self, name: Name) -> Cells:
@@ -241,6 +240,11 @@ class Windows(dict[Name, Cells], Generic[Name]):
         level = self._levels[_MINUTES]
         return max(0.0, now - max(self.since, level.oldest(self.since) * level.width))
 
+    def limit_past(self, past_bytes: float) -> None:
+        """Change how much memory what has left its window may take; the next slots keep to it."""
+        for level, share in zip(self._levels, _SHARES, strict=True):
+            level.limit = past_bytes * share
+
     def weight_bytes(self) -> int:
         """Return about how much memory all of this takes."""
         weight = sum(level.past_bytes for level in self._levels)
@@ -259,12 +263,10 @@ class _Level(Generic[Name]):
         "past_bytes", "span", "sums", "total", "width",
     )  # fmt: skip
 
-    def __init__(
-        self, span: float | None, width: float, others: Name, kept: float, limit: float
-    ) -> None:
+    def __init__(self, span: float | None, width: float, others: Name, kept: float) -> None:
         self.span = span
         #: How long slots are kept, in seconds, and how much those may take that have left.
-        self.kept, self.limit = kept, limit
+        self.kept, self.limit = kept, 0.0
         #: Those, by index, the oldest first; what they take; and up to where some are gone.
         self.past: dict[float, dict[Name, bytes]] = {}
         self.past_bytes = 0

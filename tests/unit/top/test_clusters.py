@@ -156,6 +156,7 @@ def test_memory_is_shared_out_and_so_are_names_that_a_recording_makes_up(both):
     assert len(model.clusters) == CLUSTERS_MAX + 1
     total = sum(one.state.max_tasks_in_memory for one in model.clusters.values())
     assert total <= model.options.max_tasks
+    assert sum(one.statistics.past_bytes for one in model.clusters.values()) <= 256 * 2**20
     assert len(records(both, "workers")) == 2 + 2 * CLUSTERS_MAX
 
 
