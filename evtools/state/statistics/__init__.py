@@ -284,9 +284,13 @@ class Statistics:
         rates[-1] = sums[-1] / (end - newest * width)
         return rates
 
-    def trend(self, name: str, now: float) -> list[float]:
-        """Return tasks of a type completed per second, over 5 minutes, newest last."""
-        return self._types.trend(name, (SUCCEEDED, FAILED), self._settle(now))
+    def trend(self, kind: Kind, name: str | tuple[str, str, str], now: float) -> list[float]:
+        """Return tasks of a name completed per second, over 5 minutes, newest last.
+
+        Of a queue those that were received from it, of a kind of failure its failures.
+        """
+        cells = (RECEIVED,) if kind == "queues" else (SUCCEEDED, FAILED)
+        return self._windows_of(kind).trend(name, cells, self._settle(now))
 
     @property
     def peak(self) -> float:

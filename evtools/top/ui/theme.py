@@ -182,16 +182,18 @@ class Glyphs:
     corners: tuple[str, str, str, str]
     ascii: bool
 
-    def spark(self, values: Sequence[float]) -> str:
+    def spark(self, values: Sequence[float | None]) -> str:
         """Return a sparkline of `values`, one column each, in which the greatest is full.
 
-        It is blank before the first value above zero: nothing may have been watched then.
+        It is blank where a value is not known, and before the first one above zero: nothing may
+        have been watched then.
         """
-        steps, top = len(self.levels) - 1, max(values, default=0.0)
+        steps, top = len(self.levels) - 1, max((one or 0.0 for one in values), default=0.0)
         line = ""
         for value in values:
-            is_some = value > 0 and top > 0
-            line += self.levels[max(1, math.ceil(value / top * steps - 1e-9)) if is_some else 0]
+            is_some = value is not None and value > 0 and top > 0
+            at = max(1, math.ceil((value or 0.0) / top * steps - 1e-9)) if is_some else 0
+            line += " " if value is None else self.levels[at]
         known = line.lstrip(self.levels[0])
         return " " * (len(line) - len(known)) + known
 

@@ -13,11 +13,18 @@ from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, column, known, one_line
-from evtools.top.feed import QUEUES_MAX, TREND, QueueFacts, Trend, trend_of
+from evtools.top.feed import HISTORY, QUEUES_MAX, TREND, QueueFacts, Trend, trend_of
 from evtools.top.options import Window
 from evtools.top.survey import Survey
 from evtools.top.table import Detail, labelled
-from evtools.top.views.summaries import Fields, Summary, figure
+from evtools.top.views.summaries import (
+    SPARK_COLS,
+    Fields,
+    Summary,
+    figure,
+    spark_text,
+    trend_column,
+)
 from evtools.transport.queues import Depth
 
 #: Over this time the rates of the queues are, as is the change of their depth.
@@ -86,6 +93,21 @@ def _depth_order(row: Any, _: float) -> Any:
     return row.backlog if row.depth.ready is None else row.depth.ready
 
 
+#: How long each column of the sparkline is, in seconds.
+_SPARK_SLOT: Final = HISTORY / SPARK_COLS
+
+
+def _depths(row: Any, _: float) -> list[int | None] | None:
+    # The greatest depth in each part of the last 15 minutes, up to when the broker answered last.
+    if not row.samples:
+        return None
+    newest, parts = row.samples[-1][0] // _SPARK_SLOT, dict[int, int]()
+    for at, ready in row.samples:
+        part = int(newest - at // _SPARK_SLOT)
+        parts[part] = max(ready, parts.get(part, 0))
+    return [parts.get(part) for part in reversed(range(SPARK_COLS))]
+
+
 # fmt: off
 _QUEUES: Final = (
     column("name", "name", "NAME", "the queue", "name", cols=16),
@@ -113,6 +135,9 @@ _QUEUES: Final = (
         "oldest"),
     column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start",
         figure("wait.p95"), from_cols=90),
+    column("text", "trend", "DEPTH 15m",
+        "the depth over 15 minutes, each row to a scale of its own", _depths, format=spark_text,
+        order=_depth_order, kind=Kind.OTHER, cols=SPARK_COLS, from_cols=120, descending=True),
     column("name", "consumed_by", "CONSUMED BY", "the workers that say they consume it",
         "consumed_by", format=known(", ".join), order=lambda row, _: len(row.consumed_by or ()),
         kind=Kind.OTHER, cols=11, max_cols=60, from_cols=105, descending=True),
@@ -295,8 +320,8 @@ class _ClusterQueues:
 
     def _add_depth(self, row: Any, now: float) -> None:
         row.depth = depth = self.facts.depths.get(row.name) or _NO_DEPTH.get(row.name, Depth(None))
-        samples = () if depth.ready is None else self.facts.history.get(row.name, ())
-        row.trend = trend = trend_of(samples)
+        row.samples = () if depth.ready is None else self.facts.history.get(row.name, ())
+        row.trend = trend = trend_of(row.samples)
         row.net_per_min = None if trend is None else trend.per_minute
         shrinks = trend is not None and trend.per_minute < 0
         row.grows = bool(depth.ready) and trend is not None and not shrinks
@@ -444,12 +469,17 @@ class QueuesView(Summary):
 
     def __init__(self, clusters: Clusters) -> None:
         self._queues: dict[str, _ClusterQueues] = {}
+        received = trend_column(
+            clusters, "queues", "received", lambda row, _: row.received, from_cols=120
+        )
+        #: Where no broker is asked.
+        self._of_events = tuple(received if one.name == "trend" else one for one in _OF_EVENTS)
         super().__init__(clusters)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         asked = any(cluster.asks_broker for cluster in self._clusters.values())
-        return self._clusters.column(_QUEUES if asked else _OF_EVENTS)
+        return self._clusters.column(_QUEUES if asked else self._of_events)
 
     @property
     def has_page(self) -> bool:

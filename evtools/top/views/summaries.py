@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from evtools.clock import Clock
 from evtools.filters import Kind, quote, quote_pattern
@@ -91,15 +91,43 @@ def _change(now: float | None, before: float | None) -> float | None:
     return None if now is None or not before else 100.0 * (now - before) / before
 
 
-_SPARK_COLS: Final = 12
+#: How wide a sparkline is.
+SPARK_COLS: Final = 12
 
 
-def _spark(values: Sequence[float], context: RenderContext) -> str:
-    # At most as many values as there are columns: averages of neighbours.
-    size = max(1, -(-len(values) // _SPARK_COLS))
-    parts = [values[start : start + size] for start in range(0, len(values), size)]
+def spark_text(values: Sequence[float | None] | None, context: RenderContext) -> str:
+    """Return a sparkline of values, `-` where there are none.
+
+    Of more than it has columns, which are then all known, it shows averages of neighbours.
+    """
+    if values is None:
+        return NOTHING
     glyphs = ASCII if context.ascii else UNICODE
+    if len(values) <= SPARK_COLS:
+        return glyphs.spark(values)
+    size = max(1, -(-len(values) // SPARK_COLS))
+    known_values = [value or 0.0 for value in values]
+    parts = [known_values[start : start + size] for start in range(0, len(values), size)]
     return glyphs.spark([sum(part) / len(part) for part in parts])
+
+
+def trend_column(
+    clusters: Clusters,
+    kind: Literal["types", "workers", "queues", "errors"],
+    about: str,
+    order: Callable[[Any, float], Any],
+    *,
+    from_cols: int,
+) -> Column:
+    """Return the column with the rates of a row over time; its rows sort by `order`."""
+
+    def rates(row: Any, now: float) -> list[float]:
+        name = (row.task, row.exception, row.message) if kind == "errors" else row.name
+        return clusters[row.cluster].statistics.trend(kind, name, now)
+
+    about = f"{about} per second over 5 minutes, each row to a scale of its own"
+    return column("text", "trend", "RATE 5m", about, rates, format=spark_text, order=order,
+        kind=Kind.OTHER, cols=SPARK_COLS, from_cols=from_cols, descending=True)  # fmt: skip
 
 
 def _counted(state: str) -> Callable[[Any, float], int]:
@@ -131,11 +159,7 @@ class TypesView(Summary):
             column("duration", "run_p95", "p95", "95 % ran no longer", "run.p95"),
             column("duration", "run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
             column("duration", "run_max", "MAX", "the longest run time", "run.max", from_cols=100),
-            column("text", "trend", "RATE 5m",
-                "rate over 5 minutes, each row to a scale of its own",
-                lambda row, now: clusters[row.cluster].statistics.trend(row.name, now),
-                format=_spark, order=lambda row, _: row.rate, kind=Kind.OTHER, cols=_SPARK_COLS,
-                from_cols=110, descending=True),
+            trend_column(clusters, "types", "completed", lambda row, _: row.rate, from_cols=110),
         )
         # fmt: on
         super().__init__(clusters)
@@ -411,43 +435,47 @@ class WorkersView(Summary):
     default_sort = "status"
     field = "worker"
     offers = ("worker", "status", "cluster")
-    # fmt: off
-    own_columns = (
-        column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
-        column("text", "status", "STATUS",
-            "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
-            " busy?: gone or in a task, N processes: that many use its name",
-            "status", cols=11, order=lambda row, _: _RANKS[row.status], format_row=_status),
-        column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
-        column("count", "active", "ACTIVE", "running now, of as many as its pool has", "active",
-            format_row=_active, cols=7),
-        column("count", "pool", "POOL", "size of its pool, once asked", "pool", from_cols=140),
-        column("count", "processed", "PROCESSED", "started since the worker was started",
-            "processed", format=known("{:.0f}".format), cols=10, from_cols=100),
-        column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
-            lambda row, _: row.load[0] if row.load else None,
-            format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING,
-            cols=13, from_cols=100),
-        column("rate", "ok", "OK", "succeeded per second", figure("ok_rate", 0.0)),
-        column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-            lambda row, _: _percent(getattr(row.figures, "failure_share", None))),
-        column("duration", "run_p95", "RUN p95", "95 % ran no longer", figure("run.p95"),
-            from_cols=130),
-        column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
-            format=known(_skew), cols=8,
-            order=lambda row, _: None if row.skew is None else abs(row.skew)),
-        column("count", "missed", "MISSED", "tasks it started of which no events came", "missed",
-            from_cols=120),
-        column("count", "processes", "PROCS",
-            "processes that use its name, by their heartbeats; more than one is a mistake",
-            "processes", from_cols=140),
-        column("name", "queues", "QUEUES", "the queues it consumes, once asked", "queues",
-            format=known(", ".join), order=lambda row, _: row.queues and row.queues[0],
-            kind=Kind.OTHER, cols=10, max_cols=40, from_cols=120),
-        column("text", "version", "VERSION", "the software it runs", "version", cols=15,
-            from_cols=100),
-    )
-    # fmt: on
+
+    def __init__(self, clusters: Clusters) -> None:
+        # fmt: off
+        self.own_columns = (
+            column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
+            column("text", "status", "STATUS",
+                "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
+                " busy?: gone or in a task, N processes: that many use its name",
+                "status", cols=11, order=lambda row, _: _RANKS[row.status], format_row=_status),
+            column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
+            column("count", "active", "ACTIVE", "running now, of as many as its pool has", "active",
+                format_row=_active, cols=7),
+            column("count", "pool", "POOL", "size of its pool, once asked", "pool", from_cols=140),
+            column("count", "processed", "PROCESSED", "started since the worker was started",
+                "processed", format=known("{:.0f}".format), cols=10, from_cols=130),
+            column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
+                lambda row, _: row.load[0] if row.load else None,
+                format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING,
+                cols=13, from_cols=100),
+            column("rate", "ok", "OK", "succeeded per second", figure("ok_rate", 0.0)),
+            column("percent", "share", "FAIL%", "failures among those completed, in per cent",
+                lambda row, _: _percent(getattr(row.figures, "failure_share", None))),
+            trend_column(clusters, "workers", "completed", figure("ok_rate", 0.0), from_cols=120),
+            column("duration", "run_p95", "RUN p95", "95 % ran no longer", figure("run.p95"),
+                from_cols=130),
+            column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
+                format=known(_skew), cols=8,
+                order=lambda row, _: None if row.skew is None else abs(row.skew)),
+            column("count", "missed", "MISSED", "tasks it started of which no events came",
+                "missed", from_cols=130),
+            column("count", "processes", "PROCS",
+                "processes that use its name, by their heartbeats; more than one is a mistake",
+                "processes", from_cols=140),
+            column("name", "queues", "QUEUES", "the queues it consumes, once asked", "queues",
+                format=known(", ".join), order=lambda row, _: row.queues and row.queues[0],
+                kind=Kind.OTHER, cols=10, max_cols=40, from_cols=120),
+            column("text", "version", "VERSION", "the software it runs", "version", cols=15,
+                from_cols=100),
+        )
+        # fmt: on
+        super().__init__(clusters)
 
     @property
     def has_page(self) -> bool:
@@ -540,23 +568,27 @@ class ErrorsView(Summary):
     name = "errors"
     default_sort = "count"
     offers = ("name", "exc", "cluster")
-    # fmt: off
-    own_columns = (
-        column("count", "count", "COUNT", "number of failures", "count"),
-        column("rate", "rate", "RATE", "failures per second", "rate"),
-        column("time", "first", "FIRST", "when it was first seen", "first"),
-        column("time", "last", "LAST", "when it was last seen", "last"),
-        column("name", "workers", "WORKERS", "where: the worker, or how many",
-            lambda row, _: sorted(row.workers),
-            format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
-            order=lambda row, _: len(row.workers),
-            kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
-        column("name", "name", "TASK", "the type of task", "task", cols=16),
-        column("text", "exc", "EXCEPTION", "the exception, * for its variable parts",
-            lambda row, _: f"{row.exception}: {row.message}" if row.message else row.exception,
-            cols=20, flex=3),
-    )
-    # fmt: on
+
+    def __init__(self, clusters: Clusters) -> None:
+        # fmt: off
+        self.own_columns = (
+            column("count", "count", "COUNT", "number of failures", "count"),
+            column("rate", "rate", "RATE", "failures per second", "rate"),
+            column("time", "first", "FIRST", "when it was first seen", "first"),
+            column("time", "last", "LAST", "when it was last seen", "last"),
+            trend_column(clusters, "errors", "failures", lambda row, _: row.rate, from_cols=120),
+            column("name", "workers", "WORKERS", "where: the worker, or how many",
+                lambda row, _: sorted(row.workers),
+                format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
+                order=lambda row, _: len(row.workers),
+                kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
+            column("name", "name", "TASK", "the type of task", "task", cols=16),
+            column("text", "exc", "EXCEPTION", "the exception, * for its variable parts",
+                lambda row, _: f"{row.exception}: {row.message}" if row.message else row.exception,
+                cols=20, flex=3),
+        )
+        # fmt: on
+        super().__init__(clusters)
 
     def load(self) -> None:
         self.rows = self.each(Statistics.failures)

@@ -105,10 +105,10 @@ def test_the_trend_of_a_type_is_its_completions_over_five_minutes(watched):
         end = {"kind": "succeeded"} if second < 285 else {"kind": "failed", "exception": "E()"}
         watched.tell("received", f"u{second}")
         watched.tell(uuid=f"u{second}", **end)
-    assert watched.statistics.trend("t", start + 315) == pytest.approx([1.0] * 20)
-    assert watched.statistics.trend("t", start + 360)[-4:] == pytest.approx([1, 0, 0, 0])
-    assert watched.statistics.trend("other", start + 315) == [0.0] * 20
-    assert watched.statistics.trend("t", start + 10_000) == [0.0] * 20
+    assert watched.statistics.trend("types", "t", start + 315) == pytest.approx([1.0] * 20)
+    assert watched.statistics.trend("types", "t", start + 360)[-4:] == pytest.approx([1, 0, 0, 0])
+    assert watched.statistics.trend("types", "other", start + 315) == [0.0] * 20
+    assert watched.statistics.trend("types", "t", start + 10_000) == [0.0] * 20
 
 
 # --- tasks that run ------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_before_the_first_event_there_is_nothing():
         assert empty.totals(window, 5.0).event_rate == 0
         assert empty.totals(window, 5.0).run == Quantiles()
         assert empty.totals(window, 5.0).failure_share is None
-    assert empty.trend("t", 5.0) == [0] * 20
+    assert empty.trend("types", "t", 5.0) == [0] * 20
     assert empty.peak == 0
 
 

@@ -91,6 +91,9 @@ def test_what_is_no_look_is_refused(text, problem):
         (UNICODE, [0.001, 1000],            "▂█"),
         (ASCII,   [],                       ""),
         (ASCII,   [float("nan")],           " "),
+        (ASCII,   [float("nan"), 1],        "  "),
+        # A gap in what is known is no zero.
+        (UNICODE, [None, 2, None, 0, 2],    " █ ▁█"),
         (ASCII,   [-1.0],                   " "),
     ],
 )

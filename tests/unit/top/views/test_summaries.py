@@ -77,16 +77,22 @@ def test_types_that_fail_come_first(types):
     assert types.styles() == ["failure", "", ""]
 
 
-def test_a_trend_is_drawn_and_exported(types):
-    for number in range(200):
-        types.take(*types.life.success(str(number)))
-        types.life.now += 1
-    types.refresh()
-    assert set(types.cells("trend")[0]) <= set("▁▂▃▄▅▆▇█")
-    assert max(types.table.record("proj.add")["trend"]) > 0
-    types.table.sort_by("trend")
-    types.refresh(ascii=True)
-    assert types.cells("trend")[0].isascii()
+@pytest.mark.parametrize(
+    ("view", "name"),
+    [(TypesView, "proj.add"), (WorkersView, "w1"), (QueuesView, "mail"), (ErrorsView, "proj.bad")],
+)
+def test_a_trend_is_drawn_and_exported(view, name):
+    rows = Summary(view)
+    for number in range(100):
+        ends = *rows.life.success(f"s{number}"), *rows.life.failure(f"f{number}", "proj.bad")
+        rows.take(*ends)
+        rows.life.now += 2
+    rows.table.sort_by("trend")
+    at, key = next(pair for pair in enumerate(rows.refresh()) if name in pair[1])
+    assert set(rows.cells("trend")[at]) <= set("▁▂▃▄▅▆▇█")
+    assert max(rows.table.record(key)["trend"]) > 0
+    rows.refresh(ascii=True)
+    assert rows.cells("trend")[at].isascii()
 
 
 @pytest.mark.parametrize("name", ["proj.add", 'a "b" c', "-x", None])
@@ -226,6 +232,17 @@ def test_a_queue_is_known_from_events(queues):
     for text in ("backlog>0 mail", "f.name=mail"):
         queues.table.set_filter(text)
         assert list(queues.table.keys) == [mail]
+
+
+def test_the_depth_of_a_queue_is_drawn_over_15_minutes(queues):
+    # A part of that time without an answer is a gap, and the greatest depth of a part is seen.
+    answers = [(0.0, 100), (75.0, 0), (76.0, 50), (80.0, 0), (225.0, 100)]
+    list(
+        asked(queues, *((at, {"mail": Depth(ready), "off": Depth(None)}) for at, ready in answers))
+    )
+    drawn = dict(zip(queues.table.keys, queues.cells("trend"), strict=True))
+    assert drawn == {"mail": "█▅ █", "off": "-"}
+    assert queues.table.record("mail")["trend"] == [None] * 8 + [100, 50, None, 100]
 
 
 def test_what_the_broker_says_is_shown_and_nothing_else_for_it(queues):
