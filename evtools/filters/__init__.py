@@ -15,6 +15,7 @@ from evtools.filters.fields import (
     Field,
     FieldTable,
     Kind,
+    due_in,
     running_since,
     task_fields,
 )
@@ -23,6 +24,6 @@ from evtools.filters.help import caret, shell_trap
 
 __all__ = [
     "EVENT_FIELDS", "TASK_FIELDS", "Field", "FieldTable", "Filter", "FilterError", "Kind",
-    "all_of", "argument", "argument_names", "caret", "compile_filter", "exclude", "quote",
-    "quote_pattern", "running_since", "shell_trap", "task_fields",
+    "all_of", "argument", "argument_names", "caret", "compile_filter", "due_in", "exclude",
+    "quote", "quote_pattern", "running_since", "shell_trap", "task_fields",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from evtools.errors import FilterError
 from evtools.filters.fields import (
     ALIASES,
+    DUE,
     EVENT_FIELDS,
     STATE_GROUPS,
     STATE_NAMES,
@@ -227,9 +228,7 @@ class _Compiler:
             return _any([self._present(value) for value in term.values])
         get: Callable[[Any], Any] = field.get
         if field.kind is Kind.STATE and term.operator not in PATTERN_OPERATORS:
-            states = frozenset[str]().union(*map(_states_of, term.values))
-            states = states if wanted else frozenset(STATES) - states
-            return lambda subject: get(subject) in states
+            return self._state(term, field, wanted=wanted)
         if field.kind is Kind.AGE:
             if (now := self.now) is None:
                 raise term.mistake("ages need a clock")
@@ -248,6 +247,24 @@ class _Compiler:
             return not wanted
 
         return matches_any
+
+    def _state(self, term: Term, field: Field, *, wanted: bool) -> Predicate:
+        get, due = field.get, self.fields.get(DUE)
+        others = [value for value in term.values if due is None or value.text.lower() != DUE]
+        states = frozenset[str]().union(*map(_states_of, others))
+        if due is None or len(others) == len(term.values):
+            states = states if wanted else frozenset(STATES) - states
+            return lambda subject: get(subject) in states
+        # Only this one changes with time alone.
+        self.counts.append(_Count(due))
+        left = due.get
+
+        def matches(subject: Any) -> bool:
+            state = get(subject)
+            found = state in states or (state == "RECEIVED" and left(subject) is not None)
+            return state is not None and found is wanted
+
+        return matches
 
     def _check_operator(self, term: Term, field: Field) -> None:
         sign, operators = term.operator, operators_of(field.kind)

@@ -1,7 +1,7 @@
 """The fields and states of the filter language, and how to get them from events and tasks."""
 
 import difflib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -94,9 +94,13 @@ _NOT_SENT: Final = "task_send_sent_event is off, or the tasks were sent before e
 _NOT_RECEIVED: Final = "the tasks were received before evtools connected"
 _NOT_STARTED: Final = "the tasks were started before evtools connected"
 _NONE: Final = "the tasks have none, or were received before evtools connected"
+_NOT_DUE: Final = "no task waits for its ETA"
 _RUN: Final = frozenset({"SUCCESS", "FAILURE", "RETRY"})
 _FAILED: Final = frozenset({"FAILURE", "RETRY"})
 _SUCCEEDED: Final = frozenset({"SUCCESS"})
+_BEFORE_START: Final = frozenset({"PENDING", "RECEIVED", "RETRY"})
+#: What a state is called whose task was received and waits for its ETA, as the field `due` says.
+DUE: Final = "due"
 
 # fmt: off
 #: Name, kind, description; why it may be unknown, and in which states it should not be.
@@ -135,6 +139,7 @@ _FIELDS: Final[tuple[tuple[str, Kind, str, str, Container[object] | None], ...]]
     ("has", Kind.PRESENCE, "name of a field that must be there", "", None),
     ("any", Kind.TEXTS, "the fields that bare words search", "", None),
     ("lost", Kind.OTHER, "true if it was running on a worker that disappeared", "", None),
+    ("due", Kind.DURATION, "time until the ETA of a task that waits for it", _NOT_DUE, None),
 )
 #: Celery's names of fields that have another one here.
 _CELERY_NAMES: Final = {
@@ -163,7 +168,7 @@ AMBIGUOUS: Final = {
 
 
 def _table(
-    without: str,
+    without: Iterable[str],
     drifting: Container[str],
     get: Callable[[str], Getter],
     get_all: Callable[..., Callable[[Any], tuple[object, ...]]],
@@ -188,7 +193,8 @@ def _table(
         getter = getters.get(name) or get(_CELERY_NAMES.get(name, name))
         applies = is_in(states) if states else lambda _: True
         table[name] = Field(name, kind, getter, about, reason, applies, name in drifting)
-    del table[without]
+    for name in without:
+        del table[name]
     return table
 
 
@@ -321,7 +327,7 @@ def _event_wait(event: Event) -> float | None:
 
 #: The fields of events, by name.
 EVENT_FIELDS: Final[FieldTable] = _table(
-    "lost", ("age",), _event_field, _event_fields, _event_is_in, {
+    ("lost", "due"), ("age",), _event_field, _event_fields, _event_is_in, {
         "type": lambda event: event.type,
         "state": _state,
         "runtime": _event_runtime,
@@ -349,6 +355,21 @@ def running_since(task: Any) -> float | None:
     return started - (seconds(getattr(task.worker, "skew", None)) or 0.0)
 
 
+def due_in(task: Any, now: float) -> float | None:
+    """Return in how many seconds a task that waits for its ETA may start, None if none does.
+
+    `now` is in epoch seconds of the local clock.  A worker waits by its own clock, so the skew of
+    that counts as far as it is known.  A task that may be lost waits for nothing.
+    """
+    if task.eta is None or task.state not in _BEFORE_START or (at := _eta(task)) is None:
+        return None
+    left = at - now - (seconds(getattr(task.worker, "skew", None)) or 0.0)
+    if left <= 0 or task.lost(now):
+        return None
+    answer = task.current_answer(now)
+    return None if answer is not None and answer.runs else left
+
+
 def _task_fields(*names: str) -> Callable[[Any], tuple[object, ...]]:
     # All at once takes half as long as one by one.
     read = attrgetter(*["worker_name" if name == "hostname" else name for name in names])
@@ -367,7 +388,7 @@ def task_fields(now: Callable[[Any], float] | None = None) -> FieldTable:
     """Return the fields of tasks, by name.
 
     `now` returns the epoch seconds up to which a running task has run, and as of which it may be
-    lost; without it neither is known.
+    lost or waits for its ETA; without it none of that is known.
     """
 
     def runtime(task: Any) -> float | None:
@@ -382,7 +403,7 @@ def task_fields(now: Callable[[Any], float] | None = None) -> FieldTable:
 
     times = ("wait", "queue_time", "sent", "received", "started", "done")
     return _table(
-        "type", ("age", "runtime", "lost"),
+        ("type",), ("age", "runtime", "lost", "due"),
         lambda name: lambda task: task.get(name),
         _task_fields,
         lambda states: lambda task: task.state in states,
@@ -393,6 +414,7 @@ def task_fields(now: Callable[[Any], float] | None = None) -> FieldTable:
             "age": attribute("local_received"),
             "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
             "lost": lambda task: None if now is None else bool(task.lost(now(task))),
+            "due": lambda task: None if now is None else due_in(task, now(task)),
         },
     )  # fmt: skip
 

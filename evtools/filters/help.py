@@ -8,6 +8,7 @@ from evtools.errors import FilterError
 from evtools.filters.compile import operators_of
 from evtools.filters.fields import (
     ALIASES,
+    DUE,
     EVENT_FIELDS,
     PREFIXES,
     STATE_GROUPS,
@@ -68,7 +69,8 @@ def page() -> str:
         "States and groups of them": {
             group: " ".join(state.lower() for state in STATES if state in members)
             for group, members in states.items()
-        },
+        }
+        | {DUE: "received, and its ETA has not come (tasks in evtop)"},
     }
     fields: dict[str, dict[str, str]] = {}
     for field in {**TASK_FIELDS, **EVENT_FIELDS}.values():

@@ -24,6 +24,7 @@ from evtools.state.attempts import (
     add_sent,
     add_started,
     announcement,
+    epoch,
     first_end,
     is_known,
     plain,
@@ -607,7 +608,8 @@ class Cluster(Kinds):
                 known += [] if task is None else [task]
             for uuid in absent:
                 in_doubt = self._in_doubt(worker, uuid, now)
-                if in_doubt is not None:
+                # Older Celery does not find, by query_task, those that wait for their ETA.
+                if in_doubt is not None and (epoch(in_doubt.eta) or 0.0) <= now:
                     self._settle_doubt(in_doubt, worker, now, has=False)
             return known
 

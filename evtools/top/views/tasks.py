@@ -7,8 +7,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from evtools.clock import Clock
-from evtools.filters import FieldTable, running_since, task_fields
-from evtools.state import ALIVE, Task
+from evtools.filters import FieldTable, due_in, running_since, task_fields
+from evtools.state import ALIVE, Task, epoch
 from evtools.text import elide_middle, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import Column, RenderContext, Slot, column, one_line, own_column, was_cut
@@ -30,6 +30,8 @@ STATES: Final[Mapping[str, tuple[str, str]]] = {
     "SUCCESS":   ("OK",     "good"),
 }
 # fmt: on
+#: A worker has it, and its ETA has not come.
+DUE: Final = ("DUE", "waiting")
 LOST: Final = ("LOST?", "late")
 #: Its worker has said that it does not have it.
 MISSING: Final = ("LOST", "failure")
@@ -45,6 +47,8 @@ def state_of(task: Any, now: float) -> tuple[str, str]:
         return LOST if task.missing_at(now) is None else MISSING
     answer = task.current_answer(now)
     state = task.state if answer is None else "STARTED" if answer.runs else "RECEIVED"
+    if state == "RECEIVED" and due_in(task, now) is not None:
+        return DUE
     return STATES.get(state, (state, ""))
 
 
@@ -65,6 +69,26 @@ def _field(task: Any, name: str) -> Any:
     return task.note.get(name) if value is None and task.note else value
 
 
+def _rank(task: Any, now: float) -> float:
+    if task.lost(now):
+        return -1
+    rank = _RANKS.get(task.state, len(_RANKS))
+    # Below those that could start now.
+    return rank + 0.5 if task.state == "RECEIVED" and due_in(task, now) is not None else rank
+
+
+def _due(task: Any, now: float) -> str:
+    left = due_in(task, now)
+    if left is None:
+        return ""
+    return f"{'again' if task.state == 'RETRY' else 'due'} in {human_duration(left)}"
+
+
+def _shown_outcome(task: Any, context: RenderContext) -> str:
+    parts = _due(task, context.now), _outcome(task, context.now)
+    return ": ".join(part for part in parts if part)
+
+
 def _outcome(task: Any, _: float) -> str | None:
     # Else the newest custom event.
     outcome: str | None = task.result if task.exception is None else task.exception
@@ -75,8 +99,7 @@ def _outcome(task: Any, _: float) -> str | None:
 COLUMNS: Final = (
     column("text", "state", "STATE",
         "its state; LOST?: its worker has disappeared or restarted; LOST: and says it has it not",
-        lambda task, now: state_of(task, now)[0], cols=6,
-        order=lambda task, now: -1 if task.lost(now) else _RANKS.get(task.state, len(_RANKS)),
+        lambda task, now: state_of(task, now)[0], cols=6, order=_rank,
         moves=lambda task: task.state in ("RECEIVED", "STARTED")),
     column("name", "name", "TASK", "the type of task", "name",
         format=lambda value, _: value or "?", cols=18, flex=2),
@@ -93,8 +116,10 @@ COLUMNS: Final = (
     column("duration", "runtime", "RUN", "how long it ran, or has run so far", run_of,
         moves=lambda task: task.state == "STARTED"),
     column("time", "age", "AGE", "time of its last event", "local_received", cols=6),
-    column("text", "outcome", "EXCEPTION / RESULT", "exception, result or progress", _outcome,
-        format=lambda value, _: value or "", cols=18, flex=3, from_cols=100),
+    column("text", "outcome", "EXCEPTION / RESULT",
+        "when it is due or tried again; exception, result or progress", _outcome,
+        format=lambda value, _: value or "", format_row=_shown_outcome,
+        cols=18, flex=3, from_cols=100),
 )
 # fmt: on
 #: Times of day take more room than ages.
@@ -386,6 +411,8 @@ def _summary(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
     elif task.lost(context.now):
         is_there = task.worker.status(context.now) in ALIVE
         name = f"LOST? ({'its process' if is_there else 'its worker'} has disappeared)"
+    elif due := _due(task, context.now):
+        name += f" ({due}, at {context.time_of_day(epoch(task.eta) or 0.0)})"
     ran = f" after {human_duration(run)}" if run is not None else ""
     where = f" on {task.worker_name}" if task.worker_name is not None else ""
     pid = f" pid {task.pid}" if task.pid is not None else ""

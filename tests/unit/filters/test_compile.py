@@ -381,7 +381,7 @@ def test_a_filter_knows_whether_time_alone_may_change_it():
 
 
 def test_tasks_have_the_fields_of_events_but_the_type():
-    assert set(TASK_FIELDS) == set(EVENT_FIELDS) - {"type"} | {"lost"}
+    assert set(TASK_FIELDS) == set(EVENT_FIELDS) - {"type"} | {"lost", "due"}
     with pytest.raises(FilterError, match="unknown field"):
         compile_filter("type:task-*", fields=TASK_FIELDS)
 

@@ -50,7 +50,7 @@ def test_an_example_is_a_filter(text):
 
 def test_the_page_has_every_state_operator_and_field_once():
     assert first_words("OPERATORS") == list(OPERATORS)
-    assert first_words("STATES AND GROUPS OF THEM") == ["(all)", *STATE_GROUPS]
+    assert first_words("STATES AND GROUPS OF THEM") == ["(all)", *STATE_GROUPS, "due"]
     assert all(f" {state.lower()}" in PAGE for state in STATES)
     texts = first_words("FIELDS THAT TAKE : = != ~ !~")
     numbers = first_words("FIELDS THAT TAKE : = != > >= < <=")

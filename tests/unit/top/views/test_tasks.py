@@ -1,6 +1,7 @@
 """The view of tasks: its rows, its trees, and the detail of a task."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,62 @@ def test_a_task_whose_worker_went_may_be_lost(tasks):
     assert tasks.column("runtime") == ["-", "100ms"]
     tasks.table.set_filter("lost:true")
     assert len(tasks.table) == 1
+
+
+def eta(at):
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def test_a_task_that_waits_for_its_eta_is_due(tasks):
+    life = tasks.life
+    # The clock of w2, which waits by it, is 30 s ahead.
+    tasks.take(life.beat(), life.beat("w2@host", ahead=30))
+    at = eta(life.now + 1000)
+    tasks.take(
+        life.received("r"),
+        life.received("d", eta=at),
+        life.received("e", eta=at, hostname="w2@host", ahead=30),
+        life.received("past", eta=eta(900)),
+        life.received("junk", eta="soon"),
+        life.sent("s", eta=at),
+        life.event("task-retried", uuid="t", hostname="w1@host", exception="E(1)"),
+        life.received("t", retries=1, eta=eta(life.now + 14)),
+    )
+    tasks.table.sort_by("state")
+    assert tasks.refresh() == ["t", "junk", "past", "r", "e", "d", "s"]
+    assert tasks.column("state") == ["RETRY", "RECV", "RECV", "RECV", "DUE", "DUE", "SENT"]
+    assert tasks.column("outcome") == [
+        "again in 12.9s: E(1)", "", "", "", "due in 16m08s", "due in 16m38s", "due in 16m38s",
+    ]  # fmt: skip
+    assert tasks.table.row(5).style == "waiting"
+    assert (
+        tasks.table.detail("d").lines[0].startswith("state   RECEIVED (due in 16m38s, at 00:33:20)")
+    )
+    for text, found in (
+        ("state:due", "ed"), ("state:due,sent", "eds"), ("state!=due", "tjunkpastrs"),
+        ("due<1m", "t"), ("has:due", "teds"), ("state:recv -state:due", "junkpastr"),
+    ):  # fmt: skip
+        tasks.table.set_filter(text)
+        assert "".join(tasks.refresh()) == found
+    tasks.table.set_filter("state:due")
+    life.now += 970
+    tasks.take(life.beat(), life.beat("w2@host", ahead=30))
+    assert tasks.refresh() == ["d"]
+    life.now += 300
+    tasks.table.set_filter("")
+    tasks.refresh()
+    assert "DUE" not in tasks.column("state")
+
+
+def test_an_answer_without_a_task_that_waits_for_its_eta_proves_nothing(tasks):
+    life = tasks.life
+    tasks.take(life.beat(), life.received("t", eta=eta(5000)))
+    for _ in range(5):
+        life.now += 2
+        tasks.take(life.beat(pid=8))
+    tasks.state.seed("w1@host", [], life.now, ["t"])
+    tasks.refresh()
+    assert tasks.column("state") == ["LOST?"]
 
 
 def test_what_runs_is_sorted_by_how_long_it_has_run(tasks):
