@@ -9,6 +9,7 @@ columns and the sections of the detail that the program has today.
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import sys
@@ -34,12 +35,13 @@ BEGIN = "<!-- evtop: {}; scripts/screenshots.py --fix takes it -->\n"
 END = "<!-- end of the picture -->"
 _PLACE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL)
 
-_TABS = re.compile(r"[ \[]1 \w+\W+2 \w+")
+_TABS = re.compile(r"[ \[]0 \w+\W+1 \w+")
 _FILTER, _RULE = " filter>", "── "
 # Behind the state of a task stand the sections of its detail.
 _SECTIONS = re.compile(r"^ state .* {3}(\S.*)$")
 # A queue, its depth, and how that changes.
 _CHANGES = re.compile(r" celery +\d+ +\S+ +\d+ +\S+ +\S+ +[+-]?\d")
+_METER = re.compile(r"celery +[█░]")
 # The name of a client has that of the machine in it.
 _CLIENT = re.compile(r"gen\d+@\S* *")
 
@@ -63,12 +65,16 @@ def shots() -> list[Shot]:
     """Return the pictures that there are: of each view, and of a detail."""
     keymap = Keymap()
     keys = {view: keymap.key_of(f"view {view}") for view in VIEWS}
-    first, *others = [Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()]
+    found = {view: Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()}
+    # The broker has been asked how deep the queues are.
+    steps = ((keys["overview"], _METER.search),)
+    found["overview"] = found["overview"]._replace(rows=SIZE[1], steps=steps)
+    found["tasks"] = found["tasks"]._replace(rows=12, whole=True)
     # The broker has to say twice how long the queues are.
-    others[2] = others[2]._replace(steps=((keys["queues"], _CHANGES.search),))
+    found["queues"] = found["queues"]._replace(steps=((keys["queues"], _CHANGES.search),))
     chosen = "/state:failure name:*.charge\r"
-    detail = (*first.steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
-    return [first._replace(rows=12, whole=True), *others, Shot("detail", detail, rows=4)]
+    detail = (*found["tasks"].steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
+    return [*found.values(), Shot("detail", detail, rows=4)]
 
 
 # --- Taking them ----------------------------------------------------------------------
@@ -114,7 +120,11 @@ def trimmed(screen: Sequence[str], shot: Shot) -> list[str]:
     tabs = next(at for at, line in enumerate(body) if _TABS.match(line))
     first = tabs + 2 + body[tabs + 1].startswith(_FILTER)
     rule = next((at for at, line in enumerate(body) if line.startswith(_RULE)), None)
-    rows = [line for line in body[first:rule] if line]
+    rows = body[first:rule]
+    if shot.name == "overview":
+        rows = [line for line in rows if line]
+    else:  # up to what is shown of a row over time
+        rows = list(itertools.takewhile(bool, rows))
     cursor = next((at for at, line in enumerate(rows) if line.startswith(">")), 0)
     start = max(0, cursor + 1 - shot.rows)
     picture = [*body[tabs:first], *rows[start : start + shot.rows]]

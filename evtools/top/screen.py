@@ -124,7 +124,7 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
     if wide:
         order = f"sort {table.sort_key} {'v' if table.reverse else '^'}"
         summary = f"window {options.window}   {order}   times {options.time_style} "
-    else:
+    if not wide or ui.columns(line) + width(summary) >= cols:
         summary = f"{len(table)}/{table.total} {options.window} "
 
     def press(column: int, _: int) -> None:

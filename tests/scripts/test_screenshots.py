@@ -9,7 +9,7 @@ from evtools.top.options import VIEWS
 from screenshots import Shot
 
 SHOT = Shot("types", (), rows=3)
-TABS = " 1 Tasks [2 Types] 3 Workers     window 5m"
+TABS = " 0 Overview  1 Tasks [2 Types] 3 Workers     window 5m"
 HEADS = " TASK         RATE    OK"
 SCREEN = [
     " evtop  demo  LIVE",
