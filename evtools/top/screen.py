@@ -121,9 +121,8 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
         line.append(("tab-on" if on else "tab", text))
         ends.append((ui.columns(line), view))
     table, options = session.table, session.model.options
-    if wide:
-        order = f"sort {table.sort_key} {'v' if table.reverse else '^'}"
-        summary = f"window {options.window}   {order}   times {options.time_style} "
+    order = f"sort {table.sort_key} {'v' if table.reverse else '^'}"
+    summary = f"window {options.window}   {order}   times {options.time_style} "
     if not wide or ui.columns(line) + width(summary) >= cols:
         summary = f"{len(table)}/{table.total} {options.window} "
 
