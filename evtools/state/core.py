@@ -34,7 +34,7 @@ from evtools.state.inspection import InspectedTask
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
 from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, TaskAnswer, size_of, unsettled
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
-from evtools.wire import Event, EventFields, MissedTasks, TaskEvent, WorkerEvent, from_fields
+from evtools.wire import Event, EventFields, Gap, MissedTasks, TaskEvent, WorkerEvent, from_fields
 
 #: How much of the fields that Celery does not know is kept of one worker.
 WORKER_EXTRA_MAX_BYTES: Final = 1024
@@ -287,6 +287,8 @@ class Cluster(Kinds):
         #: Events of tasks and workers that do not name them.
         self.nameless = 0
         self.departed = 0
+        #: Until when nobody looked, in UTC epoch seconds: what was open before may have ended.
+        self.unseen_until = 0.0
         #: Called with each task that is forgotten.
         self.on_forget: Callable[[Task], object] | None = None
         #: Called with each task before the answer of a worker changes it.
@@ -668,6 +670,8 @@ class Cluster(Kinds):
         if kind.startswith("worker-"):
             return self._apply_worker(event)
         if not kind.startswith("task-"):
+            if isinstance(event, Gap) and event.reason == "stopped":
+                self.unseen_until = max(self.unseen_until, event.local_received)
             return Change(event)
         if not event.uuid or kind in _STEPS:
             self.nameless += 1

@@ -45,6 +45,7 @@ class Cluster(Protocol):
 
     clients: Clients
     cluster: str
+    unseen_until: float
 
     @property
     def tasks(self) -> Mapping[str, "Task"]:
@@ -363,7 +364,7 @@ class Task:
         answers when it is asked for the task counts until an event comes.
         """
         worker = self.worker
-        if worker is None or self.state not in ACTIVE_STATES:
+        if worker is None or self.state not in ACTIVE_STATES or self.may_have_ended(now):
             return False
         status = worker.status(now)
         if status == "offline":
@@ -372,6 +373,20 @@ class Task:
             return True
         answer = self.current_answer(now)
         return self._lacked(worker, now) if answer is None else not answer.has
+
+    def may_have_ended(self, now: float) -> bool:
+        """Return whether it was open when nobody looked any more, and no answer says that it is.
+
+        Its worker may have answered that it does not have it, which `current_answer` returns.
+        """
+        if not self._is_unseen():
+            return False
+        answer = self.current_answer(now)
+        return answer is None or not answer.has
+
+    def _is_unseen(self) -> bool:
+        state, is_open = self.cluster_state, self.state in ACTIVE_STATES
+        return is_open and state is not None and self.local_received < state.unseen_until
 
     def _lacked(self, worker: Worker, now: float) -> bool:
         sign = self.local_received
@@ -400,12 +415,17 @@ class Task:
     def in_doubt(self, now: float) -> bool:
         """Return whether only its worker can say, when it is asked, if it has it.
 
-        By events it may be lost, or nothing but answers shows that its worker is there.
+        By events it may be lost or have ended, or nothing but answers shows that its worker is
+        there.
         """
         worker = self.worker
         if worker is None or self.state not in ACTIVE_STATES:
             return False
         is_there = worker.status(now) in ALIVE and not worker.answers_only(now)
+        if is_there and self._is_unseen():
+            # Where it has ended that is settled.
+            answer = self.current_answer(now)
+            return answer is None or answer.has
         return self._lacked(worker, now) if is_there else True
 
     # --- relations -----------------------------------------------------------------

@@ -415,6 +415,7 @@ class Survey:
                 continue
             if worker.hostname not in facts:
                 is_doubtful = worker.was_replaced or worker.answers_only(now)
+                is_doubtful |= self._state.unseen_until > 0
                 facts[worker.hostname] = worker.status(now) in ALIVE, is_doubtful
             is_there, is_doubtful = facts[worker.hostname]
             if not is_there or (task.name is not None and not is_doubtful):

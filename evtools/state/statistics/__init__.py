@@ -172,8 +172,8 @@ class Statistics:
         running: Counter[str] = Counter()
         for remembered in self._running.values():
             task = remembered()
-            # Of a worker that is not there, it runs no more.
-            if task is not None and not task.lost(now):
+            # Of a worker that is not there, it runs no more, and who knows what nobody saw.
+            if task is not None and not (task.lost(now) or task.may_have_ended(now)):
                 name = task.name or UNKNOWN
                 running[name if name in types.names else OTHERS] += 1
         names = [*types.names, *([OTHERS] if types.folded else [])]

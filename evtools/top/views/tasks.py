@@ -35,6 +35,8 @@ DUE: Final = ("DUE", "waiting")
 LOST: Final = ("LOST?", "late")
 #: Its worker has said that it does not have it.
 MISSING: Final = ("LOST", "failure")
+#: It was open when nobody looked any more, and its worker has said that it does not have it.
+ENDED: Final = ("ENDED?", "late")
 _RANKS: Final = {state: rank for rank, state in enumerate(STATES)}
 _ID_CHARS: Final = 8
 #: From how many rows trees are grown: from all of them it would take too long.
@@ -46,6 +48,8 @@ def state_of(task: Any, now: float) -> tuple[str, str]:
     if task.lost(now):
         return LOST if task.missing_at(now) is None else MISSING
     answer = task.current_answer(now)
+    if task.may_have_ended(now):
+        return ENDED if answer is not None else (f"{STATES[task.state][0]}?", "late")
     state = task.state if answer is None else "STARTED" if answer.runs else "RECEIVED"
     if state == "RECEIVED" and due_in(task, now) is not None:
         return DUE
@@ -55,11 +59,13 @@ def state_of(task: Any, now: float) -> tuple[str, str]:
 def run_of(task: Any, now: float) -> float | None:
     """Return how long a task ran or has run so far.
 
-    That is unknown if it may be lost, or if only an answer shows that it is not.
+    That is unknown if it may be lost or have ended, or if only an answer shows that it is not.
     """
     ran: float | None = task.runtime
     since = running_since(task) if ran is None else None
-    is_doubtful = since is not None and (task.lost(now) or task.current_answer(now) is not None)
+    is_doubtful = since is not None and (
+        task.lost(now) or task.may_have_ended(now) or task.current_answer(now) is not None
+    )
     return ran if since is None or is_doubtful else max(0.0, now - since)
 
 
@@ -98,7 +104,8 @@ def _outcome(task: Any, _: float) -> str | None:
 # fmt: off
 COLUMNS: Final = (
     column("text", "state", "STATE",
-        "its state; LOST?: its worker has disappeared or restarted; LOST: and says it has it not",
+        "its state; LOST?: its worker has disappeared or restarted; LOST: and says it has it not;"
+        " RUN?: it may have ended while evtop was not there; ENDED?: its worker has it no more",
         lambda task, now: state_of(task, now)[0], cols=6, order=_rank,
         moves=lambda task: task.state in ("RECEIVED", "STARTED")),
     column("name", "name", "TASK", "the type of task", "name",
@@ -411,6 +418,10 @@ def _summary(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
     elif task.lost(context.now):
         is_there = task.worker.status(context.now) in ALIVE
         name = f"LOST? ({'its process' if is_there else 'its worker'} has disappeared)"
+    elif task.may_have_ended(context.now):
+        answer = _answer(task, context)
+        why = "it may have ended while evtop was not there" if answer is None else answer
+        name = f"{task.state if answer is None else 'ENDED'}? ({why})"
     elif due := _due(task, context.now):
         name += f" ({due}, at {context.time_of_day(epoch(task.eta) or 0.0)})"
     ran = f" after {human_duration(run)}" if run is not None else ""

@@ -15,6 +15,7 @@ from evtools.top.options import TopOptions
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import MAX_DEPTH, TasksView, grow, task_detail, tops
+from evtools.wire import gap
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.typed import events_of
@@ -32,7 +33,7 @@ class Tasks:
         self.table = TasksView(clusters, FakeClock())
 
     def take(self, *events):
-        self.state.apply(events)
+        self.cluster.statistics.take(self.state.apply(events))
 
     def refresh(self, **context):
         self.now = self.life.now + 1
@@ -470,6 +471,36 @@ def test_a_task_that_may_be_lost_is_what_its_worker_answers(tasks, found, word, 
     assert said[1] == fact
     assert (said[0] in tasks.table.detail("t").lines[0]) is not found
     assert (tasks.table.record("t")["missing_at"] is not None) is not found
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        ([], "ENDED?"),
+        ([InspectedTask("t", runs=True)], "RUN"),
+        ([InspectedTask("t", runs=False)], "RECV"),
+    ],
+)
+def test_what_ran_when_nobody_looked_any_more_may_have_ended(tasks, found, word):
+    life = tasks.life
+    tasks.take(life.beat(), life.received("t"), life.started("t"), *life.success("done"))
+    life.now += 100
+    hole = gap("stopped", life.now - 100, life.now).as_dict()
+    tasks.take(hole, life.beat(), life.received("new"), life.started("new"))
+    tasks.refresh()
+    states = dict(zip(tasks.column("uuid"), tasks.column("state"), strict=True))
+    assert states == {"t": "RUN?", "done": "OK", "new": "RUN"}
+    assert "STARTED? (it may have ended while evtop" in tasks.table.detail("t").lines[0]
+    [kind] = tasks.cluster.statistics.types("5m", life.now)
+    assert kind.running == 1
+    tasks.state.seed("w1@host", found, life.now, ["t"] if not found else ())
+    tasks.refresh()
+    states = dict(zip(tasks.column("uuid"), tasks.column("state"), strict=True))
+    assert states["t"] == word
+    tasks.take(life.event("task-succeeded", uuid="t", hostname="w1@host", runtime=1.0))
+    tasks.refresh()
+    states = dict(zip(tasks.column("uuid"), tasks.column("state"), strict=True))
+    assert states["t"] == "OK"
 
 
 def test_relatives_are_shown_as_a_tree(life):
