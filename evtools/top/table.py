@@ -145,6 +145,10 @@ class TableModel(ABC):
         """Return the column of an argument or another field, None if the table has none."""
         return None
 
+    def columns_on(self, screen_cols: int) -> tuple[Column, ...]:  # noqa: ARG002  (by default)
+        """Return the columns as they look on a screen of that width."""
+        return self.columns
+
     @abstractmethod
     def load(self) -> None:
         """Take in what happened until `context.now`."""
@@ -471,7 +475,9 @@ class TableModel(ABC):
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""
         self.screen_cols = screen_cols
-        self.slots = layout(self.columns, screen_cols, chosen=self.chosen, scrolled=self._scrolled)
+        self.slots = layout(
+            self.columns_on(screen_cols), screen_cols, chosen=self.chosen, scrolled=self._scrolled
+        )
         self._drawn.clear()
 
     def choose_columns(self, names: Sequence[str] | None) -> None:

@@ -420,6 +420,22 @@ def _active(row: Any, _: RenderContext) -> str:
     return human_count(row.active) if row.pool is None else f"{row.active}/{row.pool}"
 
 
+#: From this width of the screen on, the use of a pool is a meter of so many columns.
+_METER_FROM: Final = 100
+_METER_COLS: Final = 8
+_FIGURE_COLS: Final = 7
+
+
+def _meter(row: Any, context: RenderContext) -> str:
+    text = _active(row, context)
+    if row.active is None or not row.pool or len(text) > _FIGURE_COLS:
+        return text
+    # What is not nothing is seen, and only what is full looks so.
+    bars = min(math.ceil(_METER_COLS * row.active / row.pool), _METER_COLS)
+    bars -= bars == _METER_COLS and row.active < row.pool
+    return f"{'|' * bars:<{_METER_COLS}} {text:>{_FIGURE_COLS}}"
+
+
 def _skew(seconds: float) -> str:
     mark = " !" if abs(seconds) >= _SKEW_MARKED else ""
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
@@ -476,6 +492,16 @@ class WorkersView(Summary):
         )
         # fmt: on
         super().__init__(clusters)
+
+    def columns_on(self, screen_cols: int) -> tuple[Column, ...]:
+        if screen_cols < _METER_FROM:
+            return self.columns
+        return tuple(
+            replace(one, format_row=_meter, cols=_METER_COLS + 1 + _FIGURE_COLS)
+            if one.name == "active"
+            else one
+            for one in self.columns
+        )
 
     @property
     def has_page(self) -> bool:

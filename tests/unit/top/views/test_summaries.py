@@ -10,6 +10,7 @@ from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
 from evtools.top.feed import QueueFacts
 from evtools.top.options import TopOptions
+from evtools.top.survey import WorkerFacts
 from evtools.top.views.queues import QueuesView
 from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
 from evtools.transport.queues import Depth, Waiting
@@ -343,6 +344,25 @@ def test_the_page_of_a_queue_says_what_waits_and_since_when(queues):
     facts.depths["mail"] = Depth(2, oldest=("a", "unheard"))
     queues.refresh()
     assert queues.cells("oldest") == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("active", "pool", "meter"),
+    [(0, 4, "0/4"), (1, 100, "|          1/100"), (2, 4, "||||         2/4"), (7, None, "7"),
+     (99, 100, "|||||||   99/100"), (9, 8, "||||||||     9/8"), (1000, 1000, "1000/1000")],
+)  # fmt: skip
+def test_the_use_of_a_pool_is_a_meter_where_there_is_room(workers, active, pool, meter):
+    workers.take(workers.life.beat(active=active))
+    facts = {"w1@host": WorkerFacts(pool=pool)}
+    workers.cluster.survey = SimpleNamespace(workers=facts, replied_at=0.0, error="")
+    workers.refresh()
+    assert workers.cells("active") == [meter]
+    # Without that room, and in other output, it is the figure alone.
+    column = workers.table.find_column("active")
+    subject, context = workers.table.subject("w1@host"), workers.table.context
+    assert column.text(subject, context) == meter.split()[-1]
+    workers.table.resize(99)
+    assert "|" not in workers.cells("active")[0]
 
 
 # --- errors -------------------------------------------------------------------
