@@ -74,6 +74,8 @@ class Inspector(threading.Thread):
         self._channel: ControlChannel | None = None
         #: The questions that wait for replies, and how many each has given out.
         self._open: list[tuple[Inquiry, Question]] = []
+        #: Whether those were put once more, over another connection.
+        self._again = False
 
     def ask(self, inquiry: Inquiry) -> None:
         """Have an inquiry put to the workers; return at once."""
@@ -134,8 +136,17 @@ class Inspector(threading.Thread):
         try:
             self._channel.drain(_LOOK)
         except Exception as error:  # noqa: BLE001  (whatever a driver raises)
-            self._fail(error)
+            if self._again:
+                self._fail(error)
+                return
+            # It may have been closed while nothing was asked, and only a reply would have shown it.
+            self._again = True
+            inquiries, self._open = [inquiry for inquiry, _ in self._open], []
+            self._disconnect()
+            for inquiry in inquiries:
+                self._put(inquiry)
             return
+        self._again = False
         left = []
         for inquiry, question in self._open:
             over = not question.left

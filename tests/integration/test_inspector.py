@@ -95,9 +95,12 @@ def test_a_connection_that_was_lost_meanwhile_is_made_again(own_redis, ask):
         put()
         wait_until(is_over, deadline=60, what="an answer")
         assert answers[0].error
-        own_redis.start()
-        put()
-        wait_until(is_over, deadline=60, what="an answer")
-        assert answers[0].error == ""
+        for _ in range(2):
+            own_redis.start()
+            put()
+            wait_until(is_over, deadline=60, what="an answer")
+            assert answers[0].error == ""
+            # It may also be back before anything is asked.
+            own_redis.kill()
     finally:
         inspector.close()

@@ -1,6 +1,7 @@
 """What is asked of the workers and when, and what is known by their answers."""
 
 from threading import Semaphore
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,6 +83,35 @@ def test_what_is_not_taken_is_handed_over_when_the_question_is_over(monkeypatch)
     inspector.close()
     assert [answer.over for answer in answers[:-1]] == [True] * 20
     assert answers[-1] is None
+
+
+@pytest.mark.parametrize(("lost", "error"), [(1, ""), (2, "gone")])
+def test_a_question_over_a_connection_that_was_lost_is_put_once_more(monkeypatch, lost, error):
+    made, woken = [], Semaphore(0)
+
+    class Channel:
+        def __init__(self, _):
+            made.append(self)
+
+        def ask(self, *_, **__):
+            return SimpleNamespace(left=False, replied=1, take_new=lambda: {WORKER: "pong"})
+
+        def drain(self, _):
+            if len(made) <= lost:
+                raise OSError("gone")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(module, "ControlChannel", Channel)
+    settings = ConnectionSettings(urls="redis://asked")
+    inspector = Inspector(settings, woken.release, clock=SystemClock())
+    inspector.ask(Inquiry("ping"))
+    assert woken.acquire(timeout=30)
+    answer = inspector.take()
+    inspector.close()
+    assert error in answer.error
+    assert bool(answer.error) is bool(error)
 
 
 def test_what_is_due_is_looked_for_now_and_then_also_where_there_was_nothing(
