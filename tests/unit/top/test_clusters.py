@@ -46,7 +46,7 @@ def records(terminal, view):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_each_row_is_of_one_cluster_and_a_filter_knows_which(both, view):
+def test_each_row_isof_one_cluster_and_a_filter_knows_which(both, view):
     found = records(both, view)
     assert {record["cluster"] for record in found} == {"eu", "prod"}
     both.command("filter cluster:prod")
@@ -169,7 +169,7 @@ def test_a_name_with_a_nul_is_of_no_other_cluster():
         assert len(records(terminal, view)) == 2
     # What is done is done to what has this name.
     table = terminal.session.table
-    found = [terminal.session._of_one_cluster([key]) for key in table.keys]
+    found = [terminal.session.of_one_cluster([key]) for key in table.keys]
     assert {(cluster.name, *names) for cluster, names in found} == {
         ("eu", "proj.add"), ("", "eu\0proj.add"),
     }  # fmt: skip
