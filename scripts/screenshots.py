@@ -8,6 +8,7 @@ columns and the sections of the detail that the program has today.
 
 from __future__ import annotations
 
+import html
 import importlib
 import itertools
 import os
@@ -140,6 +141,89 @@ def _nobody(found: re.Match[str]) -> str:
     return "gen4120@web-1"[: cols - 1].ljust(cols)
 
 
+# --- In colour ------------------------------------------------------------------------
+
+#: Pictures in colour: what is typed when the cluster has lived, and what is shown then.
+COLOURED: Mapping[str, Steps] = {
+    "overview": (("0", _METER.search),),
+    "heat-map": (("2H", "run: heat map"),),
+}
+COLOURED_SIZE = (150, 38)
+PICTURES = ROOT / "packaging" / "pictures"
+# Of a cell in pixels, and the colours of a usual dark terminal by the names that pyte has.
+_WIDE, _HIGH = 8.4, 17.0
+_COLOURS = {
+    "default": "#d0d0d0", "black": "#000000", "red": "#cd3131", "green": "#0dbc79",
+    "brown": "#e5e510", "blue": "#2472c8", "magenta": "#bc3fbc", "cyan": "#11a8cd",
+    "white": "#e5e5e5", "brightblack": "#666666", "brightred": "#f14c4c",
+    "brightgreen": "#23d18b", "brightbrown": "#f5f543", "brightblue": "#3b8eea",
+    "brightmagenta": "#d670d6", "brightcyan": "#29b8db", "brightwhite": "#ffffff",
+}  # fmt: skip
+_BEHIND = "#101418"
+_WORDS = re.compile(r"\S+(?: \S+)*")
+
+
+def coloured(lived: float) -> dict[str, str]:
+    """Return the pictures in colour, as SVG, of a cluster that has lived for so many seconds."""
+    starter_class = importlib.import_module("tools.screen").EvtopStarter
+    with tempfile.TemporaryDirectory() as home:
+        starter = starter_class(Path(home))
+        try:
+            evtop = starter(
+                "--demo", "--window", "5m", terminal=COLOURED_SIZE, env=_untouched(home)
+            )
+            evtop.wait_ready()
+            time.sleep(lived)
+            pictures = {}
+            for name, steps in COLOURED.items():
+                for typed, shows in steps:
+                    evtop.type(typed)
+                    evtop.wait_screen(shows, deadline=60)
+                time.sleep(1.0)
+                pictures[name] = svg(evtop.cells())
+            return pictures
+        finally:
+            starter.end()
+
+
+def svg(cells: Sequence[Sequence[Any]]) -> str:
+    """Return a screen of cells, as pyte has them, as an SVG picture."""
+    cols, rows = len(cells[0]), len(cells)
+    wide, high = cols * _WIDE + 16, rows * _HIGH + 16
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}">',
+        f'<rect width="100%" height="100%" rx="6" fill="{_BEHIND}"/>',
+        '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">',
+    ]
+    for row, line in enumerate(cells):
+        top = 8 + row * _HIGH
+        start = 0
+        for style, group in itertools.groupby(line, _style_of):
+            text = "".join(cell.data for cell in group)
+            front, behind, bold = style
+            left, long = 8 + start * _WIDE, len(text) * _WIDE
+            start += len(text)
+            if behind != _BEHIND:
+                rect = f'x="{left:.1f}" y="{top:.1f}" width="{long:.1f}" height="{_HIGH}"'
+                parts.append(f'<rect {rect} fill="{behind}"/>')
+            weight = ' font-weight="bold"' if bold else ""
+            # Words stand where they are; a viewer may collapse the blanks between them.
+            for found in _WORDS.finditer(text):
+                at, size = left + found.start() * _WIDE, len(found[0]) * _WIDE
+                place = f'x="{at:.1f}" y="{top + 13:.1f}" textLength="{size:.1f}"'
+                shown = html.escape(found[0], quote=False)
+                parts.append(f'<text {place} fill="{front}"{weight}>{shown}</text>')
+    return "\n".join([*parts, "</g>", "</svg>", ""])
+
+
+def _style_of(cell: Any) -> tuple[str, str, bool]:
+    front = _COLOURS.get(cell.fg, f"#{cell.fg}")
+    behind = _BEHIND if cell.bg == "default" else _COLOURS.get(cell.bg, f"#{cell.bg}")
+    if cell.reverse:
+        front, behind = behind, front
+    return front, behind, cell.bold
+
+
 # --- Comparing them -------------------------------------------------------------------
 
 
@@ -192,6 +276,9 @@ def main(arguments: list[str]) -> int:
     if arguments:
         readme = fixed(readme, pictures)
         path.write_text(readme, encoding="utf-8")
+        PICTURES.mkdir(exist_ok=True)
+        for name, picture in coloured(LIVED).items():
+            (PICTURES / f"{name}.svg").write_text(picture, encoding="utf-8")
     found = list(problems(readme, pictures))
     for line in found:
         print(line)

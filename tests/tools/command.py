@@ -199,6 +199,13 @@ class Command:
             lines = [line.rstrip() for line in self._screen.display]
         return "\n".join(lines).rstrip("\n")
 
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """Return what the terminal shows, line by line, each cell with its colours."""
+        assert self._screen is not None, "the command has no terminal"
+        with self._screen_lock:
+            columns, lines, buffer = self._screen.columns, self._screen.lines, self._screen.buffer
+            return [[buffer[row][column] for column in range(columns)] for row in range(lines)]
+
     def wait_screen(self, wanted: str | Callable[[str], bool], *, deadline: float = 10) -> str:
         """Wait until the terminal shows a text, or what satisfies a predicate."""
         shows = wanted if callable(wanted) else lambda screen: wanted in screen
