@@ -149,7 +149,7 @@ class Clusters(dict[str, Cluster]):
         first, *others = columns
         if not (self.named or self._awaits_names):
             return (first, *others)
-        return (first, _SEVERAL if len(self) > 1 else _ONE, *others)
+        return (first, CLUSTER if len(self) > 1 else _ONE, *others)
 
 
 # --- the column ---------------------------------------------------------------------
@@ -161,7 +161,7 @@ def _shown(row: Any, context: RenderContext) -> str:
 
 
 _ABOUT: Final = "its cluster, and how long that has been away"
-_SEVERAL: Final = column(
+CLUSTER: Final = column(
     "text", "cluster", "CLUSTER", _ABOUT, lambda row, _: row.cluster or None,
     format_row=_shown, cols=8, flex=1, max_cols=24,
 )  # fmt: skip

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final, Literal
 
 from evtools.clock import Clock
-from evtools.filters import Kind, quote, quote_pattern
+from evtools.filters import FieldTable, Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, Statistics, Totals
 from evtools.text import human_age, human_count, human_duration, sanitize
-from evtools.top.clusters import Cluster, Clusters, row_key
+from evtools.top.clusters import CLUSTER, Cluster, Clusters, row_key
 from evtools.top.columns import UNKNOWN as NOTHING
-from evtools.top.columns import Column, RenderContext, as_text, column, known
+from evtools.top.columns import Column, RenderContext, as_text, column, fields_of, known
 from evtools.top.options import COMPARES, Window
 from evtools.top.survey import Reply, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
@@ -56,6 +56,12 @@ class Summary(TableModel):
     @property
     def columns(self) -> tuple[Column, ...]:
         return self._clusters.column(self.own_columns)
+
+    @property
+    def fields(self) -> FieldTable:
+        """The columns, and as in tasks the cluster, also before a recording has named one."""
+        columns = {one.name: one for one in (CLUSTER, *self.columns)}
+        return fields_of(columns.values(), self.now_of)
 
     def each(self, read: Callable[[Statistics, Window, float], Iterable[Any]]) -> dict[str, Any]:
         """Return what `read` returns for all clusters, up to when each is known, by key."""

@@ -180,8 +180,10 @@ def test_the_clusters_of_a_recording_need_no_connection_and_can_be_asked_for_bef
     terminal = FakeTerminal(source=SimpleNamespace(paused=False, ended=False, speed=1))
     terminal.session.replace(Model(clock=terminal.clock, options=options))
     terminal.session.arrange()
+    terminal.session.model.views["types"].set_filter("cluster:a")
     for name in ("b", "a"):
         of(terminal, name, *terminal.life.success(name, "proj.add"))
+    assert [one["cluster"] for one in records(terminal, "types")] == ["a"]
     assert [one["cluster"] for one in records(terminal, "tasks")] == ["a", "b"]
     terminal.command("filter name:none")
     assert "not connected" not in terminal.text.lower()
