@@ -308,7 +308,8 @@ class Console:
             self._failing.add(name)
             _log.exception("%s", name)
             self.session.recover()
-            self.session.say(f"internal error ({name}); {_traceback_hint()}", "error")
+            # The answer to an action is not hidden by it.
+            self.session.mention(f"internal error ({name}); {_traceback_hint()}", "error")
             self.draw_soon()
         else:
             self._failing.discard(name)

@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from bisect import bisect
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,8 +72,10 @@ _FIELD_KEYS: Final = {
     "name": "n", "worker": "w", "state": "s", "queue": "u", "exc": "x",
     "root": "r", "type": "t", "uuid": "i",
 }  # fmt: skip
-#: How long a message stays, in seconds.
+#: How long a message stays, in seconds; how many are kept to be read, and how much of each.
 _MESSAGE_STAYS: Final = 10.0
+_MESSAGES_KEPT: Final = 100
+_MESSAGE_CHARS: Final = 4000
 _SPEED_MAX: Final = 1000.0
 _MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
 #: How much of a copy is shown.
@@ -162,6 +164,10 @@ class Session(Actions):
     #: For each drill-down, what goes back to where it began.
     trail: list[Callable[[], None]] = field(default_factory=list, init=False)
     message: Message | None = field(default=None, init=False)
+    #: The last messages, the newest first: when each came (UTC epoch seconds), text and style.
+    said: deque[tuple[float, str, str]] = field(
+        default_factory=lambda: deque(maxlen=_MESSAGES_KEPT), init=False
+    )
     #: What to show after the end: the name of a profile, its options, its clusters.
     following: Following | None = field(default=None, init=False)
     #: Whether the table was on the screen when it was last drawn.
@@ -174,8 +180,8 @@ class Session(Actions):
         self._reports: list[tuple[str, Cluster, Report]] = []
         #: What the settings file has by now, as far as it can be saved.
         self._saved: Settings = {}
-        #: A message that waits until there is no other one.
-        self._mentioned = ""
+        #: A message that waits until there is no other one, with its style.
+        self._mentioned: tuple[str, str] | None = None
 
     @property
     def glyphs(self) -> Glyphs:
@@ -252,20 +258,35 @@ class Session(Actions):
 
     def say(self, text: str, style: str = "note") -> None:
         """Show a message until another one comes, or for some seconds."""
-        self.message = Message(sanitize(text), style, self.clock.monotonic())
+        self.message = Message(self._noted(text, style), style, self.clock.monotonic())
 
-    def mention(self, text: str) -> None:
+    def mention(self, text: str, style: str = "warning") -> None:
         """Show a message that takes the place of no other, but waits for its turn."""
-        self._mentioned = text
+        self._mentioned = self._noted(text, style), style
         self.settle()
+
+    def _noted(self, text: str, style: str) -> str:
+        # Fit to be shown, and kept to be read later.
+        shown = sanitize(text)
+        self.said.appendleft((self.clock.wall(), shown[:_MESSAGE_CHARS], style))
+        return shown
 
     def settle(self) -> None:
         """Let go of a message that has been there for long enough."""
-        if self.message and self.clock.monotonic() - self.message.at >= _MESSAGE_STAYS:
+        now = self.clock.monotonic()
+        if self.message and now - self.message.at >= _MESSAGE_STAYS:
             self.message = None
-        if self.message is None and self._mentioned:
-            text, self._mentioned = self._mentioned, ""
-            self.say(text, "warning")
+        if self.message is None and self._mentioned is not None:
+            self.message, self._mentioned = Message(*self._mentioned, now), None
+
+    def _messages(self) -> list[ui.Span]:
+        # With their times; no style alone says that one is an error.
+        context = self.model.context()
+        words = {"warning": "warning: ", "error": "error: "}
+        return [
+            (style, f"{context.time_of_day(at)}  {words.get(style, '')}{text}")
+            for at, text, style in self.said
+        ]
 
     # --- going from view to view --------------------------------------------------------
 
@@ -1033,6 +1054,7 @@ class Session(Actions):
         "command":          lambda self: self._ask("command", self.run),
         "help":             lambda self: self.layers.append(
                                 ui.Help(self.keymap, (*self.contexts(), "prompts", "menus"))),
+        "messages":         lambda self: self.layers.append(ui.Messages(self._messages)),
         "open":             open_row,
         "back":             back,
         "escape":           escape,

@@ -140,7 +140,8 @@ LISTS: Final = (
     Step("lists", "+", text(_TREE)),
     Step("lists", "*", text(r"\+ proj\.flow"), last="*"),
     Step("lists", "f5", text(r"^ tree view off")),
-    Step("lists", "A", text(r"^ the newest tasks have no keyword arguments")),
+    # It takes two lines, and covers how many rows are marked.
+    Step("lists", "A", text(r"^ the newest tasks have no keyword arguments"), last="esc"),
     Step("lists", "J", row(2), first="g"),
     Step("lists", "e", on("FAIL", FAILED[1]), first="e"),
     Step("lists", "E", on("FAIL", FAILED[0]), last="g"),
@@ -164,6 +165,7 @@ TEXTS: Final = (
 )
 EVERYWHERE: Final = (
     *each("everywhere", "? f1", text(r"find>"), last="ctrl-c"),
+    Step("everywhere", "m", text(r"─ messages ─"), last="ctrl-c"),
     Step("everywhere", "q", row(0), first="enter f"),
     Step(*("everywhere", "esc", no(r"marked")), first="space", last="g"),
     *(Step("everywhere", key, text(rf"\[{key} ")) for key in "2345601"),

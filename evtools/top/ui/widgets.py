@@ -540,6 +540,32 @@ class Help:
         return Box("help", [head, *body, foot], (len(_HELP_LEAD) + column, 0))
 
 
+class Messages:
+    """Messages to be read, the newest first; `messages` returns them with their styles."""
+
+    contexts = ("menus", "moving")
+
+    def __init__(self, messages: Callable[[], Sequence[Span]]) -> None:
+        self._messages = messages
+        self._top, self._rows = 0, 10
+
+    def press(self, key: str, command: str | None) -> OnClose:  # noqa: ARG002  (as of all layers)
+        if command in ("menu-close", "choose"):
+            return closed
+        if command is not None:
+            self._top += step_of(command.removeprefix("menu-"), self._rows)
+        return None
+
+    def box(self, cols: int, rows: int) -> Box:
+        self._rows = max(1, rows - 1)
+        said = self._messages() or [("hint", "there has been no message yet")]
+        lines = [line for style, text in said for line in paragraph(text, cols, style=style)]
+        self._top = max(0, min(self._top, len(lines) - self._rows))
+        last = min(len(lines), self._top + self._rows)
+        foot: Line = [("hint", f"{last}/{len(lines)}" if len(lines) > self._rows else "")]
+        return Box("messages", [*lines[self._top : last], foot])
+
+
 @dataclass(eq=False)
 class Prompt:
     """Ask for a line of text at the bottom of the screen.
@@ -585,7 +611,7 @@ class Prompt:
 
 #: What takes the keys: the commands they mean are looked up in its `contexts`.  All but
 #: prompts are a `box` for the middle of a screen, with so much room inside.
-Layer: TypeAlias = Menu | Dialog | Help | Prompt
+Layer: TypeAlias = Menu | Dialog | Help | Messages | Prompt
 
 _GONE: Final = " this has been forgotten: there was no more room for it"
 

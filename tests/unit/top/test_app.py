@@ -266,7 +266,14 @@ def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
     played = evtop()
     monkeypatch.setattr(type(played.session.table), "toggle_mark", broken)
     closed = "?", "find>", "\x1b", lambda: played.session.layer is None
-    played.play(*closed, " ", "internal error (key)", "jq")
+    answer = "2 of 2 workers replied"
+    played.play(
+        *(*closed, " ", "internal error (key)", "jz", "times: local"),
+        lambda: played.session.say(answer),
+        # It does not hide an answer, and can be read with the other messages.
+        *(lambda: played.session.message.text == answer, " m", "internal error (key)", "qq"),
+    )
+    assert played.session.message.text == answer
 
 
 def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypatch, log_file):

@@ -542,6 +542,28 @@ def test_the_help_has_the_keys_of_the_view(terminal, session):
     assert "find> eq" in popup(terminal)[0]
 
 
+def test_messages_are_kept_to_be_read(terminal, session):
+    terminal.press("m")
+    assert "there has been no message yet" in popup(terminal)
+    for number in range(120):
+        session.say(f"answer {number}\x1b")
+        terminal.clock.now += 1
+    session.mention("internal error (key)", "error")
+    # It waits for its turn on the screen, but is there to be read.
+    assert session.message.text.startswith("answer 119")
+    terminal.press("enter")
+    terminal.command("messages")
+    lines, last = popup(terminal), len(session.said)
+    assert lines[0] == "00:18:56  error: internal error (key)"
+    assert lines[1].endswith(r"answer 119\x1b")
+    assert "\x1b" not in "".join(lines)
+    terminal.press("G")
+    lines = popup(terminal)
+    assert (last, lines[-1], lines[-2].split()[2]) == (100, "100/100", "21\\x1b")
+    terminal.press("q")
+    assert session.layer is None
+
+
 # --- moving -------------------------------------------------------------------------------
 
 
