@@ -38,8 +38,8 @@ _PLACE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?)
 
 _TABS = re.compile(r"[ \[]0 \w+\W+1 \w+")
 _FILTER, _RULE = " filter>", "── "
-# Behind the state of a task stand the sections of its detail.
-_SECTIONS = re.compile(r"^ state .* {3}(\S.*)$")
+# Behind the state of a task, or above it, stand the sections of its detail.
+_SECTIONS = re.compile(r"^(?: state .*)? {3,}(\[.*)$")
 # A queue, its depth, and how that changes.
 _CHANGES = re.compile(r" celery +\d+ +\S+ +\d+ +\S+ +\S+ +[+-]?\d")
 _METER = re.compile(r"celery +[█░]")

@@ -4,12 +4,12 @@ import copy
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, due_in, running_since, task_fields
 from evtools.state import ALIVE, Task, epoch
-from evtools.text import elide_middle, human_duration, sanitize
+from evtools.text import elide_middle, human_duration, pad, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import Column, RenderContext, Slot, column, one_line, own_column, was_cut
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
@@ -257,7 +257,8 @@ class TasksView(LiveTable):
             self._rearrange()
 
     def detail_of(self, subject: Task) -> Detail:
-        return task_detail(subject, self.context.of(subject), self._clusters[subject.cluster].state)
+        state, cols = self._clusters[subject.cluster].state, self.screen_cols
+        return task_detail(subject, self.context.of(subject), state, cols=cols)
 
     def plain(self, subject: Task) -> dict[str, Any]:
         named, now = {"cluster": subject.cluster} if subject.cluster else {}, self.now_of(subject)
@@ -376,20 +377,22 @@ def plain_task(task: Any) -> dict[str, Any]:
     return {name: task.get(name) for name in _EXPORTED}
 
 
-def task_detail(task: Any, context: RenderContext, state: Any) -> Detail:
-    """Return all that is known of a task; `state` knows its family."""
+def task_detail(task: Any, context: RenderContext, state: Any, *, cols: int = 100) -> Detail:
+    """Return all that is known of a task; `state` knows its family, `cols` is for its bars."""
     if task.traceback is not None:
         traceback = paragraph(task.traceback)
     elif task.exception is not None:
         traceback = ("The event had no traceback.", "", *paragraph(task.exception))
     else:
         traceback = ("No traceback: the task did not raise.",)
+    family = _family(task, context, state)
     sections = {
         "Traceback": traceback,
         "Info": _info(task, context),
         "Args": _arguments(task),
         "Timeline": tuple(_timeline(task, context)),
-        "Tree": tuple(_family(task, context, state)),
+        "Tree": tuple(_tree(task, context, family)),
+        "Bars": tuple(_bars(task, context, state, family, cols)),
         "Raw": raw({name: value for name, value in plain_task(task).items() if value is not None}),
     }
     title = f"{one_line(task.name or '?', _NAME_COLS)} {one_line(task.uuid, _VALUE_COLS)}"
@@ -548,18 +551,186 @@ def _timeline(task: Any, context: RenderContext) -> Iterator[str]:
             yield f"  {'':>9}  {one_line(attempt.exception, 4 * _VALUE_COLS)}"
 
 
-def _family(task: Any, context: RenderContext, state: Any) -> Iterator[str]:
-    root = task.root_id if task.root_id is not None else task.uuid
-    family = {each.uuid: each for each in state.family(root)[:_FAMILY_MAX]}
+class _Family(NamedTuple):
+    # The tasks of a workflow, each with what draws its branch; and how many there are of them.
+    members: list[tuple[Any, str]]
+    total: int
+
+
+def _family(task: Any, context: RenderContext, state: Any) -> _Family:
+    everybody = state.family(task.root_id if task.root_id is not None else task.uuid)
+    family = {each.uuid: each for each in everybody[:_FAMILY_MAX]}
     family[task.uuid] = task
     below: dict[str, list[str]] = {}
     for each in family.values():
         below.setdefault(each.parent_id, []).append(each.uuid)
     roots = tops(family, lambda uuid: family[uuid].parent_id, family)
-    for uuid, prefix in grow(roots, lambda uuid: below.get(uuid, ()), ascii_only=context.ascii):
-        member = family[uuid]
+    nodes = grow(roots, lambda uuid: below.get(uuid, ()), ascii_only=context.ascii)
+    return _Family([(family[uuid], prefix) for uuid, prefix in nodes], len(everybody))
+
+
+def _name(task: Any, cols: int) -> str:
+    return elide_middle(sanitize((task.name or "?")[:1024]), cols)
+
+
+def _tree(task: Any, context: RenderContext, family: _Family) -> Iterator[str]:
+    for member, prefix in family.members:
         mark = ">" if member is task else " "
-        name = elide_middle(sanitize((member.name or "?")[:1024]), _NAME_COLS)
-        word = sanitize(state_of(member, context.now)[0])
+        name, word = _name(member, _NAME_COLS), state_of(member, context.now)[0]
         ran = _duration(run_of(member, context.now)) or ""
-        yield f"{mark} {prefix}{name} {sanitize(uuid[:_ID_CHARS])} {word} {ran}".rstrip()
+        facts = f"{sanitize(member.uuid[:_ID_CHARS])} {sanitize(word)} {ran}"
+        yield f"{mark} {prefix}{name} {facts}".rstrip()
+
+
+# --- a workflow as bars on an axis of time ----------------------------------------
+
+#: What waits, what runs, and the axis.
+_BARS: Final = "·█─"
+_ASCII_BARS: Final = ".#-"
+#: What stands at the end of an attempt: of one that succeeded nothing, of others x.
+_END_MARKS: Final = {"SUCCESS": "", "RETRY": "r"}
+_OPEN: Final = ">"
+_UNKNOWN_END: Final = "?"
+_MARKS: Final = {
+    "x": "failed or stopped", "r": "retried", _OPEN: "runs on", _UNKNOWN_END: "unknown since",
+}  # fmt: skip
+_CLOCKS_SHOWN: Final = 3
+_DURATION_COLS: Final = 6
+
+
+class _Piece(NamedTuple):
+    # An attempt on the axis: from when on it waited, ran, and until when; None is unknown.
+    since: float | None
+    started: float | None
+    end: float
+    mark: str
+
+
+class _Clocks(dict[str, float]):
+    # The clocks whose times were corrected, by sender, and how far they are ahead.
+
+    def ours(self, at: float | None, sender: str | None, skew: float | None) -> float | None:
+        if at is None or skew is None or abs(skew) < _SKEW_SHOWN:
+            return at
+        self[sender or "?"] = skew
+        return at - skew
+
+
+def _pieces(task: Any, context: RenderContext, state: Any, clocks: _Clocks) -> Iterator[_Piece]:
+    sendings: set[float] = set()
+    for attempt in (*task.attempts, task):
+        skew = None if attempt.worker is None else attempt.worker.skew
+        received, started, ended = (
+            clocks.ours(at, attempt.worker_name, skew)
+            for at in (attempt.received, attempt.started, attempt.ended)
+        )
+        sent = None
+        # A message that is delivered again was sent once, and waits from its receipt.
+        if attempt.sent is not None and attempt.sent not in sendings:
+            sendings.add(attempt.sent)
+            sent = clocks.ours(attempt.sent, attempt.client, state.clients.ahead(attempt.client))
+        since = min((at for at in (sent, received) if at is not None), default=None)
+        if started is None and ended is not None and attempt.measured is not None:
+            started = ended - attempt.measured
+        last = max((at for at in (sent, received, started) if at is not None), default=None)
+        if ended is not None:
+            yield _Piece(since, started, ended, _END_MARKS.get(attempt.state, "x"))
+        elif last is None:
+            continue
+        elif attempt is not task or task.lost(context.now):
+            yield _Piece(since, started, last, _UNKNOWN_END)
+        elif started is None:
+            yield _Piece(since, None, max(last, context.now), "")
+        elif run_of(task, context.now) is None:
+            yield _Piece(since, started, last, _UNKNOWN_END)
+        else:
+            yield _Piece(since, started, max(last, context.now), _OPEN)
+
+
+def _drawn(pieces: Sequence[_Piece], first: float, span: float, cols: int, glyphs: str) -> str:
+    def at(moment: float) -> int:
+        return min(cols - 1, max(0, int((moment - first) / span * cols))) if span > 0 else 0
+
+    cells = [" "] * cols
+    for waits in (True, False):
+        for piece in pieces:
+            begin = piece.since if waits else piece.started
+            end = piece.started if waits and piece.started is not None else piece.end
+            if begin is not None:
+                left = at(begin)
+                right = max(left + 1, at(end) + (not waits))
+                cells[left:right] = (glyphs[0] if waits else glyphs[1]) * (right - left)
+    for piece in pieces:
+        if piece.mark:
+            cells[at(piece.end)] = piece.mark
+    return "".join(cells)
+
+
+def _led_to_the_end(family: _Family, ends: Mapping[str, float]) -> set[str]:
+    # The last one that ended, the one that sent it, and so on: events say who sent a task,
+    # and not what it waited for besides.
+    tasks = {member.uuid: member for member, _ in family.members}
+    if family.total > len(tasks) or any(not member.ready for member in tasks.values()) or not ends:
+        return set()
+    path: dict[str, None] = {}
+    at: str | None = max(ends, key=ends.__getitem__)
+    while at is not None and at in tasks and at not in path:
+        path[at] = None
+        at = tasks[at].parent_id
+    return set(path)
+
+
+def _bars(
+    task: Any, context: RenderContext, state: Any, family: _Family, cols: int
+) -> Iterator[str]:
+    clocks = _Clocks()
+    drawn = {
+        member.uuid: list(_pieces(member, context, state, clocks)) for member, _ in family.members
+    }
+    moments = [
+        moment
+        for pieces in drawn.values()
+        for since, started, end, _ in pieces
+        for moment in (since, started, end)
+        if moment is not None
+    ]
+    if not moments:
+        yield "No event with a time was received."
+        return
+    first, span = min(moments), max(moments) - min(moments)
+    ends = {uuid: pieces[-1].end for uuid, pieces in drawn.items() if pieces}
+    path = _led_to_the_end(family, ends)
+    glyphs = _ASCII_BARS if context.ascii else _BARS
+
+    shown = len(family.members)
+    of = f" of {family.total}" if family.total > shown else ""
+    yield f"{shown}{of} task{'' if shown == 1 and not of else 's'}, by the senders' clocks"
+    for sender, skew in [*clocks.items()][:_CLOCKS_SHOWN]:
+        side = "ahead" if skew > 0 else "behind"
+        name = one_line(sender, _NAME_COLS)
+        yield f"corrected: the clock of {name} is {human_duration(abs(skew))} {side}"
+    if len(clocks) > _CLOCKS_SHOWN:
+        yield f"corrected: {len(clocks) - _CLOCKS_SHOWN} more clocks"
+
+    wanted = max(len(prefix) + len(member.name or "?") for member, prefix in family.members)
+    names = max(8, min(wanted, _NAME_COLS, cols // 3))
+    # Two marks, three gaps, and the duration.
+    room = max(8, cols - names - _DURATION_COLS - 5)
+    start, total = context.time_of_day(first, millis=True), f"+{human_duration(span)}"
+    axis = f"{start} {glyphs[2] * max(1, room - len(start) - len(total) - 2)} {total}"
+    yield f"   {'':<{names}} {axis}"
+    for member, prefix in family.members:
+        # Of what is deep, the branch next to its name.
+        branch = prefix[-(names // 2) :]
+        name = pad(branch + _name(member, max(1, names - len(branch))), names)
+        marks = (">" if member is task else " ") + ("*" if member.uuid in path else " ")
+        bar = _drawn(drawn[member.uuid], first, span, room, glyphs)
+        ran = _duration(run_of(member, context.now)) or "-"
+        yield f"{marks} {name} {bar} {ran:>{_DURATION_COLS}}"
+    used = {piece.mark for pieces in drawn.values() for piece in pieces}
+    words = {glyphs[0]: "waits", glyphs[1]: "runs"}
+    words |= {mark: word for mark, word in _MARKS.items() if mark in used}
+    yield ""
+    yield "  ".join(f"{mark} {word}" for mark, word in words.items())
+    if path:
+        yield "* the last to end, and those that led to it by sending"

@@ -360,12 +360,12 @@ def life():
     return Life()
 
 
-def seen(*events, later=1.0):
+def seen(*events, later=1.0, cols=100, **how):
     """Return the detail of the task "t" some seconds after events."""
     state = State()
     state.apply(events)
-    context = RenderContext(max(event["local_received"] for event in events) + later)
-    return task_detail(state.tasks["t"], context, state)
+    context = RenderContext(max(event["local_received"] for event in events) + later, **how)
+    return task_detail(state.tasks["t"], context, state, cols=cols)
 
 
 def test_a_failure_begins_with_its_traceback_below_its_facts(life):
@@ -373,7 +373,7 @@ def test_a_failure_begins_with_its_traceback_below_its_facts(life):
     assert detail.section == "Traceback"
     assert detail.sections["Traceback"][-1] == "ValueError: no 12"
     assert detail.title == "proj.add t"
-    assert list(detail.sections) == ["Traceback", "Info", "Args", "Timeline", "Tree", "Raw"]
+    assert list(detail.sections) == ["Traceback", "Info", "Args", "Timeline", "Tree", "Bars", "Raw"]
     assert detail.lines == (
         "state   FAILURE after 100ms on w1@host pid 7",
         "args    (1, 2)   kwargs {}",
@@ -522,6 +522,86 @@ def test_relatives_are_shown_as_a_tree(life):
     )
     detail = seen(life.received("t", root_id="0123456789", parent_id="t"))
     assert detail.lines[3] == "tree    root 01234567 > this > 1 child"
+
+
+#: A workflow on 80 columns, and earlier on 60 without Unicode.
+BARS = (
+    "4 tasks, by the senders' clocks",
+    "corrected: the clock of w2@host is 29.0s ahead",
+    "                  00:16:40.300 ─────────────────────────────────── +5.80s",
+    ">* proj.add       ·██████████████                                          500ms",
+    " * ├─ proj.add                ····████████████r···········████████████     1.10s",
+    " * │  └─ proj.add                                                     ··█  500ms",
+    "   └─ proj.add                 ··············████████████x                 1.30s",
+    "",
+    "· waits  █ runs  x failed or stopped  r retried",
+    "* the last to end, and those that led to it by sending",
+)
+RUNNING = (
+    "4 tasks, by the senders' clocks",
+    "corrected: the clock of w2@host is 29.0s ahead",
+    "                  00:16:40.300 --------------- +6.20s",
+    ">  proj.add       .########                            500ms",
+    "   |- proj.add           ..#######r.......#######      1.10s",
+    "   |  `- proj.add                                .##>  500ms",
+    "   `- proj.add           .........#######x             1.30s",
+    "",
+    ". waits  # runs  x failed or stopped  r retried  > runs on",
+)
+
+
+def workflow(life):
+    """Return events of a task that sends a failure, and a retry that sends another one."""
+
+    def member(kind, uuid, parent="t", **more):
+        more |= {} if parent is None or kind == "started" else {"parent_id": parent}
+        return getattr(life, kind)(uuid, **more, **({} if kind == "started" else {"root_id": "t"}))
+
+    w2 = {"hostname": "w2@host", "ahead": 29.0}
+    yield from (life.beat(), life.beat(**w2), member("sent", "t", None))
+    yield from (member("received", "t", None), life.started("t"))
+    life.now += 1
+    yield from (member("sent", "a"), member("sent", "b"), life.succeeded("t"))
+    yield from (member("received", "a", **w2), life.started("a", **w2))
+    life.now += 1
+    yield from (member("received", "b"), life.started("b"))
+    yield life.event("task-retried", uuid="a", exception="E(1)", **w2)
+    yield member("received", "a", **w2, retries=1)
+    life.now += 1
+    yield from (life.failed("b"), life.started("a", **w2))
+    life.now += 1
+    yield life.succeeded("a", **w2, runtime=1.1)
+    yield member("sent", "c", "a", name="proj.\x1b[1m" + "long." * 20)
+    yield from (member("received", "c", "a"), life.started("c"))
+
+
+def test_a_workflow_is_bars_on_one_axis_of_time_by_our_clock(life):
+    events = [*workflow(life)]
+    assert seen(*events, life.succeeded("c"), cols=80).sections["Bars"] == BARS
+    running = seen(*events, later=0.5, cols=60, ascii=True).sections["Bars"]
+    assert running == RUNNING
+    # What decides the end is not known while something may go on.
+    assert "?" in seen(*events, later=300, cols=50).sections["Bars"][5]
+    for cols in (50, 80, 200):
+        bars = seen(*events, cols=cols).sections["Bars"]
+        assert {width(line) for line in bars[3:7]} == {cols}
+        assert all(line.isprintable() for line in bars)
+
+
+def test_bars_take_the_width_of_the_screen(tasks):
+    tasks.take(*workflow(tasks.life))
+    for cols in (60, 140):
+        tasks.table.resize(cols)
+        tasks.refresh()
+        assert width(tasks.table.detail("t").sections["Bars"][3]) == cols
+
+
+def test_of_a_large_workflow_some_members_are_bars(life):
+    many = [life.received(str(n), root_id="t", parent_id="t") for n in range(600)]
+    bars = seen(life.received("t"), *many).sections["Bars"]
+    assert (bars[0], len(bars)) == ("500 of 601 tasks, by the senders' clocks", 504)
+    note = seen(life.event("task-progress", uuid="t", hostname="w1@host"))
+    assert note.sections["Bars"] == ("No event with a time was received.",)
 
 
 @given(
