@@ -118,6 +118,7 @@ def test_profiles_are_switched_without_a_restart(evtop, worker, redis_server, ev
     (evtop.folder / "evtools.toml").write_text(
         f"event_exchange = {event_exchange!r}\n"
         + "".join(f"[profile.{name}]\nbroker = {url!r}\n" for name, url in urls.items())
+        + "[evtop]\nhistory = 'events'\n"
     )
     watching = evtop(
         "--config", "evtools.toml", "--profile", "prod", "--view", "workers", terminal=(80, 24)
@@ -125,7 +126,8 @@ def test_profiles_are_switched_without_a_restart(evtop, worker, redis_server, ev
     watching.wait_ready()
     watching.wait_screen("of-prod@")
     watching.press(":", *"ctx eu", "enter")
-    watching.wait_screen("profile eu")
+    # What was seen of one cluster is not shown as another's.
+    watching.wait_screen("profile eu; no history: events is the history of redis://")
     watching.wait_screen("of-eu@")
     assert "of-prod@" not in watching.screen()
     watching.press(":", *"ctx nowhere", "enter")
