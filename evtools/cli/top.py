@@ -59,8 +59,8 @@ _OPTIONS: Final = (
            shown="newest first"),
     Option("Common", "--window SPAN", "Time window for rates and percentiles: CHOICES.",
            choices.WINDOWS, default="5m"),
-    Option("Screen", "--columns LIST", "Columns of the first view, separated by commas.",
-           shown="as many as fit"),
+    Option("Screen", "--columns LIST", "Columns of the first view, separated by commas; kwargs.NAME"
+           " is an argument, field.NAME another field.", shown="as many as fit"),
     Option("Screen", "--ts STYLE", "Times as CHOICES.", choices.TIME_STYLES, default="age"),
     Option("Screen", "--theme NAME", "Colours: dark, light, cb (for the colour-blind) or mono.",
            choices.THEMES, default="dark"),
