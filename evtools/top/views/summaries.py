@@ -19,6 +19,7 @@ from evtools.top.options import COMPARES, Window
 from evtools.top.survey import Reply, WorkerFacts
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
+from evtools.top.views.tasks import DUE, STATES, state_of
 from evtools.top.views.worker import worker_page, worker_report
 
 
@@ -232,6 +233,7 @@ _REST: Final = 9.0
 _COUNT_AGES: Final = 2.0
 _TITLE_CHARS: Final = 12
 _OPEN: Final = ("PENDING", "RECEIVED", "STARTED")
+_WAITING: Final = (STATES["PENDING"][0], STATES["RECEIVED"][0], DUE[0])
 
 
 def _quantile(share: float) -> Callable[[Any, float], float | None]:
@@ -277,7 +279,8 @@ class GroupsView(Summary):
             column("count", "failed", "FAIL", "failed or rejected", "failed", cols=5),
             column("count", "active", "ACTIVE", "running now", "active"),
             column("count", "waiting", "WAITING", "sent or received, and not started", "waiting"),
-            column("count", "lost", "LOST", "may be lost, or are", "lost", from_cols=100),
+            column("count", "unsure", "UNSURE", "lost, or may be lost or have ended", "unsure",
+                from_cols=100),
             column("duration", "run_p50", "RUN p50", "50 % ran no longer", _quantile(0.5)),
             column("duration", "run_p95", "p95", "95 % ran no longer", _quantile(0.95)),
             column("duration", "run_max", "MAX", "the longest run time", _quantile(1.0),
@@ -358,7 +361,7 @@ class GroupsView(Summary):
         if (row := groups.get(place)) is None:
             row = groups[place] = Fields(
                 name=name, cluster=task.cluster, tasks=0, ok=0, failed=0, active=0, waiting=0,
-                lost=0, runs=[], types=set(), figures=None,
+                unsure=0, runs=[], types=set(), figures=None,
             )  # fmt: skip
         row.tasks += 1
         row.types.add(task.name)
@@ -368,14 +371,13 @@ class GroupsView(Summary):
         elif state in ("FAILURE", "REJECTED"):
             row.failed += 1
         elif state in _OPEN:
-            answer = task.current_answer(now)
-            runs = state == "STARTED" if answer is None else answer.runs
-            if task.lost(now):
-                row.lost += 1
-            elif runs:
+            word, _ = state_of(task, now)
+            if word == STATES["STARTED"][0]:
                 row.active += 1
-            else:
+            elif word in _WAITING:
                 row.waiting += 1
+            else:  # nobody knows
+                row.unsure += 1
         if isinstance(task.runtime, int | float):
             row.runs.append(task.runtime)
 

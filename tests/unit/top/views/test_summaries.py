@@ -477,7 +477,11 @@ def test_types_are_grouped_by_the_values_of_an_argument(terminal):
     terminal.press("g")
     assert table.drill("(unknown)") is None
 
-    # What comes and goes is counted.
+    # What comes and goes is counted; a task whose worker has disappeared does not run.
+    terminal.take(life.beat("w1@host", freq=1.0))
+    terminal.tick(900.0)
+    unknown = table.record("(unknown)")
+    assert (unknown["active"], unknown["waiting"], unknown["unsure"]) == (0, 0, 1)
     terminal.take(life.succeeded("id3", runtime=1.0))
     assert table.record("(unknown)")["ok"] == 1
     terminal.command("pause")
