@@ -10,16 +10,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from evtools.filters import Field, FieldTable, Kind, argument
-from evtools.text import (
-    clip,
-    elide_middle,
-    human_age,
-    human_count,
-    human_duration,
-    human_rate,
-    pad,
-    sanitize,
-)
+from evtools.text import clip, elide_middle, human_age, human_count, human_duration, pad, sanitize
 from evtools.top.options import Compare, TimeStyle, Window
 from evtools.wire import encode_line
 
@@ -111,6 +102,25 @@ def known(format_: Callable[[Any], str]) -> Callable[[Any, RenderContext], str]:
 _formatted: Final = known(as_text)
 
 
+def per_second(rate: float) -> str:
+    """Return a rate as `0.02`, `1.3`, `12`: the unit is in the title, so that all compare."""
+    if rate >= 9.95 or not rate > 0:  # noqa: PLR2004  (from there on without digits)
+        return human_count(rate)
+    for least, digits in ((0.1, 1), (0.01, 2), (0.001, 3)):
+        if rate >= least:
+            return f"{rate:.{digits}f}"
+    return "<0.001"
+
+
+def per_cent(share: float) -> str:
+    """Return a share in per cent as `33.6`; `0` and `100` are exactly that."""
+    if share in (0, 100):
+        return str(int(share))
+    if 0 < share < 0.05:  # noqa: PLR2004  (what would be rounded to nothing)
+        return "<0.1"
+    return ">99.9" if 99.95 <= share < 100 else f"{share:.1f}"  # noqa: PLR2004
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
@@ -197,9 +207,9 @@ _SORTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "id":       {"kind": Kind.ID, "cols": 8},
     "text":     {"kind": Kind.TEXT, "cols": 12},
     "count":    {**_FIGURE, "format": known(human_count)},
-    "rate":     {**_FIGURE, "format": known(human_rate)},
+    "rate":     {**_FIGURE, "format": known(per_second)},
     "duration": {**_FIGURE, "kind": Kind.DURATION, "format": known(human_duration)},
-    "percent":  {**_FIGURE, "format": known("{:.2f}".format)},
+    "percent":  {**_FIGURE, "format": known(per_cent)},
     "time":     {**_FIGURE, "kind": Kind.TIME, "cols": 8, "format": lambda at, how: how.moment(at)},
 }
 # fmt: on

@@ -16,7 +16,7 @@ from urwid.command_map import Command
 
 from evtools.text import clip, pad, sanitize, width
 from evtools.top.keys import CONTEXTS, Keymap, keys_text
-from evtools.top.table import Detail, TableModel
+from evtools.top.table import Detail, Row, TableModel
 from evtools.top.ui.theme import Glyphs
 
 #: A style of the theme, and text that is already sanitised.
@@ -684,6 +684,22 @@ class DetailPane:
         return [title, *above, *text][:rows]
 
 
+def _spans(row: Row, coloured: int) -> Line:
+    # The cells, of which one says the state by its colour; what is nothing stands back.
+    line: Line = []
+    for number, cell in enumerate(row.cells):
+        style = "dim" if cell.lstrip() == "0" else "text"
+        if row.style and number == coloured:
+            style = row.style
+        if line and line[-1][0] == style == "text":
+            line[-1] = style, f"{line[-1][1]} {cell}"
+        elif line:
+            line += [("text", " "), (style, cell)]
+        else:
+            line.append((style, cell))
+    return line
+
+
 def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> list[Line]:
     """Return heads and rows in `size` (columns, rows), dimmed where `stale`: of the past."""
     cols, rows = size
@@ -699,13 +715,10 @@ def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> lis
             line, fill = [("selected", ("*" if row.marked else ">") + text)], "selected"
         elif stale:
             line = [("stale", mark + text)]
-        elif row.style in ("", "dim", "gone"):
-            line.append((row.style or "text", text))
+        elif row.style in ("dim", "gone"):
+            line.append((row.style, text))
         else:
-            start = sum(len(cell) + 1 for cell in row.cells[:coloured])
-            end = start + len(row.cells[coloured])
-            parts = ("text", text[:start]), (row.style, text[start:end]), ("text", text[end:])
-            line += [part for part in parts if part[1]]
+            line += _spans(row, coloured)
         lines.append(fitted(line, cols, fill))
     return lines
 

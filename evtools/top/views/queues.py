@@ -12,7 +12,7 @@ from evtools.state import ALIVE, OTHERS, UNKNOWN, QueueStatistics
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import UNKNOWN as NOTHING
-from evtools.top.columns import Column, RenderContext, column, known, one_line
+from evtools.top.columns import Column, RenderContext, column, known, one_line, per_second
 from evtools.top.feed import HISTORY, QUEUES_MAX, TREND, QueueFacts, Trend, trend_of
 from evtools.top.options import Window
 from evtools.top.survey import Survey
@@ -50,20 +50,13 @@ def _signed(number: float) -> str:
     return f"{number:+.1f}"
 
 
-def _per_second(rate: float) -> str:
-    # The unit is in the title: all cells can be compared.
-    if 0 < rate < 9.95:  # noqa: PLR2004  (from there on without digits)
-        return f"{rate:.1f}" if rate >= 0.1 else f"{max(rate, 0.01):.2f}"  # noqa: PLR2004
-    return human_count(rate)
-
-
 def _rate_of(name: str) -> Callable[[Any, RenderContext], str]:
     # What follows from two other figures is marked, and how little it must be.
     def text(row: Any, _: RenderContext) -> str:
         rate, limit = getattr(row, name), row.below.get(name)
         if limit is not None:
-            return f"<{_per_second(limit)}"
-        return NOTHING if rate is None else ("~" if name == row.derived else "") + _per_second(rate)
+            return f"<{per_second(limit)}"
+        return NOTHING if rate is None else ("~" if name == row.derived else "") + per_second(rate)
 
     return text
 
@@ -143,9 +136,9 @@ _QUEUES: Final = (
         kind=Kind.OTHER, cols=11, max_cols=60, from_cols=105, descending=True),
     column("count", "backlog", "BACKLOG", "sent and not received yet, by their events",
         "backlog", format_row=_backlog, cols=8, from_cols=130),
-    column("rate", "published", "PUBLISHED", "sent to it per second in the window",
+    column("rate", "published", "PUBLISHED/s", "sent to it per second in the window",
         "published", from_cols=150),
-    column("rate", "received", "RECEIVED", "received from it per second in the window",
+    column("rate", "received", "RECEIVED/s", "received from it per second in the window",
         "received", from_cols=150),
 )
 #: Where no broker is asked, as in a replay, what events say is all there is.

@@ -153,7 +153,7 @@ class TypesView(Summary):
         # fmt: off
         self.own_columns = (
             column("name", "name", "TASK", "the type of task", "name", cols=20),
-            column("rate", "rate", "RATE", "completed per second", "rate"),
+            column("rate", "rate", "RATE/s", "completed per second", "rate"),
             column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
                 lambda row, _: _percent(row.failure_share)),
@@ -184,7 +184,7 @@ class TypesView(Summary):
             column("percent", "p95_change", "p95 +-%", "by how many per cent the p95 has changed",
                 lambda row, _: _change(row.run.p95, self._before(row, lambda one: one.run.p95)),
                 format=known("{:+.0f}".format)),
-            column("rate", "rate_before", f"RATE -{ago}", "completed per second, that long ago",
+            column("rate", "rate_before", f"RATE/s -{ago}", "completed per second, that long ago",
                 lambda row, _: self._before(row, lambda one: one.ok_rate + one.fail_rate),
                 from_cols=110),
             column("percent", "share_before", f"FAIL% -{ago}", "failures in per cent, so long ago",
@@ -478,7 +478,7 @@ class WorkersView(Summary):
                 lambda row, _: row.load[0] if row.load else None,
                 format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING,
                 cols=13, from_cols=100),
-            column("rate", "ok", "OK", "succeeded per second", figure("ok_rate", 0.0)),
+            column("rate", "ok", "OK/s", "succeeded per second", figure("ok_rate", 0.0)),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
                 lambda row, _: _percent(getattr(row.figures, "failure_share", None))),
             trend_column(clusters, "workers", "completed", figure("ok_rate", 0.0), from_cols=120),
@@ -607,7 +607,7 @@ class ErrorsView(Summary):
         # fmt: off
         self.own_columns = (
             column("count", "count", "COUNT", "number of failures", "count"),
-            column("rate", "rate", "RATE", "failures per second", "rate"),
+            column("rate", "rate", "RATE/s", "failures per second", "rate"),
             column("time", "first", "FIRST", "when it was first seen", "first"),
             column("time", "last", "LAST", "when it was last seen", "last"),
             trend_column(clusters, "errors", "failures", lambda row, _: row.rate, from_cols=120),

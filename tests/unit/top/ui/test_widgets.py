@@ -484,7 +484,10 @@ def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things):
     table = things(4)
     table.things["key1"]["style"] = "failure"
     table.things["key2"]["style"] = "dim"
+    table.things["key3"]["number"] = 0
     found = rows_of(table)
+    # A zero stands back, in a row as any other.
+    assert [text.strip() for style, text in found[4] if style == "dim"] == ["0"]
     assert (found[2][1], found[2][2][0]) == (("failure", "OK    "), "text")
     assert found[3][1][0] == "dim"
     assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
