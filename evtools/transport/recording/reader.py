@@ -320,10 +320,10 @@ class RecordingReader:
                 self._count("damaged recording", b"", file.damage)
             events = self._take(file, text)
             if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
-                raise UsageError(
-                    f"{file.path} is no recording: {file.defect}",
-                    "a recording has one JSON event per line, as evdump -w writes it",
-                )
+                hint = "a recording has one JSON event per line, as evdump -w writes it"
+                if any(one.sample.startswith(b"SQLite format 3") for one in self._defects.values()):
+                    hint = f"a database of evcam is read with sqlite:{file.path}"
+                raise UsageError(f"{file.path} is no recording: {file.defect}", hint)
             yield from events
             if file.ended:
                 file.close()

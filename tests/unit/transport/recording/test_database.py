@@ -23,6 +23,7 @@ from evtools.transport.recording.database import (
     clean_value,
     open_replay,
 )
+from evtools.transport.recording.reader import RecordingReader
 from tools.ledgers import Evcam, common
 from tools.stories import STORIES
 from tools.told import OTHER, UUID, life, told
@@ -258,6 +259,13 @@ def test_without_psycopg_it_is_said_what_is_missing_and_how_to_get_it(monkeypatc
         with pytest.raises(UsageError, match="PostgreSQL needs psycopg, which") as caught:
             open_replay([url], clock=SystemClock(), speed=None, since=None, until=None)
         assert caught.value.hint == "pip install 'evtools[postgres]'"
+
+
+def test_who_reads_a_database_as_a_recording_learns_how_it_is_read(file):
+    write(file, many(1))
+    with pytest.raises(UsageError, match="is no recording") as caught:
+        list(RecordingReader(str(file), clock=SystemClock()).events())
+    assert caught.value.hint == f"a database of evcam is read with sqlite:{file}"
 
 
 def test_a_database_is_read_alone(file):
