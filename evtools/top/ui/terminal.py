@@ -15,7 +15,7 @@ from evtools.clock import Clock
 from evtools.signals import EndingSignals, install, put_back
 from evtools.top.keys import canonical
 from evtools.top.options import TopOptions
-from evtools.top.ui.theme import ASCII, UNICODE, Glyphs, palette
+from evtools.top.ui.theme import ASCII, UNICODE, Glyphs, on_cursor, palette
 from evtools.top.ui.widgets import Line, fitted
 
 #: The loop that has the keys of a display, and what ends it when it is raised there.
@@ -97,9 +97,8 @@ class Display:
         """Take colours and characters, and whether the mouse is reported, from the options."""
         self._glyphs = ASCII if options.ascii else UNICODE
         urwid.set_encoding("ascii" if options.ascii else "utf-8")
-        self._screen.register_palette(
-            palette(options.theme if options.colour else "mono", options.colours)
-        )
+        looks = palette(options.theme if options.colour else "mono", options.colours)
+        self._screen.register_palette([*looks, *on_cursor(looks)])
         self._screen.set_mouse_tracking(options.mouse)
         self._screen.flush()
         self.redraw()

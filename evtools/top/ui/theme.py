@@ -169,6 +169,36 @@ def palette(
     return entries
 
 
+#: The styles of a state that keep their colour under the cursor, as `selected STYLE`.
+ON_CURSOR: Final = ("good", "running", "waiting", "failure", "retry", "late")
+
+
+def on_cursor(
+    entries: Sequence[tuple[str, str, str, str, str, str]],
+) -> list[tuple[str, str, str, str, str, str]]:
+    """Return the looks of states under the cursor, for a palette with these entries.
+
+    They are the colour of the state in reverse.  Where the cursor has colours of its own, those
+    stay: nobody knows whether another one can be read on them.
+    """
+    looks = {entry[0]: entry[1:] for entry in entries}
+    low, behind, mono, high, behind_high = selected = looks["selected"]
+    settings = mono.split(",")
+    own = {low.split(",")[0], high.split(",")[0], behind, behind_high} - {"", "default"}
+    found = []
+    for style in ON_CURSOR:
+        if own or "standout" not in settings:
+            found.append((f"selected {style}", *selected))
+            continue
+        low, behind, mono, high, behind_high = looks[style]
+        texts = [
+            ",".join(dict.fromkeys(filter(None, (*text.split(","), *settings))))
+            for text in (low, mono, high)
+        ]
+        found.append((f"selected {style}", texts[0], behind, texts[1], texts[2], behind_high))
+    return found
+
+
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
 
 

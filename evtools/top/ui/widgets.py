@@ -17,7 +17,7 @@ from urwid.command_map import Command
 from evtools.text import clip, pad, sanitize, width
 from evtools.top.keys import CONTEXTS, Keymap, keys_text
 from evtools.top.table import Detail, Row, TableModel
-from evtools.top.ui.theme import Glyphs
+from evtools.top.ui.theme import ON_CURSOR, Glyphs
 
 #: A style of the theme, and text that is already sanitised.
 Span: TypeAlias = tuple[str, str]
@@ -712,7 +712,14 @@ def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> lis
         mark, text = "*" if row.marked else " ", " ".join(row.cells)
         line = [("marked" if row.marked else "text", mark)]
         if number == table.focus_index:
-            line, fill = [("selected", ("*" if row.marked else ">") + text)], "selected"
+            line, fill = [("selected", "*" if row.marked else ">")], "selected"
+            if stale:
+                line.append(("selected", text))
+            else:
+                line += [
+                    (f"selected {style}" if style in ON_CURSOR else "selected", shown)
+                    for style, shown in _spans(row, coloured)
+                ]
         elif stale:
             line = [("stale", mark + text)]
         elif row.style in ("dim", "gone"):

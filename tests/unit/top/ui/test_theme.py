@@ -3,7 +3,7 @@ import urwid
 
 from evtools.text import width
 from evtools.top.options import THEMES
-from evtools.top.ui.theme import ASCII, STYLES, UNICODE, palette, parse_look
+from evtools.top.ui.theme import ASCII, STYLES, UNICODE, on_cursor, palette, parse_look
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -22,6 +22,19 @@ def test_without_colours_bold_and_reverse_are_left():
     assert {entry[1].split(",")[0] for entry in palette("mono")} == {"default"}
     failure = ("failure", "default,bold", "", "bold", "default,bold", "")
     assert failure in palette("mono")
+
+
+def test_a_state_keeps_its_colour_under_the_cursor():
+    entries = palette("dark")
+    looks = {one[0]: one for one in on_cursor(entries)}
+    failure = "light red,bold,standout"
+    assert looks["selected failure"][1:] == (failure, "", "bold,standout", failure, "")
+    urwid.display.raw.Screen().register_palette([*entries, *on_cursor(entries)])
+    # On colours that somebody chose for the cursor it may not be readable.
+    for own in ("black on 208", "bold"):
+        own_entries = palette("dark", {"selected": own})
+        selected = next(one[1:] for one in own_entries if one[0] == "selected")
+        assert {one[1:] for one in on_cursor(own_entries)} == {selected}
 
 
 def test_good_and_bad_are_not_green_and_red_where_they_must_be_told_apart():

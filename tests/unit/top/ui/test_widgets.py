@@ -490,6 +490,9 @@ def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things):
     assert [text.strip() for style, text in found[4] if style == "dim"] == ["0"]
     assert (found[2][1], found[2][2][0]) == (("failure", "OK    "), "text")
     assert found[3][1][0] == "dim"
+    table.go(1)
+    assert rows_of(table)[2][:2] == [("selected", ">"), ("selected failure", "OK    ")]
+    assert {style for style, _ in rows_of(table)[2][2:]} == {"selected"}
     assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
 
 
