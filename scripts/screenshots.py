@@ -37,6 +37,7 @@ END = "<!-- end of the picture -->"
 _PLACE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL)
 
 _TABS = re.compile(r"[ \[]0 \w+\W+1 \w+")
+_VIEWS = re.compile(r"^(.*\w\]?) {3,}.*$")
 _FILTER, _RULE = " filter>", "── "
 # Behind the state of a task, or above it, stand the sections of its detail.
 _SECTIONS = re.compile(r"^(?: state .*)? {3,}(\[.*)$")
@@ -231,7 +232,8 @@ def structure(picture: Sequence[str]) -> list[str]:
     """Return what of a picture is the same whenever it is taken."""
     lines = [line for line in picture if not line.startswith(_FILTER)]
     tabs = [at for at, line in enumerate(lines) if _TABS.match(line)]
-    same = [line for at in tabs for line in lines[at : at + 2]]
+    # Without what stands at the right: how many rows there are.
+    same = [line for at in tabs for line in (_VIEWS.sub(r"\1", lines[at]), *lines[at + 1 : at + 2])]
     return same + [found[1] for found in map(_SECTIONS.match, lines) if found]
 
 

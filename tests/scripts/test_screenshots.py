@@ -78,7 +78,9 @@ def test_no_picture_has_the_name_of_a_machine(shown, picture):
 
 def test_what_stays_are_tabs_heads_and_sections():
     lines = [TABS, FILTER, HEADS, *SCREEN[3:6], *DETAIL]
-    assert screenshots.structure(lines) == [TABS, HEADS, "[Traceback] Info  Args"]
+    assert screenshots.structure(lines) == [
+        TABS.partition("     ")[0], HEADS, "[Traceback] Info  Args",
+    ]  # fmt: skip
 
 
 def test_what_is_no_picture_has_nothing_that_stays():

@@ -90,6 +90,7 @@ def test_a_section_is_asked_for_again_while_it_is_looked_at(asked):
 
 def test_the_table_has_the_pool_and_the_queues(asked):
     terminal, _ = asked
+    terminal.size = 200, 32
     terminal.press("3")
     [line] = [line for line in terminal.text.splitlines() if W1 in line and "completed" not in line]
     assert "/4" in line
