@@ -161,8 +161,8 @@ class Session(Actions):
     view: View = field(default="tasks", init=False)
     detail: ui.DetailPane | None = field(default=None, init=False)
     layers: list[ui.Layer] = field(default_factory=list, init=False)
-    #: For each drill-down, what goes back to where it began.
-    trail: list[Callable[[], None]] = field(default_factory=list, init=False)
+    #: For each drill-down, the view and the row where it began, and what goes back there.
+    trail: list[tuple[str, str, Callable[[], None]]] = field(default_factory=list, init=False)
     message: Message | None = field(default=None, init=False)
     #: The last messages, the newest first: when each came (UTC epoch seconds), text and style.
     said: deque[tuple[float, str, str]] = field(
@@ -373,7 +373,8 @@ class Session(Actions):
 
         target.set_filter(filter_text)
         target.go(0)
-        self.trail.append(go_back)
+        row = self.table.detail(key) if key is not None else None
+        self.trail.append((self.table.title, "" if row is None else row.title, go_back))
         self.show(view)
 
     def back(self) -> None:
@@ -385,7 +386,8 @@ class Session(Actions):
             self.detail = None
             return
         if self.trail:
-            self.trail.pop()()
+            *_, go_back = self.trail.pop()
+            go_back()
             return
         self._leave("quit evtop?", self.end, yes="Quit", sure=("q", "Q", "ctrl-c"))
 

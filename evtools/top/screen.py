@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from evtools.text import (
     clip,
+    elide_middle,
     human_age,
     human_count,
     human_duration,
@@ -37,6 +38,9 @@ _BAR_LINES: Final = ((28, 3), (20, 2), (0, 1))
 #: From this number of rows on the detail stands below the table, not in its place, and the
 #: filter has a line of its own.
 _TALL_ROWS: Final = 28
+#: What a name of where one is takes at most, and what stands around such names.
+_CRUMB_COLS: Final = 24
+_GAP_COLS: Final = 5
 #: Tabs, message and keys have one line each, always.
 _FRAME_ROWS: Final = 3
 #: Of the rows of a split screen, the share of the table.
@@ -79,7 +83,9 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     frame = Frame(status_bar(session, cols, bar))
     _add_tabs(frame, session, cols)
     if filter_row:
-        frame.lines.append(ui.spread(_filter(session), [("hint", f"{table.counts()} ")], cols))
+        counts: ui.Line = [("hint", f"{table.counts()} ")]
+        room = cols - ui.columns(_filter(session)) - ui.columns(counts) - _GAP_COLS
+        frame.lines.append(ui.spread(_filter(session), [*_crumbs(session, room), *counts], cols))
     if table_rows:
         _add_table(frame, session, cols, table_rows)
     if detail is not None:
@@ -101,6 +107,17 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
             frame.lines, frame.cursor = ui.centred(frame.lines, box, size, session.glyphs)
         frame.hits.clear()
     return frame
+
+
+def _crumbs(session: Session, room: int) -> ui.Line:
+    # Where drill-downs have led to, with the rows that they began at, if there is room for it.
+    if not session.trail or room < _CRUMB_COLS:
+        return []
+    steps = [
+        elide_middle(one, _CRUMB_COLS) for title, row, _ in session.trail for one in (title, row)
+    ]
+    text = " > ".join(filter(None, [*steps, session.table.title]))
+    return [("dim", f"{elide_middle(text, room)}   ")]
 
 
 def _filter(session: Session) -> ui.Line:
@@ -189,15 +206,17 @@ def _message(session: Session, cols: int, *, filter_row: bool) -> ui.Line:
     news = table.news()
     if not filter_row:
         news = "  ".join(filter(None, (table.counts(), news)))
-    left: ui.Line = []
+    left, crumbs = list[ui.Span](), list[ui.Span]()
     if session.message is not None:
         left = [(session.message.style, f" {session.message.text}")]
     elif table.filter_text and not filter_row:
         left = _filter(session)
+        room = cols - ui.columns(left) - width(news) - _GAP_COLS
+        crumbs = _crumbs(session, room)
     elif session.view == "tasks" and not session.reading:
         hints = ((session.keymap.key_of(name), words) for name, words in _HINTS.items())
         left = [("hint", " " + "   ".join(f"{key} {words}" for key, words in hints if key))]
-    return ui.spread(left, [("hint", f"{news} ")] if news else [], cols)
+    return ui.spread(left, [*crumbs, ("hint", f"{news} ")] if news else crumbs, cols)
 
 
 def _footer(session: Session, cols: int) -> ui.Line:

@@ -55,6 +55,21 @@ def test_every_part_has_its_rows_at_80x24(small):
     assert small.lines()[-2].endswith("1 shown")
 
 
+def test_a_drill_down_says_where_one_is(busy, small):
+    small.take(small.life.failure("aaaa1111", "proj.charge"))
+    for one, at in ((busy, 4), (small, -2)):
+        one.press("2", "enter")
+        assert "Types > proj.charge > Tasks   " in one.lines()[at]
+        one.press("q")
+        assert " > " not in one.lines()[at]
+        # Where there is no room the filter and the counts stay.
+        one.press("enter")
+        one.command("filter " + "charge " * 9)
+        line = one.lines()[at]
+        assert line.count("charge") == 9 + (" > " in line)
+        assert line.endswith("shown")
+
+
 @pytest.mark.parametrize("rows", [LEAST[1], 19, 20, 27, 28, 40, 119])
 @pytest.mark.parametrize("keys", [(), ("enter",), ("f",)])
 def test_every_row_of_a_terminal_is_used(busy, rows, keys):
