@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
-    from evtools.top.programs import Program
     from evtools.transport import ConnectionSettings
     from evtools.transport.recording.reader import Moment
 
@@ -104,7 +103,7 @@ class TopOptions:
     refresh: float = 1.0
     theme: Theme = "dark"
     colours: Mapping[str, str] = field(default_factory=dict)
-    programs: "tuple[Program, ...]" = ()
+    programs: tuple[Any, ...] = ()
     ascii: bool = False
     mouse: bool = False
     colour: bool = True
