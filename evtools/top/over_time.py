@@ -273,9 +273,9 @@ def _drawn(model: Model, room: Room, draw: DrawAll) -> list[Line]:
 
 
 def _of_all(model: Model, room: Room, columns: int) -> list[Totals]:
-    # Of all clusters together, the newest last.
+    # Of all clusters together, the newest last; nothing is known of one since it is away.
     series = [
-        cluster.statistics.over_time("types", None, room.span, cluster.as_of(room.now), columns)
+        cluster.statistics.over_time("types", None, room.span, room.now, columns)
         for cluster in model.clusters.values()
     ]
     longest = max(map(len, series), default=0)

@@ -184,3 +184,29 @@ def test_the_overview_fits_any_screen(watched, size, ascii_only):
     assert len(lines) <= size[1]
     assert "ABOUT" in watched.text
     assert not ascii_only or watched.text.isascii()
+
+
+def test_a_cluster_that_is_away_does_not_shift_the_others_in_time():
+    terminal = FakeTerminal((120, 40), names=("eu", "us"))
+    life = terminal.life
+    for second in range(0, 600, 5):
+        life.now = 1000.0 + second
+        for name in ("eu", "us") if second < 300 else ("us",):
+            events = [event_of(one) for one in life.success(f"{name}{second}", "proj.a")]
+            for event in events:
+                event.cluster = name
+            terminal.session.model.take(events)
+        life.now = 1000.0 + second
+    clusters = terminal.session.model.clusters
+    clusters["eu"].connection.lost_at = 1300.0
+    terminal.clock.now = 1600.0
+    terminal.session.model.refresh("overview", 1600.0)
+    terminal.session.show("overview")
+    lines = terminal.text.splitlines()
+    [title] = [n for n, line in enumerate(lines) if "completed, failed" in line]
+    plot = [line.partition("│")[2][:51] for line in lines[title + 1 :] if "│" in line]
+    heights = [sum(row[at] != " " for row in plot) for at in range(51)]
+    drawn = [height for height in heights if height][1:-1]
+    # Two clusters in the first half, one in the second.
+    first, second = drawn[: len(drawn) // 2 - 1], drawn[len(drawn) // 2 + 1 :]
+    assert min(first) > max(second) > 0
