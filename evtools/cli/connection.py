@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -28,6 +29,8 @@ _TRANSPORT_OPTIONS: Final = ("fanout_prefix", "fanout_patterns", "global_keypref
 _TLS_FIELDS: Final = ("ca", "cert", "key", "verify", "check_hostname", "server_name")
 #: The timeout of --broker-command, in seconds: it may have to ask a remote service.
 _COMMAND_TIMEOUT: Final = 30.0
+#: Seconds that we wait for its start, to end it: its file may be on a dead file system.
+_START_TIMEOUT: Final = 2.0
 _ANSWER_MAX_BYTES: Final = 64 * 1024
 _SHOWN_CHARS: Final = 300
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -220,18 +223,22 @@ class _Program(subprocess.Popen[bytes]):
 
     def __init__(self, command: Sequence[str]) -> None:
         # It must not outlive us.  This may be a thread, which ours need not wait for to end:
-        # perhaps before the program is known to have started.
+        # perhaps while it is starting the program, whose number is known only then.
+        self._starting = threading.Lock()
         atexit.register(self.end)
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
-            super().__init__(
-                command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
-            )
+            with self._starting:
+                super().__init__(
+                    command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
+                )
         except OSError:
             atexit.unregister(self.end)
             raise
 
     def end(self) -> None:
+        if self._starting.acquire(timeout=_START_TIMEOUT):
+            self._starting.release()
         pid = getattr(self, "pid", None)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -8,7 +8,6 @@ import signal
 import socket
 import time
 import uuid
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +17,7 @@ from servers.process import wait_until
 from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer
 from tools.command import EvdumpStarter
+from tools.daemon import is_there
 from tools.flow import Flow
 
 #: Deaths of the broker in one run; RabbitMQ takes seconds to come back.
@@ -459,7 +459,7 @@ def test_no_command_outlives_the_tool_that_waits_for_it(evdump, tmp_path):
     wait_until(lambda: file.exists() and file.read_text().strip(), what="the command")
     pid = int(file.read_text())
     assert dump.stop() == 0
-    wait_until(lambda: not Path(f"/proc/{pid}/cmdline").exists(), what="its end")
+    wait_until(lambda: not is_there(pid), what="its end")
 
 
 def test_a_command_that_fails_is_tried_again(evdump, redis_url, tmp_path):

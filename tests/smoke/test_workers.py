@@ -37,7 +37,9 @@ def test_evdump_tells_the_whole_life_of_a_task(start, celery_worker):
 
 def test_evtop_shows_tasks_as_they_end_and_ends_one_itself(start, celery_worker):
     evtop = start(
-        *("evtop", *at(celery_worker), "--ascii"), terminal=(120, 32), env={"LANG": "C.UTF-8"}
+        *("evtop", *at(celery_worker), "--ascii", "--view", "tasks"),
+        terminal=(120, 32),
+        env={"LANG": "C.UTF-8"},
     )
     evtop.wait_screen("LIVE", deadline=40)
 

@@ -161,7 +161,7 @@ class Fuzz:
             with redirect_stderr(stream):
                 report = Report(DumpOptions(stats=stats), SystemClock())
             for _ in range(2):
-                report.defects(defects)
+                report.defects(statistics)
             counts = Counts(captured=self.events, missed=self._missed.total)
             report.summary(counts, statistics, 1.0)
         assert stream.getvalue().count(": left out: ") == 2 * len(defects)
