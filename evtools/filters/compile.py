@@ -26,6 +26,7 @@ from evtools.filters.fields import (
     Kind,
     find,
     find_or_refuse,
+    is_argument,
 )
 from evtools.filters.grammar import (
     OPERATORS,
@@ -221,6 +222,10 @@ class _Compiler:
     def _term(self, term: Term) -> Predicate:
         if term.name.lower().startswith(("kwargs.", "args.")):
             return self._argument(term)
+        if term.operator in ("=", "!=") and is_argument(term.name, self.fields):
+            name = f"kwargs.{term.name}"
+            self.meant.append(f"{term.name} is no field, and was looked for as {name}")
+            return self._argument(replace(term, name=name))
         field = find_or_refuse(term, term.name, self.fields)
         wanted = not term.operator.startswith("!")
         self._check_operator(term, field)

@@ -218,11 +218,21 @@ def find_or_refuse(part: Part, name: str, fields: FieldTable) -> Field:
     shown = sanitize(name)
     if hint := AMBIGUOUS.get(name.lower()):
         raise part.mistake(f'"{shown}" may be several fields', hint)
-    known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
-    close = difflib.get_close_matches(name.lower(), known, 1, 0.7)
+    close = _close(name, fields)
     guess = f' (did you mean "{close[0]}"?)' if close else ""
     others = f"an argument is kwargs:{shown}=VALUE, another field of an event {PREFIXES[0]}{shown}"
     raise part.mistake(f'unknown field "{shown}"{guess}', f"{others}; {QUOTE_IT}")
+
+
+def is_argument(name: str, fields: FieldTable) -> bool:
+    """Return whether `name` can only be that of a keyword argument: no field is similar."""
+    is_known = find(name, fields) or name.lower() in AMBIGUOUS or _close(name, fields)
+    return "kwargs" in fields and name.isidentifier() and not is_known
+
+
+def _close(name: str, fields: FieldTable) -> list[str]:
+    known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
+    return difflib.get_close_matches(name.lower(), known, 1, 0.7)
 
 
 def seconds(value: object) -> float | None:

@@ -380,6 +380,31 @@ def test_a_filter_knows_whether_time_alone_may_change_it():
         assert made.drifts is ("name" not in text)
 
 
+@pytest.mark.parametrize("fields", [EVENT_FIELDS, TASK_FIELDS])
+def test_an_argument_can_be_named_where_no_field_is_like_it(fields):
+    def found(text, kwargs="{'user_id': 42, 'nam': 'x'}"):
+        subject = event("task-received", uuid="u", kwargs=kwargs)
+        return compile_filter(text, fields=fields).matches(subject)
+
+    assert found("user_id=42")
+    assert found("USER_ID=4*")
+    assert found("user_id!=4")
+    assert not found("user_id=4")
+    assert not found("user_id!=42")
+    assert not found("other_id=42")
+    for text in ("nam=x", "date=x", "user_id:42", "user_id>4", "user.id=42", "has:user_id"):
+        with pytest.raises(FilterError):
+            found(text)
+    hint, _ = compile_filter("user_id=43", fields=fields).hints()
+    assert hint == "user_id is no field, and was looked for as kwargs.user_id"
+
+
+def test_rows_without_arguments_know_only_their_fields():
+    fields = {"name": TASK_FIELDS["name"]}
+    with pytest.raises(FilterError, match='unknown field "user_id"'):
+        compile_filter("user_id=42", fields=fields)
+
+
 def test_tasks_have_the_fields_of_events_but_the_type():
     assert set(TASK_FIELDS) == set(EVENT_FIELDS) - {"type"} | {"lost", "due"}
     with pytest.raises(FilterError, match="unknown field"):
