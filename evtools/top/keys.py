@@ -37,7 +37,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("invert", "I", "invert the order"),
         ("follow", "F", "follow this row, or the newest event"),
         ("group", "A", "types by the values of an argument, or no more"),
-        ("tree", "t f5", "show tasks as a call tree"),
+        ("tree", "t f5", "show tasks as call trees, whole whatever the filter"),
         ("expand", "+", "expand this node of the tree"),
         ("collapse", "-", "collapse this node of the tree"),
         ("expand-all", "*", "expand all, or collapse all"),

@@ -205,7 +205,7 @@ class TasksView(LiveTable):
         return state_of(subject, self.now_of(subject))[1]
 
     def matching(self) -> Sequence[str]:
-        keys, rows, index = super().matching(), self.rows, self._index
+        keys, rows = super().matching(), self.rows
         self._prefixes = {}
         if not self.tree:
             return keys
@@ -215,19 +215,19 @@ class TasksView(LiveTable):
             return None if task.parent_id is None else row_key(task.cluster, task.parent_id)
 
         self.closed = {key for key in self.closed if key in rows}
-        # Of the first ones only; there may be too many to grow.
-        roots = tops(keys[:_TREES], parent, index)
+        # Of the first ones only; there may be too many to grow.  Their families are whole: who
+        # looks for one task wants to see what called it, too.
+        roots = tops(keys[:_TREES], parent, rows)
         ascii_only = self.context.ascii
         nodes = grow(roots, self._children, closed=self.closed, ascii_only=ascii_only)
         self._prefixes = dict(nodes)
         return list(self._prefixes)
 
     def _children(self, key: str) -> list[str]:
-        # Those that are shown.
         task = self.rows[key]
         below = () if task.cluster_state is None else task.cluster_state.children(task.uuid)
         keys = (row_key(child.cluster, child.uuid) for child in below)
-        return [key for key in keys if key in self._index]
+        return [key for key in keys if key in self.rows]
 
     def cells(self, subject: Task) -> tuple[str, ...]:
         cells = list(super().cells(subject))
@@ -326,9 +326,9 @@ def grow(
 
 
 def tops(
-    keys: Iterable[str], parent: Callable[[str], str | None], shown: Container[str]
+    keys: Iterable[str], parent: Callable[[str], str | None], known: Container[str]
 ) -> Iterator[str]:
-    """Yield the topmost ancestor that is shown of each key, each of them once.
+    """Yield the topmost ancestor that is known of each key, each of them once.
 
     In a cycle, that is the one where the walk closes it.
     """
@@ -339,7 +339,7 @@ def tops(
         while at not in walks:
             walks[at] = start
             above = parent(at)
-            if above is None or above not in shown:
+            if above is None or above not in known:
                 yield at
                 break
             at = above

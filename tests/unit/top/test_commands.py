@@ -681,7 +681,7 @@ def test_an_error_far_out_is_described_without_pointing(terminal):
     assert 'unknown field "statte"' in terminal.text
 
 
-@pytest.mark.parametrize("typed", ["user_id=42", "time>5", "name startswith(x)"])
+@pytest.mark.parametrize("typed", ["user_id:42", "time>5", "name startswith(x)"])
 def test_advice_is_not_cut_off(terminal, typed):
     terminal.size = (80, 24)
     with pytest.raises(FilterError) as caught:
@@ -789,6 +789,18 @@ def test_a_tree_has_nodes_that_close_and_open_and_ways_to_the_parent(terminal, t
     assert table.focus_key == "root"
     terminal.press("t")
     assert (table.tree, terminal.message) == (False, "tree view off")
+
+
+def test_a_tree_has_the_whole_family_of_what_a_filter_finds(terminal, table):
+    family = {"parent_id": "root", "root_id": "root"}
+    leaf = terminal.life.success("leaf", "proj.leaf", **family)
+    terminal.take(terminal.life.success("root", "proj.root"), leaf, terminal.life.failure("other"))
+    terminal.command("filter name:leaf")
+    assert list(table.keys) == ["leaf"]
+    terminal.press("t")
+    assert list(table.keys) == ["root", "leaf"]
+    terminal.press("t")
+    assert list(table.keys) == ["leaf"]
 
 
 # --- display options ----------------------------------------------------------------------

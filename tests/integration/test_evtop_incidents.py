@@ -1,0 +1,112 @@
+"""evtop in an incident: the question, the answer on the screen, and the keys it takes."""
+
+import re
+
+import pytest
+
+from evtools.wire import encode_line
+from tools.life import Life
+
+SIZE = (120, 32)
+
+
+@pytest.fixture
+def watching(evtop, worker, broker_url, event_exchange):
+    """Return a worker, an evtop that watches it from the overview, and how to type on that."""
+    made = worker(broker_url, event_exchange=event_exchange, concurrency=2)
+    where = ("-b", broker_url, "--event-exchange", event_exchange)
+    shown = evtop(*where, "--view", "overview", terminal=SIZE)
+    shown.wait_screen("1 online", deadline=30)
+    yield made, shown
+    shown.press("Q")
+    assert shown.wait() == 0
+
+
+def test_whether_it_is_on_fire_is_seen_without_a_key(watching):
+    made, shown = watching
+    for _ in range(6):
+        made.app.send_task("cluster.refuse")
+    # Nobody consumes this one.
+    made.app.send_task("cluster.add", args=(1, 2), queue=f"{made.queue}-forgotten")
+    shown.wait_screen("cluster.refuse fails: 100%, 6 of 6 in 5 minutes", deadline=20)
+    shown.wait_screen(f"{made.queue}-forgotten has 1 and no consumer", deadline=40)
+
+
+def test_a_failing_type_its_cause_and_its_worker_take_three_keys(watching):
+    made, shown = watching
+    for _ in range(6):
+        made.app.send_task("cluster.add", args=(1, 2))
+        made.app.send_task("cluster.refuse", kwargs={"card": "expired"})
+    shown.wait_screen("cluster.refuse fails: 100%", deadline=20)
+    shown.press("enter")
+    shown.wait_screen("Types")
+    shown.wait_screen(lambda screen: "cluster.refuse" in screen and "cluster.add" not in screen)
+    shown.press("enter")
+    shown.wait_screen(lambda screen: screen.count("FAIL") >= 6)
+    shown.press("enter")
+    shown.wait_screen(lambda screen: "ValueError" in screen and '"card": "expired"' in screen)
+    assert made.hostname in shown.screen()
+
+
+def test_a_task_by_its_argument_and_its_workflow_take_sixteen_keys(watching):
+    made, shown = watching
+    call = made.app.signature
+    for number in (1, 142, 421):
+        made.app.send_task("cluster.echo", kwargs={"user_id": number, "currency": "eur"})
+    steps = (
+        call("cluster.echo", kwargs={"user_id": 42, "currency": "eur"}, immutable=True),
+        call("cluster.add", args=(4, 2), immutable=True),
+        call("cluster.refuse", immutable=True),
+    )
+    sent = (steps[0] | steps[1] | steps[2]).apply_async()
+    ids = [sent.id]
+    while sent := sent.parent:
+        ids.append(sent.id)
+    shown.wait_screen("cluster.refuse", deadline=20)
+    keys = ["1", "/", *"user_id=42", "enter", "t"]
+    assert len(keys) <= 16
+    shown.press(*keys[:-1])
+    shown.wait_screen(
+        lambda screen: screen.count("cluster.echo") == 1 and ids[-1][:8] in screen, deadline=20
+    )
+    shown.press(keys[-1])
+    shown.wait_screen(
+        lambda screen: all(f"cluster.{name}" in screen for name in ("echo", "add", "refuse"))
+    )
+    assert "FAIL" in shown.screen()
+
+
+def test_what_a_killed_worker_ran_takes_two_keys(watching, worker):
+    made, shown = watching
+    worker(made.broker_url, event_exchange=made.event_exchange, name="other", queue="other")
+    running = [made.app.send_task("cluster.occupy", args=(300,)).id for _ in range(2)]
+    shown.wait_screen(lambda screen: re.search(r"2 online +active 2", screen), deadline=30)
+    made.kill()
+    shown.wait_screen(f"{made.hostname} is ", deadline=60)
+    assert re.search(rf"{made.hostname} is .*, 2 running", shown.screen())
+    shown.press("enter", "enter")
+    shown.wait_screen(lambda screen: all(task[:8] in screen for task in running))
+    assert shown.screen().count("cluster.occupy") >= 2
+
+
+def test_a_type_against_an_hour_ago_takes_two_keys(evtop, tmp_path):
+    life, events = Life(now=1_763_640_000.0), []
+    for at, runtime in ((0, 0.5), (3600, 2.0)):
+        life.now = 1_763_640_000.0 + at
+        for number in range(40):
+            uuid = f"{at + number:08x}-0000-4000-8000-000000000000"
+            events += [life.received(uuid), life.started(uuid)]
+            life.now += runtime
+            events.append(life.succeeded(uuid, runtime=runtime))
+    tape = tmp_path / "tape.jsonl"
+    tape.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+    shown = evtop("-r", str(tape), "--speed", "max", "--view", "overview", terminal=SIZE)
+    shown.wait_screen(lambda screen: re.search(r"tasks 80/", screen), deadline=20)
+    shown.press("2", "V")
+    screen = shown.wait_screen("p95 -1h")
+    [row] = [line.split() for line in screen.splitlines() if line.startswith(">proj.add")]
+    # From 0.5 to 2 seconds; a quantile is exact to 6 %.
+    [change] = [float(cell) for cell in row if cell.startswith("+")]
+    assert 260 <= change <= 345, screen
+    shown.press("Q")
+    assert shown.wait() == 0
