@@ -10,6 +10,7 @@ import pytest
 
 from cluster.app import make_app
 from cluster.worker import close
+from servers.process import wait_until
 
 
 def send(app, count):
@@ -102,11 +103,14 @@ def test_an_action_reaches_the_workers_of_one_cluster_only(
     watching.wait_screen("in eu: 1 of 1 worker replied", deadline=20)
     facts = json.loads((evtop.folder / "evtop.log").read_text().partition("audit ")[2])
     assert (facts["action"], facts["cluster"]) == ("pool-grow", "eu")
-    pools = {
-        name: made.app.control.inspect(timeout=3).stats()["web-1@cluster"]["pool"]
-        for name, made in workers.items()
-    }
-    assert [len(pools[name]["processes"]) for name in ("prod", "eu")] == [1, 2]
+
+    def processes(name):
+        stats = workers[name].app.control.inspect(timeout=3).stats() or {}
+        return len(stats["web-1@cluster"]["pool"]["processes"]) if stats else None
+
+    # The worker answers first, and starts it when it looks after its pool the next time.
+    wait_until(lambda: processes("eu") == 2, deadline=30, what="the new process")
+    assert processes("prod") == 1
     watching.press("Q")
     assert watching.wait() == 0
 

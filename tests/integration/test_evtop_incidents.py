@@ -5,6 +5,7 @@ import re
 import pytest
 
 from evtools.wire import encode_line
+from servers.rabbitmq import RabbitMQServer
 from tools.life import Life
 
 SIZE = (120, 32)
@@ -22,14 +23,17 @@ def watching(evtop, worker, broker_url, event_exchange):
     assert shown.wait() == 0
 
 
-def test_whether_it_is_on_fire_is_seen_without_a_key(watching):
+def test_whether_it_is_on_fire_is_seen_without_a_key(watching, broker):
     made, shown = watching
     for _ in range(6):
         made.app.send_task("cluster.refuse")
     # Nobody consumes this one.
     made.app.send_task("cluster.add", args=(1, 2), queue=f"{made.queue}-forgotten")
     shown.wait_screen("cluster.refuse fails: 100%, 6 of 6 in 5 minutes", deadline=20)
-    shown.wait_screen(f"{made.queue}-forgotten has 1 and no consumer", deadline=40)
+    if isinstance(broker, RabbitMQServer):  # Redis does not know who consumes
+        shown.wait_screen(f"{made.queue}-forgotten has 1 and no consumer", deadline=40)
+    else:
+        shown.wait_screen(lambda screen: re.search(rf"{made.queue}-forgotten.* 1\n?", screen))
 
 
 def test_a_failing_type_its_cause_and_its_worker_take_three_keys(watching):
@@ -44,8 +48,9 @@ def test_a_failing_type_its_cause_and_its_worker_take_three_keys(watching):
     shown.press("enter")
     shown.wait_screen(lambda screen: screen.count("FAIL") >= 6)
     shown.press("enter")
-    shown.wait_screen(lambda screen: "ValueError" in screen and '"card": "expired"' in screen)
-    assert made.hostname in shown.screen()
+    shown.wait_screen(lambda screen: re.search(rf"FAILURE after .* on {made.hostname}", screen))
+    assert re.search(r">FAIL .*ValueError", shown.screen())
+    assert "kwargs {'card': 'expired'}" in shown.screen()
 
 
 def test_a_task_by_its_argument_and_its_workflow_take_sixteen_keys(watching):
@@ -76,7 +81,7 @@ def test_a_task_by_its_argument_and_its_workflow_take_sixteen_keys(watching):
     assert "FAIL" in shown.screen()
 
 
-def test_what_a_killed_worker_ran_takes_two_keys(watching, worker):
+def test_what_a_killed_worker_ran_takes_one_key(watching, worker):
     made, shown = watching
     worker(made.broker_url, event_exchange=made.event_exchange, name="other", queue="other")
     running = [made.app.send_task("cluster.occupy", args=(300,)).id for _ in range(2)]
@@ -84,13 +89,14 @@ def test_what_a_killed_worker_ran_takes_two_keys(watching, worker):
     made.kill()
     shown.wait_screen(f"{made.hostname} is ", deadline=60)
     assert re.search(rf"{made.hostname} is .*, 2 running", shown.screen())
-    shown.press("enter", "enter")
+    shown.press("enter")
     shown.wait_screen(lambda screen: all(task[:8] in screen for task in running))
     assert shown.screen().count("cluster.occupy") >= 2
 
 
 def test_a_type_against_an_hour_ago_takes_two_keys(evtop, tmp_path):
-    life, events = Life(now=1_763_640_000.0), []
+    life = Life(now=1_763_640_000.0 - 900)
+    events = [life.beat()]
     for at, runtime in ((0, 0.5), (3600, 2.0)):
         life.now = 1_763_640_000.0 + at
         for number in range(40):

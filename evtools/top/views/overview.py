@@ -86,8 +86,11 @@ class OverviewView(TableModel):
                 running = f", {row.active} running" if row.active else ""
                 text = f"{row.hostname} is {row.status}: no event for"
                 age = human_age(max(0.0, cluster.as_of(context.now) - row.seen))
-                where = f"worker={quote(row.hostname)}"
-                yield _row("worker", row.hostname, f"{text} {age}{running}", row.seen, where)
+                where, view = f"worker={quote(row.hostname)}", "workers"
+                if row.active:
+                    where, view = f"{where} state:active", "tasks"
+                text = f"{text} {age}{running}"
+                yield _row("worker", row.hostname, text, row.seen, where, view)
 
     def _queues(self, cluster: Cluster, _: RenderContext) -> Iterator[Any]:
         for row in self._others["queues"].rows.values():
@@ -95,12 +98,11 @@ class OverviewView(TableModel):
                 continue
             where, ready = f"name={quote(row.name)}", human_count(row.depth.ready)
             if row.consumers == 0:
-                yield _row(
-                    "queue", row.name, f"{row.name} has {ready} and no consumer", None, where
-                )
+                text = f"{row.name} has {ready} and no consumer"
+                yield _row("queue", row.name, text, None, where, "queues")
             elif row.grows and row.net_per_min:
                 text = f"{row.name} grows by {human_count(row.net_per_min)}/min to {ready}"
-                yield _row("queue", row.name, text, None, where)
+                yield _row("queue", row.name, text, None, where, "queues")
 
     def _slow(self, cluster: Cluster, context: RenderContext) -> list[Any]:
         # Once a minute: an hour ago is known in whole minutes only.
@@ -117,12 +119,15 @@ class OverviewView(TableModel):
         if row is None or not row.where:
             return None
         of_cluster = f" cluster={quote(row.cluster)}" if row.cluster else ""
-        view = {"worker": "workers", "queue": "queues", "error": "errors"}.get(row.about, "types")
-        return view, row.where + of_cluster
+        return row.view, row.where + of_cluster
 
 
-def _row(about: str, name: str, text: str, since: float | None, where: str) -> Any:
-    return Fields(about=about, name=name, text=text, since=since, where=where, figures=None)
+def _row(
+    about: str, name: str, text: str, since: float | None, where: str, view: str = "types"
+) -> Any:
+    return Fields(
+        about=about, name=name, text=text, since=since, where=where, view=view, figures=None
+    )
 
 
 def _away(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
@@ -152,7 +157,7 @@ def _errors(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
             what = f"{row.exception}: {row.message}" if row.message else row.exception
             text = f"new, {row.count} times in {row.task}: {what}"
             where = f"name={quote(row.task)} exc:{quote(row.exception)}"
-            yield _row("error", row.name, text, row.first, where)
+            yield _row("error", row.name, text, row.first, where, "errors")
 
 
 def _slower(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
