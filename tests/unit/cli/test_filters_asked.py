@@ -114,7 +114,7 @@ def test_what_was_typed_is_understood(asked, typed, means):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("user_id=42", "kwargs:user_id=VALUE"), ("args.0=42", "args:42 finds text"),
+        ("user_id:42", "kwargs:user_id=VALUE"), ("args.0=42", "args:42 finds text"),
         ("kwargs.user_id>40", "write kwargs:user_id=40"), ("time>5", "runtime is how long it ran"),
         ("namee:x", 'did you mean "name"?'), ("> 5", '">" needs a field on its left'),
         ("1 < runtime", '"<" needs a field on its left'),
