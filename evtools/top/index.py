@@ -12,7 +12,7 @@ Order: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 Matches: TypeAlias = Callable[[Any], bool]
 
 #: How long one call works at most, in seconds: keys are waiting.
-BUDGET: Final = 0.015
+BUDGET: Final = 0.008
 #: How many subjects are worked on between two looks at the clock.
 _STRIDE: Final = 1024
 

@@ -184,13 +184,14 @@ class Model:
         self.paused = True
         for table in self.views.values():
             table.freeze(self.context())
+        self.views[self._view].refresh(self.context())
         self.header()
 
     def thaw(self) -> None:
         """Let the picture go on, from the next refresh."""
         self.paused, self._back = False, 0
         for table in self.views.values():
-            table.frozen = False
+            table.thaw()
 
     def step(self, by: int, now: float) -> Picture | None:
         """Go back (-1) or forward (1) to what looked different; None if nothing did.

@@ -275,9 +275,14 @@ class TableModel(ABC):
             self._seen = self.arrived
 
     def freeze(self, context: RenderContext) -> None:
-        """Make a last picture of all that happened, and take nothing in any more."""
-        self.refresh(context)
+        """Take in all that happened as of `context.now`, and nothing more; `refresh` shows it."""
+        self.context = context
+        self.load()
         self.frozen = True
+
+    def thaw(self) -> None:
+        """Go on from the next refresh."""
+        self.frozen = False
 
     def _arrange(self) -> None:
         self._drawn.clear()

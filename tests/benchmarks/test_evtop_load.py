@@ -157,6 +157,25 @@ KEYS: Final = (
     ("p", shows(r"PAUSED")),
     ("p", shows(r"LIVE")),
 )
+#: The same, where the overview is open all the time, and after every look elsewhere.
+OVERVIEW_KEYS: Final = (
+    ("0", shows(r"\[0 Overview\]")),
+    ("T", shows(r"window 15m")),
+    ("T", shows(r"window 1h")),
+    ("T", shows(r"window all")),
+    ("T", shows(r"window 1m")),
+    ("T", shows(r"window 5m")),
+    ("/", shows(r"^filter>")),
+    ("w", shows(r"^filter> w")),
+    ("\x03", lacks(r"filter>")),
+    ("?", shows(r"find>")),
+    ("\x03", lacks(r"find>")),
+    ("p", shows(r"PAUSED")),
+    ("p", shows(r"LIVE")),
+    ("6", shows(r"\[6 Errors\]")),
+    ("0", shows(r"\[0 Overview\]")),
+    ("2", shows(r"\[2 Types\]")),
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -227,7 +246,8 @@ def test_any_order_of_very_many_tasks_is_seen_at_once(starter, tmp_path):
     assert first[-1].seconds <= ANSWER
 
 
-def test_keys_are_answered_at_once_while_events_pour_in(full):
+@pytest.mark.parametrize("keys", [KEYS, OVERVIEW_KEYS], ids=["tasks", "overview"])
+def test_keys_are_answered_at_once_while_events_pour_in(full, keys):
     url, top = full
     pauses = random.Random(7)
     answers: list[Answer] = []
@@ -236,11 +256,12 @@ def test_keys_are_answered_at_once_while_events_pour_in(full):
         top.wait_screen(shows(rf"events +{RATE // 1000 - 1}\d\d\d|events +1\d{{4}}"))
         drawn = len(top.stdout_stream.data)
         for _ in range(_ROUNDS):
-            for typed, obeyed in KEYS:
+            for typed, obeyed in keys:
                 time.sleep(pauses.uniform(0.15, 0.45))
                 answers.append(answer(top, typed, obeyed))
         assert publisher.poll() is None
         assert "dropped" not in top.screen()
+    top.type("1")
     answers.sort()
     p50, p95 = (answers[int(len(answers) * share)] for share in (0.5, 0.95))
     print(f"\n{len(answers)} keys at {RATE}/s and {TASKS} tasks, less waits for a CPU:")
@@ -321,10 +342,10 @@ def share_of_cpu(top: Timed) -> float:
     return (cpu_seconds(top.pid) - before) / (time.monotonic() - began)
 
 
-@pytest.mark.parametrize("view", ["tasks", "types", "errors"])
+@pytest.mark.parametrize("view", ["tasks", "types", "errors", "overview"])
 def test_with_many_tasks_and_no_events_it_takes_no_cpu(full, view):
     _, top = full
-    top.type({"tasks": "1", "types": "2", "errors": "6"}[view])
+    top.type({"tasks": "1", "types": "2", "errors": "6", "overview": "0"}[view])
     top.wait_screen(shows(r"events +0"), deadline=20)
     share = share_of_cpu(top)
     print(f"\nidle with {TASKS} tasks, {view}: {share:.2%} of a CPU")

@@ -10,7 +10,7 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.text import human_duration
 from evtools.top.clusters import Clusters
-from evtools.top.columns import UNKNOWN, Column, as_text, column, own_column, was_cut
+from evtools.top.columns import UNKNOWN, Column, RenderContext, as_text, column, own_column, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, Gap, encode_line, moment
@@ -150,6 +150,8 @@ class EventsView(LiveTable):
         self._taken: deque[tuple[int, int]] = deque()
         #: The numbers of the oldest event here, of the first not noted, and of the next to come.
         self._first = self._next = self._end = 0
+        #: The events of a picture that stands still, until it is looked at, and their numbers.
+        self._still: tuple[Sequence[Event], int, int] | None = None
         self.weight_bytes = 0
         # fmt: off
         self._columns = (
@@ -206,12 +208,27 @@ class EventsView(LiveTable):
             self.weight_bytes -= share
 
     def note(self) -> None:
-        first = max(self._next, self._first)
-        newest = islice(self._ring, first - self._first, None)
-        self._index.take(zip(map(str, range(first, self._end)), newest, strict=True))
-        self._next = self._end
-        oldest = int(next(iter(self.rows), self._first))
-        self._index.forget(list(islice(self.rows, self._first - oldest)))
+        events, start, end = self._still or (self._ring, self._first, self._end)
+        first, self._still = max(self._next, start), None
+        newest = islice(events, first - start, None)
+        self._index.take(zip(map(str, range(first, end)), newest, strict=True))
+        self._next = end
+        oldest = int(next(iter(self.rows), start))
+        self._index.forget(list(islice(self.rows, start - oldest)))
+
+    def freeze(self, context: RenderContext) -> None:
+        """Keep the events of now, which do not change, for when somebody looks at them."""
+        self.context, self.frozen = context, True
+        self._still = tuple(self._ring), self._first, self._end
+
+    def refresh(self, context: RenderContext) -> None:
+        if self.frozen and self._still is not None:
+            self.load()
+        super().refresh(context)
+
+    def thaw(self) -> None:
+        self._still = None
+        super().thaw()
 
     def matcher(self, chosen: Filter) -> Matches:
         matches = chosen.matches

@@ -184,7 +184,7 @@ class TasksView(LiveTable):
             self._index.substitute(key, frozen)
 
     def freeze(self, context: RenderContext) -> None:
-        """Make a last picture, of all tasks: they change while it stands still."""
+        """Take in what happened to all tasks: they change while the table stands still."""
         self.note()
         self._index.settle()
         super().freeze(context)
