@@ -15,7 +15,8 @@ from evtools.cam.http import Address, HTTPServer, Response
 from evtools.cam.log import named
 from evtools.cam.log import reason as failure
 from evtools.cam.loop import Loop
-from evtools.cam.prometheus import Family, Labels, Sample, label, labelled, scrape
+from evtools.cam.metrics import Family, Labels, Sample, label, labelled
+from evtools.cam.prometheus import scrape
 from evtools.cam.schedule import ClusterCounters, Counters
 from evtools.clock import Clock
 from evtools.state import State

@@ -1,78 +1,34 @@
-"""Metrics for Prometheus: their text, bounded instruments, and the camera for a cluster's."""
+"""The camera that shows metrics to Prometheus, and the text that they are."""
 
-import math
 import os
 import re
-from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
-from functools import lru_cache
-from heapq import nlargest
-from itertools import chain, pairwise
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
-from threading import Lock
-from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Self
 
 from evtools.cam.camera import Camera, check_place
 from evtools.cam.http import Address, HTTPServer, Response, Route
-from evtools.cam.snapshot import GENERATION, STEPS, WAITED, SnapshotInfo, Step, Steps
+from evtools.cam.metrics import (
+    RUN_BUCKETS,
+    SERIES_MAX,
+    WAIT_BUCKETS,
+    ClusterMetrics,
+    Family,
+    labelled,
+    number,
+)
+from evtools.cam.snapshot import GENERATION, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
-from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State
-from evtools.text import clip, sanitize
+from evtools.state import Change, State
 from evtools.trust import safe_place
 
-#: Names and values of labels.
-Labels: TypeAlias = tuple[tuple[str, str], ...]
-#: The values of the labels of a series, in the order in which its family names them.
-Key: TypeAlias = tuple[str, ...]
-
-#: Columns of a terminal that the value of a label may take.
-LABEL_MAX_COLS: Final = 200
-#: Series of one family; anything beyond is counted in one more.
-SERIES_MAX: Final = 1000
-#: Seconds after which a series whose value has not changed makes room.
-IDLE: Final = 3600.0
-
-# fmt: off
-#: Seconds: the buckets of prometheus_client, and so of celery-exporter and Flower.
-RUN_BUCKETS: Final = (
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-)
-#: Seconds: a full queue makes tasks wait for minutes.
-WAIT_BUCKETS: Final = (
-    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
-)
-# fmt: on
-
-#: The class of an exception, as its repr begins.
-_CLASS: Final = re.compile(r"[^\W\d][\w.]{0,200}")
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 #: node_exporter runs as another user.
 _MODE: Final = 0o644
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Sample(NamedTuple):
-    """One figure: what follows the name of its family, its labels, its value."""
-
-    suffix: str
-    labels: Labels
-    value: float
-
-
-class Family(NamedTuple):
-    """Samples under one name, to be read once; that of a counter is without its `_total`.
-
-    `kind` is counter, gauge or histogram, `help` one line without quotes and backslashes.
-    """
-
-    name: str
-    kind: str
-    help: str
-    samples: Iterable[Sample]
 
 
 class Format(Enum):
@@ -122,169 +78,6 @@ def render(families: Iterable[Family], form: Format = Format.TEXT) -> bytes:
     return "".join(lines).encode()
 
 
-def number(value: float) -> str:
-    """Return a figure as both formats have it."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
-
-
-def label(text: str | None) -> str:
-    """Return text from the wire as the value of a label, printable and of bounded length."""
-    # No character of input becomes less than half a column.
-    return _label(text[: 2 * LABEL_MAX_COLS]) if text else UNKNOWN
-
-
-@lru_cache(maxsize=4096)
-def _label(text: str) -> str:
-    return clip(sanitize(text), LABEL_MAX_COLS)
-
-
-class Gauge:
-    """Figures as of one moment by the values of their `labels`, and one for all beyond.
-
-    There are `max_series` at most; `folded` is how often something was counted with the others.
-    """
-
-    kind: ClassVar = "gauge"
-    suffix: ClassVar = ""
-
-    def __init__(
-        self, name: str, text: str, labels: Key = (), max_series: int = SERIES_MAX
-    ) -> None:
-        self.name, self.help, self.labels, self.max_series = name, text, labels, max_series
-        self.others: Key = (OTHERS,) * len(labels)
-        self.folded = 0
-        self.series: dict[Key, Any] = {}
-
-    def show(self, values: Mapping[Key, float]) -> None:
-        """Set these values and no others; the smallest of too many are summed up."""
-        self.series = dict(values)
-        surplus = len(values) - self.max_series
-        if surplus > 0:
-            kept = dict(nlargest(self.max_series, values.items(), key=itemgetter(1)))
-            rest = sum(values.values()) - sum(kept.values())
-            kept[self.others] = kept.get(self.others, 0) + rest
-            self.folded += surplus
-            self.series = kept
-
-    def family(self) -> Family:
-        """Return the series as they are now; quickly, for their text is made when it is read."""
-        series = {k: v.copy() if v.__class__ is list else v for k, v in self.series.items()}
-        return Family(self.name, self.kind, self.help, self._samples(series))
-
-    def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
-        for key, value in series.items():
-            yield Sample(self.suffix, tuple(zip(self.labels, key, strict=True)), value)
-
-
-class Counter(Gauge):
-    """Numbers that only grow."""
-
-    kind, suffix = "counter", "_total"
-
-    def __init__(self, *about: Any) -> None:
-        super().__init__(*about)
-        #: How much was counted when we looked, and since when it is that much.
-        self._looked: dict[Key, tuple[float, float]] = {}
-
-    def add(self, key: Key = (), amount: int = 1) -> None:
-        """Count; an `amount` of 0 makes the series known."""
-        series = self.series
-        try:
-            series[key] += amount
-        except KeyError:
-            known = key if len(series) < self.max_series else self.others
-            self.folded += known is not key and amount > 0
-            series[known] = series.get(known, 0) + amount
-
-    def make_room(self, now: float) -> None:
-        """Forget idle series if all are taken, and their counts; `now` is in seconds."""
-        if len(self.series) < self.max_series:
-            self._looked.clear()
-            return
-        for key, value in list(self.series.items()):
-            count = sum(value[:-1]) if isinstance(value, list) else value
-            before, since = self._looked.get(key, (None, now))
-            if count != before:
-                self._looked[key] = count, now
-            elif now - since > IDLE and key != self.others:
-                self.forget(key)
-
-    def forget(self, key: Key) -> None:
-        self._looked.pop(key, None)
-        self.series.pop(key, None)
-
-
-class Histogram(Counter):
-    """Durations counted by bucket, with their sum last; `buckets` are upper bounds in seconds."""
-
-    kind = "histogram"
-    buckets: tuple[float, ...] = RUN_BUCKETS
-
-    def observe(self, key: Key, value: float) -> None:
-        series = self.series.get(key)
-        if series is None:
-            known = key if len(self.series) < self.max_series else self.others
-            self.folded += known is not key
-            series = self.series.setdefault(known, [0] * (len(self.buckets) + 1) + [0.0])
-        series[bisect_left(self.buckets, value)] += 1
-        series[-1] += value
-
-    def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
-        bounds = [("le", number(bound)) for bound in (*self.buckets, math.inf)]
-        for key, (*counts, sum_) in series.items():
-            labels, total = tuple(zip(self.labels, key, strict=True)), 0
-            for bound, count in zip(bounds, counts, strict=True):
-                total += count
-                yield Sample("_bucket", (*labels, bound), total)
-            yield Sample("_sum", labels, sum_)
-            yield Sample("_count", labels, total)
-
-
-# --- the camera ---------------------------------------------------------------------
-
-_TASK: Final = ("name", "queue_name")
-#: The name of the worker is a label only with the camera's option `hostname`.
-_HOST: Final = ("hostname",)
-_BOTH: Final = (*_TASK, *_HOST)
-# fmt: off
-#: Names and labels are those of celery-exporter, so that its dashboards and alerts work.
-#: Metrics that it does not have are named as in Flower, with this prefix.
-METRICS: Final[Mapping[str, tuple[type[Gauge], Key, str]]] = {
-    "task_sent": (Counter, _BOTH, "Tasks sent."),
-    "task_received": (Counter, _BOTH, "Tasks received by a worker."),
-    "task_started": (Counter, _BOTH, "Tasks started."),
-    "task_succeeded": (Counter, _BOTH, "Tasks that succeeded."),
-    "task_failed": (Counter, (*_TASK, "exception", *_HOST), "Tasks that failed, by exception."),
-    "task_retried": (Counter, _BOTH, "Task retries."),
-    "task_revoked": (Counter, _BOTH, "Tasks revoked or expired."),
-    "task_rejected": (Counter, _BOTH, "Tasks rejected by a worker."),
-    "task_cancelled": (
-        Counter, _BOTH, "Tasks cancelled because their worker lost its connection."),
-    "task_runtime": (Histogram, _BOTH, "Run time of successful tasks, in seconds."),
-    # Waiting is a matter of queues, not of the worker.
-    "task_queue_wait_time": (
-        Histogram, _TASK, "Time from sending a task, or its ETA, to its start, in seconds."),
-    "task_prefetch_time_seconds": (
-        Histogram, _BOTH, "Time that tasks without an ETA waited at their worker."),
-    "worker_up": (Gauge, _HOST, "1 if the worker is alive."),
-    "worker_tasks_active": (Gauge, _HOST, "Running tasks according to heartbeats."),
-    "workers": (Gauge, ("status",), "Workers by status."),
-    "worker_prefetched_tasks": (
-        Gauge, _BOTH, "Tasks without an ETA that workers hold but have not started."),
-    "tasks": (Gauge, (*_TASK, "state"),
-              "Unfinished tasks in memory by state; LOST if their worker is gone."),
-    "snapshot_timestamp_seconds": (
-        Gauge, (), "Time at which the gauges were taken, in seconds since 1970."),
-    "series_folded": (
-        Counter, (), "Counts that went into (others) because there were too many series."),
-}
-# fmt: on
-
-
 class Prometheus(Camera):
     """Count what became of tasks, and show which workers are alive.
 
@@ -313,117 +106,29 @@ class Prometheus(Camera):
         super().__init__(state, **standard)
         if not _PREFIX.fullmatch(prefix):
             raise UsageError(f'prefix: no metric\'s name can begin with "{prefix}"')
-        if max_series < 1:
-            raise UsageError(f"max_series: {max_series} is too few")
         self._path = Path(path) if path else None
         self._address = Address.of(listen) if listen else None
         self._server: HTTPServer | None = None
         self._routes = {"/metrics": scrape(self.families)}
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
-        self._by_host, self._prefix = hostname, prefix
+        self._prefix = prefix
         self._steps = Steps()
-        self._lock = Lock()
-        self._metrics: dict[str, Any] = {}
-        for name, (kind, labels, text) in METRICS.items():
-            shown = labels if hostname else tuple(each for each in labels if each not in _HOST)
-            self._metrics[name] = kind(prefix + name, text, shown, max_series)
-        bounds = _bounds("wait_buckets", wait_buckets)
-        for name in ("task_queue_wait_time", "task_prefetch_time_seconds"):
-            self._metrics[name].buckets = bounds
-        self._metrics["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
-        self._counters: dict[str, Counter] = {n: self._metrics[f"task_{n}"] for n in STEPS}
+        self._metrics = ClusterMetrics(
+            state, prefix=prefix, hostname=hostname, runtime_buckets=runtime_buckets,
+            wait_buckets=wait_buckets, max_series=max_series,
+        )  # fmt: skip
 
     def share(self, parts: int) -> None:
         self._steps.generation = GENERATION // parts
 
     def observe(self, changes: Sequence[Change]) -> None:
-        with self._lock:
-            for step in self._steps.of(changes):
-                if step.name != WAITED:
-                    self._count(step)
-                elif (wait := step.task.wait_of(step.attempt)) is not None:
-                    queue = label(step.task.name), label(step.task.queue_or_none)
-                    self._metrics["task_queue_wait_time"].observe(queue, wait)
-
-    def _count(self, step: Step) -> None:
-        name, task, attempt = step
-        queue = label(task.name), label(task.queue_or_none)
-        # The names of clients are new with every process.
-        host = self._host("generic" if name == "sent" else attempt.worker_name)
-        key = full = (*queue, *host)
-        if name == "failed":
-            raised = _CLASS.match(attempt.exception or "")
-            full = (*queue, label(raised and raised[0]), *host)
-        counter = self._counters[name]
-        if full not in counter.series:
-            # What may be counted next is made known: if a series begins with 1, Prometheus
-            # does not see the first increase.  Clients send, workers do all the rest.
-            for other, each in self._counters.items():
-                if not host or (other == "sent") == (name == "sent"):
-                    each.add((*queue, *(("",) if other == "failed" else ()), *host), 0)
-        counter.add(full)
-        if name == "succeeded" and attempt.runtime is not None:
-            self._metrics["task_runtime"].observe(key, attempt.runtime)
-        elif name == "started" and attempt.eta is None:
-            received, started = attempt.received, attempt.started
-            if received is not None and started is not None and started >= received:
-                self._metrics["task_prefetch_time_seconds"].observe(key, started - received)
-
-    def _host(self, hostname: str | None) -> Key:
-        return (label(hostname),) if self._by_host else ()
+        self._metrics.observe(self._steps.of(changes))
 
     def snapshot(self, info: SnapshotInfo) -> Self:
         """Set the gauges, while they can be known, and return this camera."""
-        if info.warm and info.connected:
-            self._set_gauges(info.at)
-        else:
-            with self._lock:
-                for metric in self._metrics.values():
-                    if metric.kind == "gauge":
-                        metric.show({})
+        self._metrics.look(info)
         return self
-
-    def _set_gauges(self, now: float) -> None:
-        # Make room for series, too.
-        workers = self.state.workers
-        statuses = {name: worker.status(now) for name, worker in workers.items()}
-        # Without workers there is a zero, unless it needs a name.
-        none = {} if self._by_host else {(): 0}
-        up, active = Tally[Key](none), Tally[Key](none)
-        for name, worker in workers.items():
-            key, alive = self._host(name), statuses[name] in ALIVE
-            up[key] += alive
-            active[key] += worker.active or 0 if alive else 0
-        states, prefetched = Tally[Any](), Tally[Any]()
-        for task in self.state.tasks.open.values():
-            state = task.state
-            if task.worker is not None:
-                if task.lost(now):
-                    state = "LOST"
-                elif state == "RECEIVED" and task.eta is None:
-                    prefetched[task.name, task.queue_or_none, task.worker.hostname] += 1
-            states[task.name, task.queue_or_none, state] += 1
-        figures: dict[str, Mapping[Key, float]] = {
-            "worker_up": up,
-            "worker_tasks_active": active,
-            "workers": Tally((status,) for status in statuses.values()),
-            "tasks": _as_labels(states),
-            "worker_prefetched_tasks": _as_labels(prefetched, labels=3 if self._by_host else 2),
-            "snapshot_timestamp_seconds": {(): now},
-        }
-        hosts = {OTHERS, UNKNOWN, "generic", *map(label, statuses)}
-        with self._lock:
-            for name, values in figures.items():
-                self._metrics[name].show(values)
-            for metric in self._metrics.values():
-                if metric.kind == "gauge":
-                    continue
-                # Idle series make room if need be, those of workers that are gone leave.
-                metric.make_room(now)
-                if metric.labels[-1:] == ("hostname",):
-                    for key in [key for key in metric.series if key[-1] not in hosts]:
-                        metric.forget(key)
 
     def families(self) -> Sequence[Family]:
         """Return all metrics that have series, as they are now; any thread may ask for them.
@@ -433,7 +138,7 @@ class Prometheus(Camera):
         found: list[Sequence[Family]] = [each.own_families() for each in self._cameras]
         if len(found) == 1:
             return found[0]
-        by_name: dict[str, list[Family]] = {name: [] for name in self._metrics}
+        by_name: dict[str, list[Family]] = {name: [] for name in self._metrics.instruments}
         for family in chain.from_iterable(found):
             by_name[family.name.removeprefix(self._prefix)].append(family)
         return [
@@ -444,11 +149,7 @@ class Prometheus(Camera):
 
     def own_families(self) -> Sequence[Family]:
         """Return the metrics of this camera's cluster."""
-        with self._lock:
-            *metrics, folded = self._metrics.values()
-            folded.series = {(): sum(metric.folded for metric in metrics)}
-            families = [each.family() for each in (*metrics, folded) if each.series]
-        cluster = self.state.cluster
+        families, cluster = self._metrics.families(), self.state.cluster
         if not cluster:
             return families
         return [each._replace(samples=labelled(each.samples, cluster)) for each in families]
@@ -524,24 +225,3 @@ class Prometheus(Camera):
                 "camera prometheus has nowhere to put its metrics",
                 "give evcam --listen 127.0.0.1:9808, or a file: -c prometheus:x.prom",
             )
-
-
-def labelled(samples: Iterable[Sample], cluster: str) -> Iterator[Sample]:
-    """Yield samples with the name of a cluster as their first label."""
-    for suffix, labels, value in samples:
-        yield Sample(suffix, (("cluster", cluster), *labels), value)
-
-
-def _as_labels(tally: Tally[Any], labels: int = 3) -> Tally[Key]:
-    # The same by the first few values as labels, of which two may be the same.
-    labelled = Tally[Key]()
-    for raw, count in tally.items():
-        labelled[tuple(map(label, raw[:labels]))] += count
-    return labelled
-
-
-def _bounds(name: str, bounds: tuple[float, ...]) -> tuple[float, ...]:
-    grow = all(one < other for one, other in pairwise((0.0, *bounds)))
-    if not (bounds and grow and math.isfinite(bounds[-1])):
-        raise UsageError(f"{name} must increase, from above 0", "as in 0.1,0.5,1,5")
-    return tuple(map(float, bounds))

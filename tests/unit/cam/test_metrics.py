@@ -10,20 +10,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from evtools import __version__
 from evtools.cam import health
 from evtools.cam.health import own_families
-from evtools.cam.prometheus import (
+from evtools.cam.metrics import (
     IDLE,
     METRICS,
     Counter,
     Family,
-    Format,
     Gauge,
     Histogram,
     Sample,
     label,
     number,
-    render,
-    scrape,
 )
+from evtools.cam.prometheus import Format, render, scrape
 from evtools.cam.schedule import Counters, Shots
 from evtools.state import OTHERS, UNKNOWN
 from evtools.transport import Statistics
