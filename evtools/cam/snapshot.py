@@ -250,6 +250,15 @@ def _when(attempt: Any, name: str) -> Any:
     return getattr(attempt, name, None)
 
 
+def clocks_ahead(state: State) -> dict[str, int]:
+    """Return the whole seconds by which clocks are ahead, by hostname; others are about right."""
+    skews = {name: each.skew for name, each in state.workers.items() if each.beats}
+    skews |= {name: each.ahead for name, each in state.clients.items()}
+    # Less than a second may be the time that events took.
+    whole = {name: int(skew) for name, skew in skews.items() if skew is not None}
+    return {name: seconds for name, seconds in whole.items() if seconds}
+
+
 def dry_run(snapshot: Any) -> bytes:
     """Return a snapshot of any camera as a line of JSON."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
-from evtools.cam.snapshot import SnapshotInfo
+from evtools.cam.snapshot import SnapshotInfo, clocks_ahead
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
 from evtools.transport.recording import database as schema
@@ -329,7 +329,7 @@ class Snapshot:
         self.tasks: dict[str, TaskLog[Any]] = {}
         self.workers: dict[str, WorkerLog] = {}
         self.bytes = self.events = self.lost = 0
-        self.ahead: dict[str, int] = {}
+        self.ahead: Mapping[str, int] = {}
 
     def observe(self, changes: Iterable[Change]) -> None:
         """Add the events that changed something."""
@@ -412,12 +412,7 @@ class Snapshot:
 
     def take(self, info: SnapshotInfo, state: State) -> Self:
         """Note what it is, and which clocks are off by a second or more; return it."""
-        self.info = info
-        skews = {name: each.skew for name, each in state.workers.items() if each.beats}
-        skews |= {name: each.ahead for name, each in state.clients.items()}
-        # Less than a second may be the time that events took.
-        whole = {name: int(skew) for name, skew in skews.items() if skew is not None}
-        self.ahead = {name: seconds for name, seconds in whole.items() if seconds}
+        self.info, self.ahead = info, clocks_ahead(state)
         return self
 
     def sorted_tasks(self) -> Iterator[tuple[str, TaskLog[Any]]]:
