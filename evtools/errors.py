@@ -12,7 +12,10 @@ EvtoolsError                 exit 1
  +- DecodeError              the peer's fault; counted, never fatal
 """
 
-from typing import ClassVar
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 
 class EvtoolsError(Exception):
@@ -86,3 +89,36 @@ class DecodeError(EvtoolsError):
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail = kind, detail
+
+
+# --- tables of the settings file --------------------------------------------------------
+
+#: Raises ConfigError about a key of a table: the key or "", what is wrong, and perhaps a hint.
+Fail: TypeAlias = Callable[..., NoReturn]
+_NAME: Final = re.compile(r"[\w-]+")
+
+
+def check_table(
+    name: str, place: str, table: Mapping[str, Any], kinds: Mapping[str, object]
+) -> Fail:
+    """Check the table of a name of the user's, such as [command.NAME], which `place` names.
+
+    `kinds` are the keys that it may have, and the types of flags and of lines of text.  Return
+    what raises ConfigError for one of its keys; raise it for the name, an unknown key, and a
+    value that is no flag or no line of text where it must be.
+    """
+
+    def fail(key: str, what: str, hint: str = "see evtools.toml(5)") -> NoReturn:
+        raise ConfigError(f"{place}{f'.{key}' if key else ''}: {what}", hint)
+
+    if not _NAME.fullmatch(name):
+        fail("", "its name must be of letters, digits, - and _")
+    for key, value in table.items():
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, 1)
+            fail(key, "there is no such setting", f"did you mean {near[0]}?" if near else "")
+        if kinds[key] is bool and type(value) is not bool:
+            fail(key, "must be true or false")
+        if kinds[key] is str and not (isinstance(value, str) and value.isprintable()):
+            fail(key, "must be a text on one line")
+    return fail

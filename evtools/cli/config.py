@@ -23,9 +23,9 @@ from evtools.trust import distrusted
 _META: Final = "evtools.sources"
 #: Settings of evtop that may also be a table, with a value for each view.
 _BY_VIEW: Final[Mapping[str, type[Any]]] = {"columns": list, "sort": str}
-#: Tables that are not settings; [keys] has evtop's commands and the keys for them, and
-#: [command.NAME] its programs.
-_TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys", "command")
+#: Tables that are not settings; [keys] has evtop's commands and the keys for them,
+#: [command.NAME] its programs, and [alert.NAME] what it watches for.
+_TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys", "command", "alert")
 _MANUAL: Final = "see evtools.toml(5)"
 # fmt: off
 _TOML_NAMES: Final[Mapping[type[Any], str]] = {
@@ -50,7 +50,7 @@ class Sources:
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
     `profiles` are the names of all profiles of the file.  `tables` has evtop's: `columns` and
-    `sort`, by view, `colours`, by style, and `command`, by name.
+    `sort`, by view, `colours`, by style, and `command` and `alert`, by name.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -375,14 +375,9 @@ class _Reader:
     ) -> dict[str, dict[str, Setting]]:
         # The tables of evtop, taken out of `own`; a text is for the first view.
         tables: dict[str, dict[str, Setting]] = {}
-        for name, command in self._table(around, "command", prefix).items():
-            from evtools.top.programs import parse_program
-
-            key = f"{prefix}command.{name}"
-            if not isinstance(command, dict):
-                self._fail(key, "must be a table")
-            program = parse_program(name, f"{self._path}: {key}", command)
-            tables.setdefault("command", {})[name] = Setting(program, str(self._path))
+        for owner in ("command", "alert"):
+            if named := self._table(around, owner, prefix):
+                tables[owner] = self._named(owner, named, prefix)
         if "colours" in own:
             looks = self._table(own, "colours", f"{prefix}evtop.")
             tables["colours"] = self._colours(looks, f"{prefix}evtop.colours")
@@ -402,6 +397,21 @@ class _Reader:
                     )
                 tables[name][view] = Setting(value, f"{self._path} [{key}]")
         return tables
+
+    def _named(self, kind: str, tables: Mapping[str, Any], prefix: str) -> dict[str, Setting]:
+        # Tables with names of the user's: [command.NAME] and [alert.NAME].
+        parse: Callable[..., Any]
+        if kind == "alert":
+            from evtools.alerts import parse_rule as parse
+        else:
+            from evtools.top.programs import parse_program as parse
+        found = {}
+        for name, table in tables.items():
+            key = f"{prefix}{kind}.{name}"
+            if not isinstance(table, dict):
+                self._fail(key, "must be a table")
+            found[name] = Setting(parse(name, f"{self._path}: {key}", table), str(self._path))
+        return found
 
     def _colours(self, table: Mapping[str, Any], key: str) -> dict[str, Setting]:
         from evtools.top.ui.theme import STYLES, parse_look

@@ -111,6 +111,13 @@ _FILE_TAIL: Final = """\
 # run = ["xdg-open", "https://traces.company/search?id={uuid}"]
 # key = "B"
 
+# What evtop watches for, and evtop --check alerts reports.
+#
+# [alert.failing]
+# view = "types"
+# filter = "share>5 failed>=20"
+# for = "1m"
+
 # Celery's names for settings work, too: here, or at the top.
 #
 # [celery]

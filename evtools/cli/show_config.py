@@ -59,6 +59,12 @@ def tables_of(ctx: click.Context) -> Iterator[str]:
         for name, keys in sources.keys.items():
             yield f"{toml_key(name)} = {toml(keys)}  # {sanitize(str(sources.path))}"
     for table, settings in sources.tables.items():
+        if table == "alert":
+            for name, (rule, place) in settings.items():
+                yield f"[alert.{toml_key(name)}]"
+                for key, value in rule.settings().items():
+                    yield f"{key} = {toml(value)}  # {sanitize(place)}"
+            continue
         if table == "command":
             for name, (program, place) in settings.items():
                 yield f"[command.{toml_key(name)}]"

@@ -246,6 +246,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         keys=sources.keys,
         colours={style: value for style, (value, _) in sources.tables.get("colours", {}).items()},
         programs=tuple(program for program, _ in sources.tables.get("command", {}).values()),
+        alerts=tuple(rule for rule, _ in sources.tables.get("alert", {}).values()),
         arranged=_arranged(sources.tables),
         speed=values["speed"] or (float("inf") if values["batch"] else 1.0),
         output=output,

@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
+    from evtools.alerts import Rule
     from evtools.transport import ConnectionSettings
     from evtools.transport.recording.reader import Moment
 
@@ -82,7 +83,7 @@ class TopOptions:
     are those of any view on the screen, from the settings file.  `zone` is that of the times
     shown and of those in filters, unless the style is UTC.  `keys` are the [keys] of the settings
     file: a command, and the keys that mean it; `colours` are looks of styles by their names,
-    and `programs` those of [command.NAME].
+    `programs` those of [command.NAME], and `alerts` the rules of [alert.NAME].
     `read`, `write` and `history` are paths.  `speed` is a factor, infinite for no waiting.
     """
 
@@ -104,6 +105,7 @@ class TopOptions:
     theme: Theme = "dark"
     colours: Mapping[str, str] = field(default_factory=dict)
     programs: tuple[Any, ...] = ()
+    alerts: "tuple[Rule, ...]" = ()
     ascii: bool = False
     mouse: bool = False
     colour: bool = True

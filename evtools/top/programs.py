@@ -23,10 +23,10 @@ from itertools import takewhile
 from pathlib import PurePath
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryFile
-from typing import IO, Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import IO, Any, Final, NamedTuple
 
 from evtools.clock import Clock, SystemClock
-from evtools.errors import ConfigError, UsageError
+from evtools.errors import Fail, UsageError, check_table
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import clip, human_duration, parse_duration, sanitize
 from evtools.top.columns import as_text, own_column
@@ -54,7 +54,6 @@ _OWN_FIELDS: Final = ("kwargs.", "field.")
 _OWN_VIEWS: Final[Sequence[View]] = ("tasks", "events")
 _PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_NAME: Final = re.compile(r"[\w-]+")
 #: A text in which a placeholder would be an option, or its letters.
 _OPTION_OF: Final = re.compile(r"-{1,2}\{[^{]")
 #: Programs that run the text which follows an option of theirs, and such options.
@@ -157,29 +156,13 @@ def _filled(found: re.Match[str], value_of: Callable[[str], str]) -> str:
 # --- the settings ------------------------------------------------------------------------
 
 
-_Fail: TypeAlias = Callable[..., NoReturn]
-
-
 def parse_program(name: str, place: str, table: Mapping[str, Any]) -> Program:
     """Return the program of a table of the settings file, which `place` names.
 
     Raise ConfigError, with the key, for any mistake in it.
     """
-
-    def fail(key: str, what: str, hint: str = "see evtools.toml(5)") -> NoReturn:
-        raise ConfigError(f"{place}{f'.{key}' if key else ''}: {what}", hint)
-
-    if not _NAME.fullmatch(name):
-        fail("", "its name must be of letters, digits, - and _")
     known = {one.name: one.type for one in fields(Program) if one.name not in ("name", "place")}
-    for key, value in table.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            fail(key, "there is no such setting", f"did you mean {near[0]}?" if near else "")
-        if known[key] is bool and type(value) is not bool:
-            fail(key, "must be true or false")
-        if known[key] is str and not (isinstance(value, str) and value.isprintable()):
-            fail(key, "must be a text on one line")
+    fail = check_table(name, place, table, known)
     run: Any = table.get("run")
     if not _are_texts(run):
         example = 'run = ["program", "argument", "{uuid}"]'
@@ -198,7 +181,7 @@ def parse_program(name: str, place: str, table: Mapping[str, Any]) -> Program:
     return Program(**{**rest, **made, "name": name, "place": place})
 
 
-def _views(given: Any, names: Sequence[str], fail: _Fail) -> tuple[View, ...]:
+def _views(given: Any, names: Sequence[str], fail: Fail) -> tuple[View, ...]:
     # By default those whose rows have all that is put into arguments.
     having = {name: PLACEHOLDERS.get(name, _OWN_VIEWS) for name in names}
     if given is None:
@@ -223,7 +206,7 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
-def _seconds(value: Any, fail: _Fail) -> float:
+def _seconds(value: Any, fail: Fail) -> float:
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
@@ -233,7 +216,7 @@ def _seconds(value: Any, fail: _Fail) -> float:
     return seconds
 
 
-def _placeholders(run: Sequence[str], fail: _Fail) -> list[str]:
+def _placeholders(run: Sequence[str], fail: Fail) -> list[str]:
     # The names of those in a command line, in which they can do no harm.
     names: list[str] = []
     for at, text in enumerate(run):
@@ -259,7 +242,7 @@ def _placeholders(run: Sequence[str], fail: _Fail) -> list[str]:
     return names
 
 
-def _placeholder(found: re.Match[str], fail: _Fail) -> str | None:
+def _placeholder(found: re.Match[str], fail: Fail) -> str | None:
     # Its name; None for a pair of braces.
     name = found[1]
     if found[0] in ("{", "}"):

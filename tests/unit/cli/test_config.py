@@ -395,17 +395,23 @@ def test_a_mistake_in_a_table_of_evtop_is_named_with_file_and_key(config, text, 
     assert hint in caught.value.hint
 
 
-def test_programs_are_read_and_a_mistake_in_one_is_named(config):
+def test_programs_and_alerts_are_read_and_a_mistake_in_one_is_named(config):
     text = '[command.a]\nrun = ["ls"]\n[profile.x.command.a]\nrun = ["cat", "{uuid}"]\n'
+    text += '[alert.a]\nfilter = "x"\n[profile.x.alert.b]\nfilter = "y"\n'
     path = config(text)
     assert read(path, tool=evtop).tables["command"]["a"].value.run == ("ls",)
-    assert read(path, "x", tool=evtop).tables["command"]["a"].value.run == ("cat", "{uuid}")
+    tables = read(path, "x", tool=evtop).tables
+    assert tables["command"]["a"].value.run == ("cat", "{uuid}")
+    assert {name: rule.value.filter for name, rule in tables["alert"].items()} == {
+        "a": "x", "b": "y",
+    }  # fmt: skip
     assert not read(path).tables
     for text, problem in (
         ("[command.a]\n", "command.a.run: must be a list"),
         ("command = 1", "command: must be a table"),
         ("[command]\na = 1", "command.a: must be a table"),
         ("[profile.x.command.a]\nrun = 'ls'", "profile.x.command.a.run: must be a list"),
+        ("[profile.x.alert.a]\nfilter = 1", "profile.x.alert.a.filter: must be a text"),
     ):
         path = config(text)
         with pytest.raises(ConfigError) as caught:
@@ -413,6 +419,8 @@ def test_programs_are_read_and_a_mistake_in_one_is_named(config):
         assert caught.value.message.startswith(f"{path}: {problem}")
     known = {one.name for one in fields(Program)} - {"name", "place"}
     assert set(described("COMMANDS OF EVTOP")) == known
+    assert described("ALERTS") == ["filter", "view", "window", "count", "for", "bell", "level",
+        "message"]  # fmt: skip
 
 
 def test_the_manual_has_all_styles_and_no_others():

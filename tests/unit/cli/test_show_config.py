@@ -86,6 +86,7 @@ def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch)
     path = config(
         '[profile.prod.evtop]\ntheme = "light"\n[keys]\nsort-left = "L"\n'
         '[profile.prod.evtop.columns]\ntasks = ["name"]\n'
+        '[alert.slow]\nview = "tasks"\nfilter = "runtime>1m"\nfor = "90s"\n'
     )
     monkeypatch.setenv("EVDUMP_TS", "utc")
     parts = all_parts("--profile", "prod")
@@ -94,7 +95,8 @@ def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch)
     assert parts["keys"][0] == f'sort-left = "L" # {path}'
     columns = f'tasks = ["name"] # {path} [profile.prod.evtop.columns]'
     assert parts["evtop.columns"] == [columns, ""]
-    assert list(parts) == ["", "evtop", "keys", "evtop.columns", "evdump", "evcam"]
+    assert f'for = "90s" # {path}' in parts["alert.slow"]
+    assert {*parts} == {"", "evtop", "keys", "evtop.columns", "alert.slow", "evdump", "evcam"}
 
 
 def test_stdin_is_read_once(all_parts, monkeypatch):
