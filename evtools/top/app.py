@@ -408,8 +408,9 @@ class Console:
                 self._finish_picture()
                 return True
         waited = self.clock.monotonic() - self._refreshed
-        if not session.table.total and waited >= REFRESH_MIN:
-            # The first rows are not kept waiting.
+        known = session.table.total or session.model.views["tasks"].total
+        if not known and waited >= REFRESH_MIN:
+            # The first rows are not kept waiting.  Where nothing fails there are none, however.
             self._refresh()
             self.draw_soon()
         return self._finish_picture()

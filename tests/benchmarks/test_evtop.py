@@ -77,16 +77,20 @@ class Watcher(Command):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("broker", "batch", "unknown"),
-    [("redis", 1, 0), ("redis", 1, 1), ("redis", 24, 0), ("rabbitmq", 1, 0), ("rabbitmq", 24, 0)],
+    ("broker", "batch", "unknown", "view"),
+    [
+        *(("redis", 1, 0, "tasks"), ("redis", 24, 0, "tasks")),
+        *(("redis", 1, 0, "overview"), ("redis", 1, 1, "overview"), ("redis", 24, 0, "overview")),
+        *(("rabbitmq", 1, 0, "overview"), ("rabbitmq", 24, 0, "overview")),
+    ],
 )
 def test_an_event_costs_a_fraction_of_what_it_costs_celery(
-    broker, batch, unknown, request, tmp_path, table
+    broker, batch, unknown, view, request, tmp_path, table
 ):
     url = request.getfixturevalue(f"{broker}_url")
     publisher = Publisher(url)
     watchers = [
-        Watcher(tmp_path, ("evtop", "-b", url), r"tasks (\d+)/", PER_TASK),
+        Watcher(tmp_path, ("evtop", "-b", url, "--view", view), r"tasks (\d+)/", PER_TASK),
         Watcher(tmp_path, ("celery", "-b", url, "events"), r"events: (\d+)"),
     ]
     published = RATE * SECONDS // (PER_TASK * batch) * PER_TASK * batch
@@ -108,7 +112,7 @@ def test_an_event_costs_a_fraction_of_what_it_costs_celery(
             watcher.end()
         publisher.close()
     assert seen[0] == published
-    what = f"evtop, {broker}, batches of {batch}" + ", an unknown field" * unknown
+    what = f"evtop, {view}, {broker}, batches of {batch}" + ", an unknown field" * unknown
     _add_row(table, what, costs, seen[1] / published)
 
 

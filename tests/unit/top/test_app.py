@@ -26,6 +26,7 @@ from evtools.wire import encode_line
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.screen import PtyTerminal
+from tools.typed import events_of
 
 SIZE = (100, 30)
 DEADLINE = 15.0
@@ -510,6 +511,20 @@ def test_the_loop_is_woken_from_another_thread_and_takes_slice_after_slice(make)
     assert loop.logged("woken", "slice", "last slice")[0] == "woken"
     assert loop.logged("slice", "last slice") == ["slice", "slice", "last slice"]
     assert len(loop.logged("woken")) < 100
+
+
+def test_where_nothing_needs_attention_there_is_no_picture_for_each_batch(make):
+    clock, life = FakeClock(0.0), Life()
+    loop = make(clock, end_after="nothing")
+    loop.session.show("overview")
+    seen = []
+    for number in range(3):
+        clock.now += 1.0
+        loop.session.feed.put(events_of(life.success(f"t{number}")))
+        Console._take_slice(loop)
+        seen.append(len(loop.logged("refresh")))
+        loop.session.model.refresh("overview", clock.now)
+    assert seen == [1, 1, 1]
 
 
 def test_keys_come_between_two_slices(make):
