@@ -20,6 +20,7 @@ from evtools.state.statistics.rows import (
     UNKNOWN,
     Quantiles,
     QueueStatistics,
+    Schedule,
     Totals,
     TypeStatistics,
     WorkerStatistics,
@@ -32,8 +33,8 @@ from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heart
 __all__ = [
     "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change",
     "FailureGroup", "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics",
-    "State", "Statistics", "Task", "Totals", "TypeStatistics", "Worker", "WorkerStatistics",
-    "answers_wake_up", "attempts", "epoch", "event_bytes", "heartbeat_expires", "in_order",
-    "tasks_in", "unwrapped",
+    "Schedule", "State", "Statistics", "Task", "Totals", "TypeStatistics", "Worker",
+    "WorkerStatistics", "answers_wake_up", "attempts", "epoch", "event_bytes", "heartbeat_expires",
+    "in_order", "tasks_in", "unwrapped",
 ]
 # fmt: on

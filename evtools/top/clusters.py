@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.clock import Clock
-from evtools.state import OTHERS, State, Statistics
+from evtools.state import OTHERS, Schedule, State, Statistics
 from evtools.text import human_age
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.control import ControlClient
@@ -60,6 +60,14 @@ class Cluster:
         if self.stats is None or not self.asks_broker:
             return QueueFacts()
         return self.stats.known()
+
+    def schedules(self, now: float) -> dict[str, Schedule]:
+        """Return the types of task that are sent on a schedule, as of `now`."""
+        found = self.statistics.schedules(now)
+        if self.connection.status == "connecting":
+            # What a history has of before says nothing of now.
+            found = {name: each.unseen(now) for name, each in found.items()}
+        return found
 
     def watch_queues(self, rows: Iterable[Any], page: Any = None) -> None:
         """Have its broker asked about its queues among `rows`, and look into that of `page`."""

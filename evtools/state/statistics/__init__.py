@@ -1,9 +1,12 @@
 """Statistics of a cluster, and which tasks wait in which queue, from what events changed."""
 
 import math
+from array import array
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import pairwise
+from statistics import median, median_low
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import ref
 
@@ -27,13 +30,14 @@ from evtools.state.statistics.rows import (
     WAIT,
     WORKER,
     QueueStatistics,
+    Schedule,
     Totals,
     TypeStatistics,
     WorkerStatistics,
     add_duration,
 )
 from evtools.state.statistics.windows import WINDOWS, Windows, merge
-from evtools.wire import TIME_MAX
+from evtools.wire import TIME_MAX, Gap
 
 if TYPE_CHECKING:
     from evtools.state.core import Change
@@ -83,6 +87,7 @@ class Statistics:
         self._workers = Windows(others=OTHERS, max_names=max_workers)
         self._queues = Queues(max_queues)
         self._failures = Failures(max_groups)
+        self._runs = Runs(max_types)
         #: Events of any kind.
         self._events = Windows(others=OTHERS, max_names=1)
         self._tables: tuple[Windows[Any], ...] = (
@@ -104,7 +109,7 @@ class Statistics:
         #: Events that are not in the flow yet.
         self._uncounted = 0
         self._takers: Mapping[str, Callable[[Any, Change], None]] = {
-            "task-sent": lambda task, _: self._queues.sent(task),
+            "task-sent": self._sent,
             "task-received": self._received,
             "task-started": self._started,
             "task-succeeded": partial(self._completed, SUCCEEDED),
@@ -149,6 +154,9 @@ class Statistics:
                     taker = takers.get(event.type)
                     if taker is not None:
                         taker(change.subject, change)
+                elif isinstance(event, Gap):
+                    # What ran in it nobody saw.
+                    self._runs.unseen_until = max(self._runs.unseen_until, received)
             except Exception as error:  # noqa: BLE001  (the others are counted first)
                 failure = failure or error
         if failure is not None:
@@ -180,6 +188,10 @@ class Statistics:
         return [
             TypeStatistics(name, counted.get(name, {}), seconds, running[name]) for name in names
         ]
+
+    def schedules(self, now: float) -> dict[str, Schedule]:
+        """Return the types that are sent at a period, by name, as of `now`."""
+        return self._runs.schedules(self._settle(now))
 
     def queues(self, window: str, now: float) -> list[QueueStatistics]:
         """Return all queues, also those where nothing happened in the window."""
@@ -303,7 +315,7 @@ class Statistics:
     @property
     def weight_bytes(self) -> int:
         """About how much memory all of this takes."""
-        running = len(self._running) * _RUNNING_BYTES
+        running = len(self._running) * _RUNNING_BYTES + self._runs.weight_bytes()
         tables = sum(table.weight_bytes() for table in self._tables)
         kept = self._failures.weight_bytes() + self._queues.weight_bytes()
         return running + tables + kept
@@ -339,8 +351,18 @@ class Statistics:
     # the next attempt may be received before the event of the retry, which then
     # changes the state no more.
 
+    def _sent(self, task: "Task", change: "Change") -> None:
+        event = change.event
+        if change.created and not event.parent_id and not event.retries:
+            self._runs.add(event)
+        self._queues.sent(task)
+
     def _received(self, task: "Task", change: "Change") -> None:
         self._types[task.name or UNKNOWN][RECEIVED] += 1
+        event = change.event
+        # What waits for its ETA is received when there is room for it, or again and again.
+        if change.created and not event.parent_id and not event.retries and event.eta is None:
+            self._runs.add(event)
         self._queues.received(task, change.event.hostname or task.worker_name)
 
     def _started(self, task: "Task", change: "Change") -> None:
@@ -517,3 +539,181 @@ class Queues:
         """Return about how much memory this takes beside the windows."""
         entries = len(self._waiting) + len(self._cell_of)
         return entries * _ENTRY_BYTES + self._unplaced_count * _RECEIPT_BYTES
+
+
+# --- schedules --------------------------------------------------------------------------
+#
+# A type has a period if it is sent at one: by nobody's task, and for the first time.  Of the last
+# runs that are remembered of each type, the time between two is the period if it differs from the
+# median by no more than a share of it; twice or three times that is a run that was left out.
+# Shares and counts are such that tasks that come at random do not pass: each of so many times in
+# between would have to be within the share by chance.
+
+#: How many runs are remembered of a type; each takes 16 bytes.
+_RUNS_MAX: Final = 16
+#: Measured: what a type takes here.
+_RUNS_BYTES: Final = 700
+#: What is sent within this time of the run before is of the same one, in seconds.
+_BURST: Final = 0.5
+_PERIOD_MIN: Final = 2 * _BURST
+#: How many times in between have to be one period long.
+_PERIODS_MIN: Final = 4
+#: How much one may differ, as a share of the period: where there are at least so many of them and
+#: the period is that long (seconds), or else.
+_SPREAD, _MANY, _LONG, _SPREAD_OF_FEW = 0.1, 8, 10 * _BURST, 0.05
+#: Which share of the times in between has to agree where there are many; of few, all.
+_AGREE: Final = 0.7
+#: More than so many periods without a run are a pause.
+_LEFT_OUT_MAX: Final = 3
+#: A run is late after twice what others were, and no less than this share of the period and
+#: this time in seconds.
+_LATE_SHARE, _LATE_MIN = 0.02, 1.0
+#: What has not run for so many periods, and so long (seconds), is not on a schedule any more.
+_OVER_PERIODS, _OVER_MIN = 10, 86_400.0
+
+
+class Runs:
+    """When tasks of each type were sent that no other task sent, and at which period.
+
+    Of a task of which no sending was seen that is when it was first received.  Retries and
+    messages that are delivered again are no runs, as long as the state remembers their task.
+    """
+
+    def __init__(self, max_types: int) -> None:
+        #: Until when something may have run unseen, in UTC epoch seconds by our clock.
+        self.unseen_until = 0.0
+        self._max_types = max_types
+        self._types: dict[str, _TypeRuns] = {}
+
+    def add(self, event: Any) -> None:
+        """Add a run, by the first event of its task."""
+        name, received = event.name or UNKNOWN, event.local_received
+        at = received if event.timestamp is None else event.timestamp
+        runs = self._types.get(name)
+        if runs is None:
+            if len(self._types) >= self._max_types:
+                self._forget()
+            runs = self._types[name] = _TypeRuns()
+        since = at - runs.last
+        if -_BURST < since < _BURST:
+            if since > 0:
+                runs.last = at
+            return
+        runs.add(at, received, self.unseen_until)
+
+    def _forget(self) -> None:
+        # Some at once: those that ran seldom, and of these what has not run for longest.
+        order = sorted(self._types, key=lambda name: self._types[name].order)
+        for name in order[: max(1, self._max_types // 10)]:
+            del self._types[name]
+
+    def schedules(self, now: float) -> dict[str, Schedule]:
+        """Return the types that are sent at a period, as of `now` (UTC epoch seconds)."""
+        schedules: dict[str, Schedule] = {}
+        for name, runs in self._types.items():
+            if runs.is_new:
+                runs.found, runs.is_new = runs.find(), False
+            found = runs.found
+            if found is None or found.last is None or found.period is None or name == UNKNOWN:
+                continue
+            if now - found.last <= max(_OVER_MIN, _OVER_PERIODS * found.period):
+                schedules[name] = found.unseen(self.unseen_until)
+        return schedules
+
+    def weight_bytes(self) -> int:
+        """Return about how much memory this takes."""
+        return len(self._types) * _RUNS_BYTES
+
+
+class _TypeRuns:
+    __slots__ = ("_at", "_count", "_pauses", "_received", "found", "is_new", "last")
+
+    def __init__(self) -> None:
+        # By the clock of the sender and by ours; below zero after what nobody saw.
+        self._at, self._received = array("d"), array("d")
+        self._count = 0
+        #: The longest time without a run, and the next longest: in seconds.
+        self._pauses = (0.0, 0.0)
+        self.last = -math.inf
+        self.found: Schedule | None = None
+        self.is_new = False
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        return len(self._at) > _PERIODS_MIN, max(map(abs, self._received), default=0.0)
+
+    def add(self, at: float, received: float, unseen_until: float) -> None:
+        was_seen = self._count and abs(self._received[self._newest]) >= unseen_until
+        longest, second = self._pauses
+        if was_seen and (pause := at - self.last) > second:
+            self._pauses = max(longest, pause), min(longest, pause)
+        self._count += 1
+        self.last, self.is_new = at, True
+        received = received if was_seen else -received
+        if self._count <= _RUNS_MAX:
+            self._at.append(at)
+            self._received.append(received)
+        else:
+            self._at[self._newest], self._received[self._newest] = at, received
+
+    @property
+    def _newest(self) -> int:
+        return (self._count - 1) % _RUNS_MAX
+
+    def find(self) -> Schedule | None:
+        """Return the schedule that the runs keep to, None if they keep to none."""
+        # By our clock.  Some clocks are off, some events late, and some are forged.
+        seen = [abs(received) for received in self._received]
+        ahead = median(ours - at for ours, at in zip(seen, self._at, strict=True))
+        runs = sorted(
+            (min(at + ahead, abs(received)), received > 0)
+            for at, received in zip(self._at, self._received, strict=True)
+        )
+        between = [(after[0] - before[0], after[1]) for before, after in pairwise(runs)]
+        known = [span for span, was_seen in between if was_seen]
+        if len(known) < _PERIODS_MIN:
+            return None
+        period = median_low(known)
+        spread = _SPREAD if len(known) >= _MANY and period >= _LONG else _SPREAD_OF_FEW
+        pauses = [span > (_LEFT_OUT_MAX + spread) * period for span in known]
+        # One that has just begun anew may have another period by now.
+        if (
+            period < _PERIOD_MIN * (1 - spread)
+            or sum(pauses) > 1
+            or (pauses[-1] and between[-1][1])
+        ):
+            return None
+        agreeing = [
+            (span, times)
+            for span in known
+            if 1 <= (times := round(span / period)) <= _LEFT_OUT_MAX
+            and abs(span - times * period) <= spread * period
+        ]
+        least = len(known) - sum(pauses)
+        least = math.ceil(_AGREE * least) if least >= _MANY else least
+        if len(agreeing) < least or sum(times == 1 for _, times in agreeing) < _PERIODS_MIN:
+            return None
+        # What one is late the next is early.
+        period = sum(span for span, _ in agreeing) / sum(times for _, times in agreeing)
+        jitter = max(abs(span - times * period) for span, times in agreeing)
+        tolerance = max(_LATE_MIN, _LATE_SHARE * period, 2 * jitter)
+        # How long there was nothing before, more than once, may be how it should be.
+        longest = max(times for _, times in agreeing) * period
+        if self._pauses[1] > _LEFT_OUT_MAX * period:
+            longest = max(longest, self._pauses[1])
+        starts = [at for at, _ in runs]
+        following = _regular(starts, period, tolerance) + period
+        late_at = max(following, starts[-1] + longest)
+        source = f"events: {len(agreeing)} of the last {len(known)} times in between agree"
+        return Schedule(period, starts[-1], following, late_at, tolerance, source)
+
+
+def _regular(starts: list[float], period: float, tolerance: float) -> float:
+    # The newest run that is a number of periods from most others: not one that came in between,
+    # unless there was nothing else for long.
+    def fits(at: float) -> bool:
+        off = [abs((at - each + period / 2) % period - period / 2) for each in starts]
+        return 2 * sum(one <= tolerance for one in off) > len(starts)
+
+    recent = [at for at in starts[-3:] if at > starts[-1] - period]
+    return max(recent, key=lambda at: (fits(at), at))

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from evtools.state.attempts import MOMENTS
@@ -246,3 +246,43 @@ class Totals(_Row):
         for part in parts:
             merge(cells, part._cells)  # noqa: SLF001  (of its own class)
         return cls("", cells, max(part.seconds for part in parts))
+
+
+# --- schedules --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When tasks of a type are sent, as far as it is known.
+
+    `period` is the time between two, in seconds, None if it is not always the same.  `last` is
+    when one was sent, and `next` when it should be again, in UTC epoch seconds by our clock; None
+    if that is not known, or may have been unseen meanwhile.  `late_at` is from when it is late,
+    which is after `next` where runs were left out before; None if nobody can say.  `tolerance`
+    is what is no delay, in seconds, and `source` says where all of this is known from.
+    """
+
+    period: float | None
+    last: float | None
+    next: float | None
+    late_at: float | None
+    tolerance: float
+    source: str
+
+    def unseen(self, until: float) -> "Schedule":
+        """Return it where nobody looked until a time, in UTC epoch seconds by our clock."""
+        if self.last is None or self.late_at is None or until <= self.last:
+            return self
+        return replace(self, next=None, late_at=until + self.late_at - self.last)
+
+    def wait(self, now: float) -> float | None:
+        """Return in how many seconds it should be, None if that is not known or has passed."""
+        if self.next is None or now > self.next + self.tolerance:
+            return None
+        return max(0.0, self.next - now)
+
+    def overdue(self, now: float) -> float | None:
+        """Return for how many seconds it is overdue, 0 if it is not, None if nobody can say."""
+        if self.late_at is not None and now > self.late_at + self.tolerance:
+            return now - self.late_at
+        return None if self.wait(now) is None else 0.0

@@ -9,7 +9,7 @@ from evtools.text import human_age, human_count, human_duration
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.table import TableModel
-from evtools.top.views.summaries import Fields
+from evtools.top.views.summaries import Fields, period_text, span_text
 
 #: What counts as recent, in seconds.
 RECENT: Final = 300.0
@@ -19,13 +19,13 @@ _COMPLETED_MIN: Final = 5
 #: A type is said to be slower from this factor on, with so many runs now and then.
 _SLOWER: Final = 2.0
 _RUNS_MIN: Final = 20
-_HOUR, _MINUTE = 3600.0, 60.0
+_DAY, _HOUR, _MINUTE = 86_400.0, 3600.0, 60.0
 #: How many rows of one kind there are at most.
 _ROWS_MAX: Final = 50
 #: What it is about, in the order in which they sort; and the style of each.
 _STYLES: Final[Mapping[str, str]] = {
-    "cluster": "failure", "worker": "late", "queue": "late", "failing": "failure",
-    "error": "failure", "slower": "retry",
+    "cluster": "failure", "worker": "late", "queue": "late", "overdue": "late",
+    "failing": "failure", "error": "failure", "slower": "retry",
 }  # fmt: skip
 _RANKS: Final = {kind: rank for rank, kind in enumerate(_STYLES)}
 
@@ -45,8 +45,8 @@ class OverviewView(TableModel):
     offers = ("about", "cluster")
     # fmt: off
     own_columns: ClassVar[tuple[Column, ...]] = (
-        column("text", "about", "ABOUT", "what it is: cluster, worker, queue, failing (a type),"
-            " error (a new one), slower (a type)", "about", cols=8,
+        column("text", "about", "ABOUT", "what it is: cluster, worker, queue, overdue (a type),"
+            " failing (a type), error (a new one), slower (a type)", "about", cols=8,
             order=lambda row, _: _RANKS[row.about]),
         column("time", "since", "SINCE", "since when, if that is known", "since", cols=8,
             format_row=_since),
@@ -73,7 +73,15 @@ class OverviewView(TableModel):
             self._others[name].refresh(self.context)
         self.rows = {}
         for name, cluster in self._clusters.items():
-            for kind in (_away, self._workers, self._queues, _failing, _errors, self._slow):
+            for kind in (
+                _away,
+                self._workers,
+                self._queues,
+                _overdue,
+                _failing,
+                _errors,
+                self._slow,
+            ):
                 for number, row in enumerate(kind(cluster, self.context)):
                     if number == _ROWS_MAX:
                         break
@@ -135,6 +143,22 @@ def _away(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
     if connection.lost_at is not None and cluster.name in context.lost:
         text = f"{connection.status}: {connection.cause}"
         yield _row("cluster", cluster.name, text, connection.lost_at, "")
+
+
+def _overdue(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
+    now = cluster.as_of(context.now)
+    for name, schedule in cluster.schedules(now).items():
+        if not (overdue := schedule.overdue(now)):
+            continue
+        facts = [f"every {period_text(schedule.period)}"] if schedule.period else []
+        if schedule.last is not None:
+            ago, at = now - schedule.last, context.time_of_day(schedule.last)
+            # Where that is enough, without seconds.
+            at = at if ago < RECENT else at[:5]
+            facts.append(f"last {at}" if ago < _DAY else f"last {span_text(ago)} ago")
+        text = f"{name} is overdue by {span_text(overdue)}"
+        text += f" ({', '.join(facts)})" if facts else ""
+        yield _row("overdue", name, text, schedule.late_at, f"name={quote(name)}")
 
 
 def _failing(cluster: Cluster, context: RenderContext) -> Iterator[Any]:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Final, Literal
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, Kind, quote, quote_pattern
-from evtools.state import OTHERS, UNKNOWN, Statistics, Totals
+from evtools.state import OTHERS, UNKNOWN, Schedule, Statistics, Totals, TypeStatistics
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import CLUSTER, Cluster, Clusters, row_key
 from evtools.top.columns import UNKNOWN as NOTHING
 from evtools.top.columns import Column, RenderContext, as_text, column, fields_of, known
 from evtools.top.options import COMPARES, Window
 from evtools.top.survey import Reply, WorkerFacts
-from evtools.top.table import Detail, TableModel, paragraph
+from evtools.top.table import Detail, TableModel, labelled, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.views.tasks import DUE, STATES, state_of
 from evtools.top.views.worker import worker_page, worker_report
@@ -141,6 +141,44 @@ def _counted(state: str) -> Callable[[Any, float], int]:
     return lambda row, _: row.counts.get(state, 0)
 
 
+_MINUTE: Final = 60.0
+#: From this width of the screen on there is room for the period, too; and no screen is as wide.
+_PERIOD_FROM, _NEVER = 90, 100_000
+
+
+def period_text(seconds: float) -> str:
+    """Return a period: `2s`, `5m`, `1h30m`, `1d`."""
+    if seconds < _MINUTE and abs(seconds - round(seconds)) < seconds / 50:
+        return f"{round(seconds)}s"
+    return _whole(human_duration(seconds))
+
+
+def span_text(seconds: float) -> str:
+    """Return the time until something or since then, without seconds from a minute on."""
+    return _whole(human_age(seconds if seconds < _MINUTE else seconds // _MINUTE * _MINUTE))
+
+
+def _whole(text: str) -> str:
+    # Of `5m00s` the `5m`.
+    return text[:-3] if text[-3:] in ("00s", "00m", "00h") and text[:-3] else text
+
+
+def next_text(schedule: Schedule | None, now: float) -> str:
+    """Return when something is to run: `in 3m`, `overdue 12m`, `?` where nobody knows."""
+    if schedule is None:
+        return NOTHING
+    overdue, wait = schedule.overdue(now), schedule.wait(now)
+    if overdue:
+        return f"overdue {span_text(overdue)}"
+    return "?" if wait is None else f"in {span_text(wait)}"
+
+
+def _order(schedule: Schedule, now: float) -> float | None:
+    # What is overdue for longest comes first.
+    overdue = schedule.overdue(now)
+    return -overdue if overdue else schedule.wait(now)
+
+
 class TypesView(Summary):
     """One row for each type of task: how often, how long, how many failures."""
 
@@ -150,6 +188,8 @@ class TypesView(Summary):
     def __init__(self, clusters: Clusters) -> None:
         #: What is compared with: the figures of earlier, by the keys of the rows.
         self._earlier: dict[str, Totals] = {}
+        #: When tasks are to be sent, by the keys of the rows that are on a schedule.
+        self._schedules: dict[str, Schedule] = {}
         # fmt: off
         self.own_columns = (
             column("name", "name", "TASK", "the type of task", "name", cols=20),
@@ -171,10 +211,31 @@ class TypesView(Summary):
         # fmt: on
         super().__init__(clusters)
 
+    def _scheduled(self) -> tuple[Column, ...]:
+        # Nobody has to look at them where nothing is.
+        first, second = (_PERIOD_FROM, 0) if self._schedules else (_NEVER, _NEVER)
+        # fmt: off
+        return (
+            column("duration", "period", "PERIOD", "how often it is sent, if that is regular",
+                lambda row, _: self._planned(row, lambda one: one.period), cols=6,
+                format=known(period_text), from_cols=first),
+            column("duration", "next", "NEXT", "when it should be sent again; ?: nobody knows",
+                lambda row, now: self._planned(row, lambda one: one.wait(now)), cols=14,
+                format_row=lambda row, context: next_text(self._schedule(row), context.now),
+                order=lambda row, now: self._planned(row, lambda one: _order(one, now)),
+                descending=False, from_cols=second),
+            column("duration", "overdue", "OVERDUE", "for how long that should have been",
+                lambda row, now: self._planned(row, lambda one: one.overdue(now)), cols=7,
+                format=known(span_text), from_cols=_NEVER),
+        )
+        # fmt: on
+
     @property
     def columns(self) -> tuple[Column, ...]:
         if self.context.compare == "off":
-            return super().columns
+            usual = super().columns
+            at = next(n for n, one in enumerate(usual) if one.name == "active") + 1
+            return (*usual[:at], *self._scheduled(), *usual[at:])
         # Beside what they are compared with, and of figures that need less room.
         ago = self.context.compare
         # fmt: off
@@ -194,11 +255,20 @@ class TypesView(Summary):
         # fmt: on
         kept = [one for one in super().columns if one.name not in ("run_p99", "trend", "retried")]
         at = next(n for n, one in enumerate(kept) if one.name == "run_p95") + 1
-        return (*kept[:at], *more, *kept[at:])
+        return (*kept[:at], *more, *kept[at:], *self._scheduled())
 
     def load(self) -> None:
-        self.rows, self._earlier = self.each(Statistics.types), {}
+        self.rows = rows = self.each(Statistics.types)
+        self._earlier, self._schedules = {}, {}
         ago, context = COMPARES[self.context.compare], self.context
+        for cluster in self._clusters.values():
+            planned = cluster.schedules(cluster.as_of(context.now))
+            self._schedules |= {cluster.key(name): one for name, one in planned.items()}
+            # Also what no worker has received yet.
+            new = [
+                TypeStatistics(one, {}, 1.0, 0) for one in planned if cluster.key(one) not in rows
+            ]
+            rows.update(cluster.own(new))
         for cluster in self._clusters.values() if ago else ():
             now = cluster.as_of(context.now)
             before = cluster.statistics.before("types", context.window, ago, now)
@@ -208,6 +278,32 @@ class TypesView(Summary):
         earlier = self._earlier.get(row_key(row.cluster, row.name))
         return None if earlier is None else read(earlier)
 
+    def _schedule(self, row: Any) -> Schedule | None:
+        return self._schedules.get(row_key(row.cluster, row.name))
+
+    def _planned(self, row: Any, read: Callable[[Schedule], float | None]) -> float | None:
+        schedule = self._schedule(row)
+        value = None if schedule is None else read(schedule)
+        return None if value is None else round(value, 3)
+
+    def detail_of(self, subject: Any) -> Detail:
+        detail, schedule = super().detail_of(subject), self._schedule(subject)
+        if schedule is None:
+            return detail
+        context, last = self.context.of(subject), schedule.last
+        following = f"{context.time_of_day(schedule.next)}  " if schedule.next is not None else ""
+        ago = last and f"{context.time_of_day(last)}  {span_text(max(0.0, context.now - last))} ago"
+        lines = labelled(
+            (
+                ("period", period_text(schedule.period) if schedule.period else None),
+                ("last run", ago),
+                ("next run", f"{following}{next_text(schedule, context.now)}"),
+                ("known from", schedule.source),
+            )
+        )
+        info = (*detail.sections["Info"], "", "Schedule", *lines)
+        return replace(detail, sections={**detail.sections, "Info": info})
+
     def news(self) -> str:
         nothing = self.context.compare != "off" and self.rows and not self._earlier
         text = f"evtop has not watched for {self.context.compare} and its window yet"
@@ -216,6 +312,9 @@ class TypesView(Summary):
     def style_of(self, subject: Any) -> str:
         change = _change(subject.run.p95, self._before(subject, lambda one: one.run.p95))
         if change is not None and change >= _SLOWER_MARKED:
+            return "late"
+        schedule = self._schedule(subject)
+        if schedule is not None and schedule.overdue(self.now_of(subject)):
             return "late"
         return "failure" if subject.counts.get("failed") else ""
 

@@ -147,6 +147,23 @@ def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
     assert watched.session.view == "overview"
 
 
+def test_a_type_that_has_not_run_at_its_time_needs_attention(terminal):
+    life = terminal.life
+    for number in range(6):
+        life.now = 1000.0 + 300 * number
+        terminal.take(life.sent(f"r{number}", "proj.report"))
+    terminal.tick(1020.0)
+    text = "proj.report is overdue by 12m (every 5m, last 00:41)"
+    assert found(terminal) == [("overdue", text)]
+    terminal.press("0", "g", "enter")
+    assert terminal.session.view == "types"
+    assert terminal.session.table.focus_key == "proj.report"
+    # Without a connection nobody knows, but for what was known before.
+    terminal.session.model.clusters[""].connection.end("away")
+    terminal.tick(600.0)
+    assert found(terminal) == [("overdue", text)]
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 def test_types_are_compared_with_an_hour_ago(slower, size):
     slower.size = size

@@ -104,6 +104,45 @@ def test_a_type_leads_to_its_tasks(types, name):
     assert types.table.values(key) == {"name": key}
 
 
+@pytest.mark.parametrize(("cols", "shown"), [(80, ["next"]), (120, ["period", "next"])])
+def test_types_that_run_at_a_period_say_when(types, cols, shown):
+    life, connection = types.life, types.cluster.connection
+    connection.status = "live"
+    for number in range(6):  # no worker has ever received one
+        life.now = 1000.0 + 300 * number
+        types.take(life.sent(f"r{number}", "proj.report"))
+        if number == 3:
+            # Where nothing has a period there is no column for it.
+            types.refresh()
+            assert not set(shown) & {slot.column.name for slot in types.table.slots}
+    types.take(*life.success("a", "proj.ok"))
+    life.now = 2500.0
+    types.refresh(120.0)
+    types.table.resize(cols)
+    names = [slot.column.name for slot in types.table.slots]
+    assert [name for name in names if name in ("period", "next", "overdue")] == shown
+    at = types.table.keys.index("proj.report")
+    assert types.cells("next")[at] == "in 3m"
+    assert types.cells("next")[1 - at] == "-"
+    record = types.table.record("proj.report")
+    assert [record[name] for name in ("period", "next", "overdue")] == [300, 180.1, 0]
+    assert [types.table.record("proj.ok")[name] for name in ("period", "next")] == [None, None]
+    page = "\n".join(types.page("proj.report"))
+    assert "period        5m\nlast run      00:41:40  1m ago\nnext run      00:46:40  in 3m" in page
+    assert "events: 5 of the last 5 times in between agree" in page
+    types.refresh(1021.0)
+    types.table.choose_columns(["name", "period", "next", "overdue"])
+    assert types.cells("period")[at] == "5m"
+    assert (types.cells("next")[at], types.cells("overdue")[at]) == ("overdue 12m", "12m")
+    assert types.styles()[at] == "late"
+    types.table.set_filter("overdue>10m period<1h")
+    assert types.table.keys == ["proj.report"]
+    # With a history of before and no connection yet, nobody knows.
+    connection.status = "connecting"
+    types.refresh(1021.0)
+    assert types.table.record("proj.report")["overdue"] is None
+
+
 def test_what_had_no_room_leads_nowhere():
     types = Summary(TypesView, max_types=2)
     types.take(*[types.life.received(str(number), f"proj.t{number}") for number in range(5)])
