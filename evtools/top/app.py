@@ -485,20 +485,23 @@ class Console:
                     cluster.survey.go_on(self.clock.wall())
                 cluster.asks_broker = session.model.options.broker_stats
             session.model.refresh(session.view, self.clock.wall())
+            session.announce()
             self._ask_brokers()
             session.look()
 
     def _ask_brokers(self) -> None:
-        # Only about queues on the screen: every question costs the broker.
+        # Only about queues on the screen, or of alerts: every question costs the broker.
         session, queues = self.session, self.session.model.views["queues"]
-        in_view = session.view == "queues"
-        is_wanted = session.model.options.broker_stats and (in_view or session.view == "overview")
-        keys = queues.keys if in_view else queues.rows
-        rows = [row for key in keys if (row := queues.subject(key)) is not None]
-        has_page = in_view and session.detail is not None
-        page = queues.subject(session.detail.key) if has_page and session.detail else None
+        in_view, rows, page = session.view == "queues", list[Any](), None
+        if session.model.options.broker_stats:
+            if in_view or session.view == "overview":
+                keys = queues.keys if in_view else queues.rows
+                rows = [row for key in keys if (row := queues.subject(key)) is not None]
+            rows += session.model.alerts.queues()
+            if in_view and session.detail is not None:
+                page = queues.subject(session.detail.key)
         for cluster in session.model.clusters.values():
-            cluster.watch_queues(rows if is_wanted else (), page if is_wanted else None)
+            cluster.watch_queues(rows, page)
 
     def _finish_picture(self) -> bool:
         # Do a part of the work that it left; return whether there is more.

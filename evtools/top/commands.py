@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from evtools import __version__
+from evtools.alerts import Alert
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import argument_names, caret
@@ -354,14 +355,32 @@ class Session(Actions):
         """Open the detail of a row, or another view with the tasks of the row."""
         key = self.table.focus_key
         drilled = self.table.drill(key) if key is not None and not self.reading else None
-        if drilled is None or (self.table.has_page and self.detail is None):
+        if key is None or drilled is None or (self.table.has_page and self.detail is None):
             self.open_detail()
             return
-        view, filter_text = drilled
-        before, target = self.view, self.model.views[view]
+        subject = self.table.subject(key)
+        if self.view == "overview" and subject.about == "alert":
+            self._alerts(subject.name)
+            return
+        row = self.table.detail(key)
+        self._lead(*drilled, "" if row is None else row.title)
+
+    def _lead(
+        self, view: str, filter_text: str, row: str, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        # To a view with a filter, perhaps with other options; what goes back there is kept.
+        before, key, target = self.view, self.table.focus_key, self.model.views[view]
         old_filter, old_key = target.filter_text, target.focus_key if target.pinned else None
+        old = {name: getattr(self.model.options, name) for name in changes or {}}
+
+        def set_options(values: Mapping[str, Any]) -> None:
+            for name, value in values.items():
+                setattr(self.model.options, name, value)
+            if values:  # the columns that a filter knows may be others then
+                self.model.views[view].refresh(self.model.context())
 
         def go_back() -> None:
+            set_options(old)
             target = self.model.views[view]
             target.set_filter(old_filter)
             target.go(0)
@@ -371,11 +390,58 @@ class Session(Actions):
             if key is not None:
                 self.table.go_to(key)
 
+        set_options(changes or {})
         target.set_filter(filter_text)
         target.go(0)
-        row = self.table.detail(key) if key is not None else None
-        self.trail.append((self.table.title, "" if row is None else row.title, go_back))
+        self.trail.append((self.table.title, row, go_back))
         self.show(view)
+
+    def _alerts(self, name: str) -> None:
+        # To what an alert is about; without a name, to the one that fires.
+        alerts = self.model.alerts
+        if not alerts.alerts:
+            hint = "an [alert.NAME] in the settings file is one; see evtools.toml(5)"
+            raise UsageError("there are no alerts", hint)
+        if name:
+            found = [one for one in alerts.alerts if one.rule.name == name]
+            if not found:
+                hint = f"there are {', '.join(one.rule.name for one in alerts.alerts)}"
+                raise UsageError(f"there is no alert {name}", hint)
+        else:
+            found = alerts.firing()
+        if not found:
+            unknown = (
+                f"; {one.rule.name}: {note}"
+                for one in alerts.alerts
+                for note in one.filter.unknown(one.rule.view)
+            )
+            self.say(f"no alert fires of {len(alerts.alerts)}{''.join(unknown)}")
+        elif len(found) == 1:
+            self._go_to_alert(found[0])
+        else:
+            choices = [
+                ui.Choice(f"{one.rule.name}: {one.found()}", partial(self._go_to_alert, one))
+                for one in found
+            ]
+            self.layers.append(ui.Menu("alerts", choices))
+
+    def _go_to_alert(self, alert: Alert) -> None:
+        rule, changes = alert.rule, dict[str, Any]()
+        if self.model.views[rule.view].grouped_by:
+            self.model.group("")
+        if rule.view not in ("tasks", "events"):
+            changes = {"window": rule.window, "compare": "off"}
+        self.detail = None
+        self._lead(rule.view, rule.filter, f"alert {rule.name}", changes)
+
+    def announce(self) -> None:
+        """Note for the log what has become of alerts, and ring for those that want it."""
+        changes = self.model.alerts.changes()
+        for change in changes:
+            style = "error" if change.alert.rule.level == "critical" else "warning"
+            self._noted(change.text, style if change.what == "fired" else "note")
+        if any(change.what == "fired" and change.alert.rule.bell for change in changes):
+            self.display.send("\a")
 
     def back(self) -> None:
         """Close the detail, or go back to where the last drill-down began, or leave.
@@ -1049,6 +1115,7 @@ class Session(Actions):
         "report":  (_report,  ()),
         "group":   (_group,   lambda self: [*self._arguments(), "off"]),
         "actions": (Actions.act, ()),
+        "alerts":  (_alerts,  lambda self: [one.rule.name for one in self.model.alerts.alerts]),
         "run":     (Actions.run_program, lambda self: [*self.programs.named]),
     }
     #: All commands.

@@ -93,6 +93,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
     ),
     "everywhere": (
         ("help", "? f1", "this help; typing filters it"),
+        ("alerts", "W", "go to the alert that fires, or choose among several"),
         ("messages", "m", "the last messages, with their times"),
         ("back", "q", "back; from the first view, quit (after 5 minutes it asks)"),
         ("quit", "Q ctrl-c", "quit at once"),

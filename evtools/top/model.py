@@ -1,14 +1,16 @@
 """The cluster as the screen shows it: the state, the tables made of it, the figures above."""
 
+import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, tzinfo
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from evtools.alerts import LEVELS, NAMES_MAX, Alert, Change, Rule, take_events
 from evtools.clock import Clock, SystemClock
 from evtools.errors import UsageError
 from evtools.text import human_age, sanitize
@@ -25,6 +27,7 @@ from evtools.top.views.tasks import TasksView
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
 
+_UUID_CHARS: Final = 8
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
 
@@ -67,7 +70,8 @@ class Model:
         views = (self._tasks, *summaries, self._events, ErrorsView(clusters))
         tables: dict[str, TableModel] = {view.name: view for view in views}
         self.views: Mapping[str, TableModel] = tables
-        tables["overview"] = OverviewView(clusters, tables)
+        self.alerts = AlertTables(options.alerts, clusters, tables, clock, zone=self.context().zone)
+        tables["overview"] = OverviewView(clusters, tables, self.alerts.firing)
         self._tables, self._types = tables, tables["types"]
 
     def arrange(self) -> None:
@@ -103,6 +107,8 @@ class Model:
         What fails in one part keeps them from no other: an error is raised at the end.
         """
         with ExitStack() as stack:
+            # The last one comes first: what is known of its task counts for an alert on an event.
+            stack.callback(self.alerts.take, events)
             stack.callback(self._events.take, events)
             for name, some in groupby(events, attrgetter("cluster")):
                 stack.callback(self._take, self.clusters.of(name or ""), list(some))
@@ -144,10 +150,16 @@ class Model:
         self._now, self._view, self._facts = self.as_of(now), view, None
         for cluster in self.clusters.values():
             cluster.intake.settle()
-        table.refresh(context := self.context())
-        if table is not self._tasks:
-            self._tasks.context = context
-            self._tasks.load()
+        context, whole = self.context(), self.options.batch
+        if table is self._tasks:
+            table.refresh(context)
+            self.alerts.look(context, whole=whole)
+            return
+        # What alerts are about is there before them, and they before the overview.
+        self._tasks.context = context
+        self._tasks.load()
+        self.alerts.look(context, whole=whole)
+        table.refresh(context)
 
     def is_lagging(self) -> bool:
         """Whether the last picture lacks what `work` would add."""
@@ -182,6 +194,7 @@ class Model:
         self._keep_picture()
         self._now, self._facts = self.as_of(now), None
         self.paused = True
+        self.alerts.interrupt()
         for table in self.views.values():
             table.freeze(self.context())
         self.views[self._view].refresh(self.context())
@@ -281,6 +294,147 @@ class Model:
             yield from _SENT_OFF
         elif view == "workers":
             yield "Only events of clients have been received, and no heartbeat of any worker."
+
+
+# --- what alerts are about --------------------------------------------------------------
+
+#: How many tasks alerts are asked about between two looks at the clock.
+_STRIDE: Final = 500
+#: How long alerts may work for one picture, in seconds, and of the time between two pictures.
+_BUDGET: Final = 0.015
+_SHARE: Final = 0.02
+_SUMMARIES: Final[Mapping[str, Callable[[Clusters], TableModel]]] = {
+    "types": TypesView, "workers": WorkersView, "queues": QueuesView, "errors": ErrorsView,
+}  # fmt: skip
+
+
+class AlertTables:
+    """The alerts, and the rows that they are about; `tables` are those of the screen, by view.
+
+    Types, workers, queues and errors are in tables of their own, one for each view and window, as
+    those of the screen may be in another window.  They are looked at in turn, and so are the tasks,
+    some hundred at once, as far as there is time: `look` works for a fiftieth of the time, and no
+    longer than the `_BUDGET`, but for one step at least.  What is left waits for the next one.
+    Events are counted as they come.
+
+    Raise ConfigError for a filter that does not fit its rows.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        clusters: Clusters,
+        tables: Mapping[str, TableModel],
+        clock: Clock,
+        *,
+        zone: tzinfo,
+    ) -> None:
+        self._clock, self._tasks, self._events = clock, tables["tasks"], tables["events"]
+        self._context = RenderContext(0.0)
+        self._summaries: dict[tuple[str, str], TableModel] = {}
+        self._by_place: dict[tuple[str, str], list[Alert]] = {}
+        self.alerts: list[Alert] = []
+        for rule in rules:
+            table = tables[rule.view]
+            if rule.view in _SUMMARIES:
+                table = self._summaries.setdefault(
+                    (rule.view, rule.window), _SUMMARIES[rule.view](clusters)
+                )
+            chosen = rule.compile(table.fields, zone=zone, now=lambda: self._context.now)
+            self.alerts.append(alert := Alert(rule, chosen))
+            self._by_place.setdefault((rule.view, rule.window), []).append(alert)
+        self._on_events = [alert for alert in self.alerts if alert.rule.view == "events"]
+        self._on_tasks = self._by_place.get(("tasks", ""), [])
+        #: What is left of this round, if anything, and what became of alerts since `changes`.
+        self._round: Iterator[None] | None = None
+        self._changes: list[Change] = []
+        self._looked = -math.inf
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Count the events that alerts are about."""
+        take_events(self._on_events, events, self._events.record_of)
+
+    def look(self, context: RenderContext, *, whole: bool = False) -> None:
+        """Look at what alerts are about, as of `context.now`: at a part, or the `whole` of it."""
+        if not self.alerts:
+            return
+        began = self._clock.monotonic()
+        budget = math.inf if whole else min(_BUDGET, _SHARE * (began - self._looked))
+        self._looked, self._context = began, context
+        for alert in self._on_events:
+            self._note(alert.look_at_events(context.now))
+        self._round = (None if whole else self._round) or self._look_at_rows()
+        for _ in self._round:
+            if self._clock.monotonic() - began > budget:
+                return
+        self._round = None
+
+    def _look_at_rows(self) -> Iterator[None]:
+        # A round through all rows that alerts are about; it can be interrupted where it yields.
+        for (view, window), table in self._summaries.items():
+            wide: Any = window
+            table.context = replace(self._context, window=wide, compare="off")
+            table.load()
+            for alert in self._by_place[view, window]:
+                rows = list(filter(alert.filter.matches, table.rows.values()))
+                self._note(alert.look(len(rows), map(_row_name, rows), self._context.now))
+            yield
+        if self._on_tasks:
+            yield from self._look_at_tasks()
+
+    def _look_at_tasks(self) -> Iterator[None]:
+        subjects, matched = self._tasks.rows, [0] * len(self._on_tasks)
+        keys = list(subjects)
+        names = [deque[str](maxlen=NAMES_MAX + 1) for _ in matched]
+        for start in range(0, len(keys), _STRIDE):
+            yield
+            tasks = list(filter(None, map(subjects.get, keys[start : start + _STRIDE])))
+            for number, alert in enumerate(self._on_tasks):
+                found = list(filter(alert.filter.matches, tasks))
+                matched[number] += len(found)
+                names[number].extend(map(_task_name, found[-NAMES_MAX - 1 :]))
+        for alert, count, some in zip(self._on_tasks, matched, names, strict=True):
+            # The newest come last.
+            self._note(alert.look(count, reversed(some), self._context.now))
+
+    def _note(self, change: Change | None) -> None:
+        if change is not None:
+            self._changes.append(change)
+
+    def interrupt(self) -> None:
+        """Know that nothing is looked at for a while."""
+        self._round = None
+        for alert in self.alerts:
+            alert.interrupt()
+
+    def changes(self) -> list[Change]:
+        """Return what has become of alerts since it was last asked for."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def firing(self) -> list[Alert]:
+        """Return the alerts that fire, the critical ones first, the oldest of them first."""
+        firing = [alert for alert in self.alerts if alert.fires]
+        return sorted(firing, key=lambda one: (LEVELS.index(one.rule.level), one.since or 0.0))
+
+    def queues(self) -> list[Any]:
+        """Return the rows of queues that alerts are about, for which the broker is to be asked."""
+        return [
+            row
+            for (view, _), table in self._summaries.items()
+            if view == "queues"
+            for row in table.rows.values()
+        ]
+
+
+def _row_name(row: Any) -> str:
+    if (exception := getattr(row, "exception", None)) is not None:
+        return f"{row.task} {exception}"
+    return f"{row.cluster} {row.name}" if row.cluster else str(row.name)
+
+
+def _task_name(task: Any) -> str:
+    return f"{task.name or '?'} {task.uuid[:_UUID_CHARS]}"
 
 
 #: How many workers are named.

@@ -74,13 +74,16 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     detail, table = session.detail, session.table
     bar = next(count for least, count in _BAR_LINES if rows >= least)
     filter_row = bool(table.filter_text) and rows >= _TALL_ROWS
-    body = table_rows = rows - bar - filter_row - _FRAME_ROWS
+    strip = _alerts(session, cols)
+    body = table_rows = rows - bar - len(strip) - filter_row - _FRAME_ROWS
     if detail is not None:
         split = rows >= _TALL_ROWS and not detail.full
         table_rows = max(5, round(body * _TABLE_SHARE)) if split else 0
     session.table_shown = table_rows > 0
 
     frame = Frame(status_bar(session, cols, bar))
+    frame.hits |= dict.fromkeys(range(bar, bar + len(strip)), lambda *_: session.run("alerts"))
+    frame.lines += strip
     _add_tabs(frame, session, cols)
     if filter_row:
         counts: ui.Line = [("hint", f"{table.counts()} ")]
@@ -124,6 +127,27 @@ def _filter(session: Session) -> ui.Line:
     # A filter is typed here, or comes from a row: from the wire.
     text = session.table.filter_text
     return [("prompt", " filter> "), ("text", text if text.isprintable() else "?")]
+
+
+def _alerts(session: Session, cols: int) -> list[ui.Line]:
+    # One line while any alert fires.
+    firing, now = session.model.alerts.firing(), session.model.context().now
+    if not firing:
+        return []
+    names = [one.rule.name for one in firing]
+    ages = [human_age(max(0.0, now - (one.since or now))) for one in firing]
+    if len(firing) == 1:
+        message = sanitize(firing[0].rule.message)
+        about = ": ".join(filter(None, (names[0], message, firing[0].found())))
+        text, does = f"! {about} for {ages[0]}", "goes there"
+    else:
+        each = ", ".join(f"{name} for {age}" for name, age in zip(names, ages, strict=True))
+        text, does = f"! {len(firing)} alerts: {each}", "shows them"
+    key = session.keymap.key_of("alerts")
+    right = f"{key} {does} " if key else ""
+    left = clip(text, max(0, cols - width(right) - 3))
+    style = "alert" if firing[0].rule.level == "critical" else "alert-warning"
+    return [[(style, ui.plain(ui.spread([("", f" {left}")], [("", right)], cols)))]]
 
 
 def _add_tabs(frame: Frame, session: Session, cols: int) -> None:

@@ -112,6 +112,7 @@ class FakeTerminal:
         read_only: bool = False,
         source: Any = None,
         names: tuple[str, ...] = ("",),
+        alerts: tuple[Any, ...] = (),
         **parts: Any,
     ) -> None:
         self.size = size
@@ -123,7 +124,7 @@ class FakeTerminal:
         feed.source = source
         host: Any = self.host
         control: Any = self.control
-        options = TopOptions(read=("x.jsonl",) if source is not None else ())
+        options = TopOptions(read=("x.jsonl",) if source is not None else (), alerts=alerts)
         model = Model(clock=self.clock, options=options, names=names)
         for cluster in model.clusters.values():
             cluster.control = control
@@ -157,6 +158,7 @@ class FakeTerminal:
         self.life.now = max(self.life.now, self.clock.now)
         self.session.settle()
         self.session.model.refresh(self.session.view, self.clock.now)
+        self.session.announce()
         self.session.look()
 
     def press(self, *keys: str) -> None:

@@ -33,6 +33,8 @@ _STYLES: Final = {
     "warning":  ("bold", "warn"),
     "error":    ("bold", "bad"),
     "banner":   ("standout,bold", ""),
+    "alert":    ("standout,bold", "bad"),
+    "alert-warning": ("standout,bold", "warn"),
     "badge":    ("standout", ""),
     "live":     ("", "good"),
     "paused":   ("standout", ""),

@@ -1,8 +1,9 @@
 """The overview: what needs attention, in all clusters, beneath graphs of the whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from evtools.alerts import Alert
 from evtools.filters import quote
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import human_age, human_count, human_duration
@@ -24,8 +25,8 @@ _DAY, _HOUR, _MINUTE = 86_400.0, 3600.0, 60.0
 _ROWS_MAX: Final = 50
 #: What it is about, in the order in which they sort; and the style of each.
 _STYLES: Final[Mapping[str, str]] = {
-    "cluster": "failure", "worker": "late", "queue": "late", "overdue": "late",
-    "failing": "failure", "error": "failure", "slower": "retry",
+    "alert": "failure", "cluster": "failure", "worker": "late", "queue": "late",
+    "overdue": "late", "failing": "failure", "error": "failure", "slower": "retry",
 }  # fmt: skip
 _RANKS: Final = {kind: rank for rank, kind in enumerate(_STYLES)}
 
@@ -37,7 +38,8 @@ def _since(row: Any, context: RenderContext) -> str:
 class OverviewView(TableModel):
     """One row for each thing that somebody should look at; Enter leads there.
 
-    `others` are the tables that it is made of; they are refreshed before.
+    `others` are the tables that it is made of; they are refreshed before.  `firing` returns the
+    alerts that fire, which come first.
     """
 
     name = "overview"
@@ -45,8 +47,8 @@ class OverviewView(TableModel):
     offers = ("about", "cluster")
     # fmt: off
     own_columns: ClassVar[tuple[Column, ...]] = (
-        column("text", "about", "ABOUT", "what it is: cluster, worker, queue, overdue (a type),"
-            " failing (a type), error (a new one), slower (a type)", "about", cols=8,
+        column("text", "about", "ABOUT", "what it is: alert, cluster, worker, queue, overdue (a"
+            " type), failing (a type), error (a new one), slower (a type)", "about", cols=8,
             order=lambda row, _: _RANKS[row.about]),
         column("time", "since", "SINCE", "since when, if that is known", "since", cols=8,
             format_row=_since),
@@ -54,8 +56,13 @@ class OverviewView(TableModel):
     )
     # fmt: on
 
-    def __init__(self, clusters: Clusters, others: Mapping[str, TableModel]) -> None:
-        self._clusters, self._others = clusters, others
+    def __init__(
+        self,
+        clusters: Clusters,
+        others: Mapping[str, TableModel],
+        firing: Callable[[], Sequence[Alert]],
+    ) -> None:
+        self._clusters, self._others, self._firing = clusters, others, firing
         #: What has become slower, by cluster: the minute that it was worked out in, and the rows.
         self._slower: dict[str, tuple[float, list[Any]]] = {}
         super().__init__()
@@ -71,7 +78,7 @@ class OverviewView(TableModel):
     def load(self) -> None:
         for name in ("workers", "queues"):
             self._others[name].refresh(self.context)
-        self.rows = {}
+        self.rows = {f"alert {alert.rule.name}": _alert(alert) for alert in self._firing()}
         for name, cluster in self._clusters.items():
             for kind in (
                 _away,
@@ -120,7 +127,7 @@ class OverviewView(TableModel):
         return self._slower[cluster.name][1]
 
     def style_of(self, subject: Any) -> str:
-        return _STYLES[subject.about]
+        return subject.style or _STYLES[subject.about]
 
     def drill(self, key: str) -> tuple[str, str] | None:
         row = self.subject(key)
@@ -130,11 +137,28 @@ class OverviewView(TableModel):
         return row.view, row.where + of_cluster
 
 
+def _alert(alert: Alert) -> Any:
+    rule = alert.rule
+    text = f"{rule.name}: {rule.about}: {alert.found()}"
+    row = _row("alert", rule.name, text, alert.since, rule.filter, rule.view)
+    row.cluster, row.window = "", rule.window
+    row.style = "" if rule.level == "critical" else "late"
+    return row
+
+
 def _row(
     about: str, name: str, text: str, since: float | None, where: str, view: str = "types"
 ) -> Any:
     return Fields(
-        about=about, name=name, text=text, since=since, where=where, view=view, figures=None
+        about=about,
+        name=name,
+        text=text,
+        since=since,
+        where=where,
+        view=view,
+        style="",
+        window="",
+        figures=None,
     )
 
 
