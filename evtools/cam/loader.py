@@ -41,6 +41,7 @@ _OTHER_NAMES: Final = {
     **dict.fromkeys(("sqlite3", "db"), "sqlite"),
     **dict.fromkeys(("json", "ndjson", "jsonlines"), "jsonl"),
     **dict.fromkeys(("metrics", "prom"), "prometheus"),
+    **dict.fromkeys(("opentelemetry", "otel", "traces"), "otlp"),
 }
 _ALIKE: Final = 0.75
 

@@ -75,6 +75,12 @@ def _label(text: str) -> str:
     return clip(sanitize(text), LABEL_MAX_COLS)
 
 
+def exception_class(exception: str | None) -> str | None:
+    """Return the class that the repr of an exception begins with, None if it does not."""
+    found = _CLASS.match(exception or "")
+    return found and found[0]
+
+
 class Gauge:
     """Figures as of one moment by the values of their `labels`, and one for all beyond.
 
@@ -297,8 +303,7 @@ class ClusterMetrics:
         host = self._host("generic" if name == "sent" else attempt.worker_name)
         key = full = (*queue, *host)
         if name == "failed":
-            raised = _CLASS.match(attempt.exception or "")
-            full = (*queue, label(raised and raised[0]), *host)
+            full = (*queue, label(exception_class(attempt.exception)), *host)
         counter = self._counters[name]
         if full not in counter.series:
             # What may be counted next is made known: if a series begins with 1, Prometheus

@@ -45,6 +45,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     "postgres": BuiltIn("evtools.cam.database.postgres:Postgres", "url", has_query=False),
     "jsonl": BuiltIn("evtools.cam.jsonl:JSONL", "path"),
     "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus", "path"),
+    "otlp": BuiltIn("evtools.cam.otlp:OTLP", "url", has_query=False),
 }
 
 

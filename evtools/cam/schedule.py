@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from evtools.cam.log import FailureLog, named, reason
 from evtools.clock import Clock, SystemClock
-from evtools.errors import CameraFailed, UsageError
+from evtools.errors import CameraFailed, OutputError, UsageError
 from evtools.text import sanitize
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,14 @@ _RETRY_MAX: Final = 300.0
 _DOUBLINGS_MAX: Final = 20
 #: Of calls that are due together: requests come before the snapshots.
 _NOW, _LAST = -1, -2
+
+
+class TryLater(OutputError):
+    """What a camera could not write can be tried again after `wait` seconds, and not before."""
+
+    def __init__(self, message: str, hint: str = "", *, wait: float) -> None:
+        super().__init__(message, hint)
+        self.wait = wait
 
 
 @dataclass(slots=True)
@@ -429,6 +437,8 @@ class CameraThread(Timer):
             if seconds is not None and not is_enough:
                 doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
                 wait = min(doubled, max(_RETRY_MAX, seconds))
+                if isinstance(error, TryLater):
+                    wait = error.wait
             after = "" if wait is None else f", next try in {wait:g}s"
             text = f"the camera failed ({failures} in a row){after}"
             self._failures.error(named(text, owner.cluster), error)

@@ -26,6 +26,7 @@ Cameras are your own classes (mod.Camera), and these:
   sqlite, postgres                       tasks and workers as tables
   jsonl                                  one snapshot per line
   prometheus                             metrics
+  otlp                                   traces and metrics for OpenTelemetry
 
 \b
 Commands, instead of running:
@@ -44,7 +45,7 @@ _COMMAND: Final = click.Argument(
 # fmt: off
 _OPTIONS: Final = (
     Option("Common", "-c --camera CAMERA", "Camera: mod.Camera or mod:Camera, or a built-in one,"
-           " sqlite, postgres, jsonl or prometheus, with :PLACE after it."),
+           " sqlite, postgres, jsonl, prometheus or otlp, with :PLACE after it."),
     Option("Common", "-F --freq --frequency", "Snapshot interval.", types.FREQUENCY, default="1s"),
     Option("Common", "-r --maxrate", "Maximum snapshot rate: 10/m, 100/s, 2/h.", types.RATE),
     Option("Common", "-d --detach", "Run in the background; return once events arrive, or report"
@@ -162,7 +163,7 @@ def _check(ctx: click.Context) -> None:
     # fmt: off
     for is_wrong, text, hint in (
         (not values["camera"], "no camera given",
-         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres"),
+         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres, otlp"),
         (values["detach"] and (values["once"] or values["test"]),
          "--detach excludes --once and --test", "leave --detach out"),
         (values["detach"] and "-" in values["read"], "--detach and --read - exclude each other",
@@ -191,7 +192,7 @@ def secrets(values: Mapping[str, Any]) -> Iterator[str]:
 
     texts = [values["camera"] or ""]
     for name, value in values["camera_option"]:
-        if is_secret(name):
+        if is_secret(name) or name == "headers":
             yield str(value)
         texts.append(str(value))
     for text in texts:

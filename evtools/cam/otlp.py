@@ -1,0 +1,487 @@
+"""The camera that exports traces and metrics to a collector of OpenTelemetry (OTLP over HTTP)."""
+
+import base64
+import gzip
+import json
+import logging
+import math
+import os
+import random
+import re
+import socket
+import threading
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+from urllib.parse import unquote
+
+import msgspec
+
+from evtools import __version__
+from evtools.cam.camera import Bytes, Camera, Seconds
+from evtools.cam.http_client import Answer, HTTPClient, Unreachable, one_line
+from evtools.cam.metrics import (
+    RUN_BUCKETS,
+    SERIES_MAX,
+    WAIT_BUCKETS,
+    ClusterMetrics,
+    Family,
+    Sample,
+    label,
+)
+from evtools.cam.opentelemetry import Message, Points, Spans, attributes
+from evtools.cam.schedule import TryLater
+from evtools.cam.snapshot import GENERATION, SnapshotInfo, Steps
+from evtools.clock import SystemClock
+from evtools.errors import OutputError, UsageError
+from evtools.state import Change, State
+from evtools.text import sanitize
+from evtools.wire import Gap
+
+_log = logging.getLogger(__name__)
+
+Signal: TypeAlias = Literal["traces", "metrics"]
+
+_DEFAULT: Final = "http://localhost:4318"
+_ENDPOINT, _HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
+#: Bytes of attempts that wait to be exported, and of requests that wait for the collector.
+MAX_WAITING: Final = 64 * 1024 * 1024
+#: Bytes of a request before it is compressed: proxies take a few MiB, collectors up to 64.
+_REQUEST_BYTES: Final = 4 * 1024 * 1024
+#: The answers to a request that may be sent again, by the specification.
+_RETRIED: Final = frozenset({429, 502, 503, 504})
+_OK: Final = range(200, 300)
+#: Seconds to wait for the next try: the first, doubled with each, and the longest; and the most
+#: that a collector may ask for.
+_FIRST_WAIT, _LONGEST_WAIT, _ASKED_MAX = 1.0, 60.0, 3600.0
+#: Seconds for all tries of a replay before it goes on, and of a last snapshot.
+_PATIENCE, _LAST_PATIENCE = 60.0, 5.0
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_ENDS: Final = frozenset({"succeeded", "failed", "retried", "revoked", "rejected", "cancelled"})
+
+
+class Request(NamedTuple):
+    """A request that waits for the collector, of so many spans or points."""
+
+    signal: Signal
+    items: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Export:
+    """What there is to export of a cluster: spans by worker, and metrics; some spans are `lost`."""
+
+    cluster: str
+    spans: list[tuple[str, Message]] = field(default_factory=list)
+    metrics: list[Message] = field(default_factory=list)
+    lost: int = 0
+
+    def clear(self) -> None:
+        self.spans, self.metrics, self.lost = [], [], 0
+
+    def add(self, other: Self) -> None:
+        self.spans += other.spans
+        self.metrics += other.metrics
+        self.lost += other.lost
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"spans": [span for _, span in self.spans], "metrics": self.metrics}
+
+
+class OTLP(Camera):
+    """Export a span for each attempt at a task, and one for its wait, and metrics.
+
+    To the collector at `url`, below which are /v1/traces and /v1/metrics, with `headers`
+    (NAME=VALUE, separated by commas; @FILE reads them).  `service` is the name of the service that
+    the spans are of, by default the first part of the worker's name.  Spans are exported `delay`
+    seconds after their attempt ended, metrics every `interval`.  `ca`, `cert` and `key` are files
+    in PEM.  What the collector does not take waits in memory, up to `max_waiting` bytes.
+    """
+
+    writes_for_all = True
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        url: str = "",
+        headers: str = "",
+        service: str = "",
+        traces: bool = True,
+        metrics: bool = True,
+        arguments: bool = False,
+        delay: Seconds = 2.0,
+        interval: Seconds = 60.0,
+        temporality: Literal["cumulative", "delta"] = "cumulative",
+        batch: int = 1000,
+        compression: Literal["gzip", "none"] = "gzip",
+        timeout: Seconds = 10.0,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+        hostname: bool = False,
+        runtime_buckets: tuple[float, ...] = RUN_BUCKETS,
+        wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
+        max_series: int = SERIES_MAX,
+        max_waiting: Bytes = MAX_WAITING,
+        **standard: Any,
+    ) -> None:
+        super().__init__(state, **standard)
+        if not (traces or metrics):
+            raise UsageError(
+                "camera otlp has nothing to export", "leave out traces=no or metrics=no"
+            )
+        if batch < 1:
+            raise UsageError(f"batch: {batch} is too few")
+        self._given = headers or os.environ.get(_HEADERS, "")
+        self._target: dict[str, Any] = {
+            "url": url or os.environ.get(_ENDPOINT, "") or _DEFAULT,
+            "timeout": timeout, "ca": ca, "cert": cert, "key": key,
+        }  # fmt: skip
+        self._open()
+        self._service, self._batch, self._packs = service, batch, compression == "gzip"
+        self._has_traces, self._has_metrics, self._interval = traces, metrics, interval
+        self._steps = Steps()
+        self._max_waiting = max_waiting
+        self._spans = Spans(state, delay=delay, arguments=arguments, max_bytes=max_waiting)
+        self._metrics = ClusterMetrics(
+            state, hostname=hostname, runtime_buckets=runtime_buckets, wait_buckets=wait_buckets,
+            max_series=max_series,
+        )  # fmt: skip
+        self._points = Points(self._metrics, is_delta=temporality == "delta")
+        #: When the metrics were taken last, by the clock of the snapshots.
+        self._measured: float | None = None
+        #: What could not be handed on, and comes again.
+        self._back: list[Export] = []
+        self._is_last = False
+        # Of the one that writes for all.
+        self._outbox: deque[Request] = deque()
+        self._outbox_bytes = 0
+        self._failures, self._patience = 0, _PATIENCE
+        self._counts: Tally[tuple[str, str]] = Tally()
+        self._warnings = 0
+        self._pause = threading.Event()
+        self.is_served = False
+
+    def _open(self) -> None:
+        # Read the files of headers and certificates.
+        self._client = HTTPClient(**self._target)
+        user, password = self._client.user, self._client.password
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"evtools/{__version__}"}
+        if user or password:
+            basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {basic}"
+        self._headers |= headers_of(self._given)
+
+    # --- while events come ------------------------------------------------------------
+
+    def observe(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            event, steps = change.event, list(self._steps.of((change,)))
+            if self._has_metrics:
+                if not isinstance(event, Gap):
+                    self._points.events.add((label(event.type),))
+                self._metrics.observe(steps)
+            if self._has_traces:
+                for step in steps:
+                    if step.name in _ENDS:
+                        self._spans.add(step.task, float(event.local_received))
+
+    def snapshot(self, info: SnapshotInfo) -> Export:
+        export, back, self._back = Export(info.cluster), self._back, []
+        for each in back:
+            export.add(each)
+        export.spans += self._spans.take(math.inf if self._is_last else info.at)
+        export.lost += self._spans.lost
+        self._spans.lost = 0
+        if self._measured is None:
+            self._measured = info.since
+        is_due = self._is_last or info.at - self._measured >= self._interval
+        if self._has_metrics and is_due and info.at > self._measured:
+            self._metrics.look(info)
+            export.metrics += self._points.take(self._measured, info.at)
+            self._measured = info.at
+        return export
+
+    def share(self, parts: int) -> None:
+        self._steps.generation = self._spans.generation = GENERATION // parts
+        self._spans.max_bytes = self._max_waiting // parts
+
+    def cancel(self) -> None:
+        for each in self._cameras:
+            each._is_last = True  # noqa: SLF001  (of its own class)
+        super().cancel()
+
+    # --- in the camera's thread -------------------------------------------------------
+
+    def write(self, snapshot: Export) -> None:
+        self.write_all([snapshot])
+
+    def write_all(self, snapshots: list[Export]) -> None:
+        """Hand over to the collector what there is; what it does not take now waits here."""
+        lost: Tally[Signal] = Tally()
+        while snapshots:
+            requests = list(self._requests(snapshots[0]))
+            lost["traces"] += snapshots[0].lost
+            # It waits here now, and does not come back whatever the collector says.
+            snapshots.pop(0).clear()
+            self._outbox += requests
+            self._outbox_bytes += sum(len(request.body) for request in requests)
+        self._make_room(lost)
+        self._deliver()
+
+    def _requests(self, export: Export) -> Iterator[Request]:
+        pieces: list[tuple[str, bytes]] = []
+        size_bytes = 0
+        for worker, span in export.spans:
+            piece = _encode(span)
+            if pieces and (len(pieces) >= self._batch or size_bytes + len(piece) > _REQUEST_BYTES):
+                yield self._of_spans(export.cluster, pieces)
+                pieces, size_bytes = [], 0
+            pieces.append((worker, piece))
+            size_bytes += len(piece)
+        if pieces:
+            yield self._of_spans(export.cluster, pieces)
+        if export.metrics:
+            yield self._of_metrics(export)
+
+    def _of_spans(self, cluster: str, pieces: list[tuple[str, bytes]]) -> Request:
+        resources = []
+        for worker, group in groupby(
+            sorted(pieces, key=lambda each: each[0]), lambda each: each[0]
+        ):
+            about = self._resource(worker.partition("@")[0], worker, cluster)
+            spans = b",".join(piece for _, piece in group)
+            resources.append(
+                b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b]}]}' % (about, _SCOPE, spans)
+            )
+        body = b'{"resourceSpans":[%b]}' % b",".join(resources)
+        return Request("traces", len(pieces), self._packed(body))
+
+    def _of_metrics(self, export: Export) -> Request:
+        about = self._resource("celery", f"evcam@{socket.gethostname()}", export.cluster)
+        points = sum(len(data["dataPoints"]) for each in export.metrics for data in _data_of(each))
+        metrics = _encode(export.metrics)
+        body = b'{"resourceMetrics":[{"resource":%b,"scopeMetrics":[{"scope":%b,"metrics":%b}]}]}'
+        return Request("metrics", points, self._packed(body % (about, _SCOPE, metrics)))
+
+    def _resource(self, name: str, instance: str, cluster: str) -> bytes:
+        values = {
+            "service.name": self._service or name or "celery",
+            "service.instance.id": instance,
+            "celery.cluster": cluster or None,
+        }
+        return _encode({"attributes": attributes(values)})
+
+    def _packed(self, body: bytes) -> bytes:
+        return gzip.compress(body, 1, mtime=0) if self._packs else body
+
+    def _make_room(self, lost: Tally[Signal]) -> None:
+        while self._outbox_bytes > self._max_waiting and len(self._outbox) > 1:
+            request = self._outbox.popleft()
+            self._outbox_bytes -= len(request.body)
+            lost[request.signal] += request.items
+        for signal, count in lost.items():
+            if count:
+                self._counts[signal, "dropped"] += count
+                words = "%s: %d %s were dropped, as too many waited for the collector"
+                _log.error(words, self.describe(), count, _ITEMS[signal])
+
+    def _deliver(self) -> None:
+        # One request after the other, until the collector wants no more.
+        refused: list[str] = []
+        while self._outbox:
+            self.gets_on()
+            request = self._outbox[0]
+            problem, asked = self._send(request)
+            if problem is not None and asked is not None:
+                self._failures += 1
+                wait = asked or self._backoff()
+                if not self._has_patience(wait):
+                    raise TryLater(problem, wait=wait)
+                continue
+            self._failures, self._patience = 0, _PATIENCE
+            self._outbox.popleft()
+            self._outbox_bytes -= len(request.body)
+            if problem is not None:
+                self._counts[request.signal, "refused"] += request.items
+                refused.append(f"{problem}; {request.items} {_ITEMS[request.signal]} are lost")
+        if refused:
+            more = f" (and {len(refused) - 1} requests more)" if len(refused) > 1 else ""
+            raise OutputError(refused[0] + more)
+
+    def _send(self, request: Request) -> tuple[str | None, float | None]:
+        # Return what went wrong, and when to try again: after seconds, 0 for when we like.
+        headers = {**self._headers, **({"Content-Encoding": "gzip"} if self._packs else {})}
+        try:
+            answer = self._client.request("POST", f"/v1/{request.signal}", request.body, headers)
+        except Unreachable as error:
+            return error.message, 0.0
+        if answer.status in _OK and answer.is_whole:
+            self._note_success(request, answer.body)
+            return None, None
+        problem = f"{self._client.address} answered {_words(answer)}"
+        if answer.status in _RETRIED:
+            return problem, _asked(answer.headers.get("retry-after", ""), SystemClock().wall())
+        return problem, None
+
+    def _note_success(self, request: Request, body: bytes) -> None:
+        rejected, message = _partial(body)
+        rejected = min(rejected, request.items)
+        self._counts[request.signal, "rejected"] += rejected
+        self._counts[request.signal, "accepted"] += request.items - rejected
+        if not rejected and not message:
+            return
+        self._warnings += 1
+        # The 1st, 2nd, 4th, ...
+        if self._warnings & (self._warnings - 1) == 0:
+            words = "%s: the collector rejected %d of %d %s: %s"
+            about = _ITEMS[request.signal]
+            _log.warning(words, self.describe(), rejected, request.items, about, message)
+
+    def _backoff(self) -> float:
+        longest = min(_FIRST_WAIT * 2 ** min(self._failures - 1, 20), _LONGEST_WAIT)
+        return float(longest * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
+
+    def _has_patience(self, wait: float) -> bool:
+        # Nothing else comes later than the last snapshot, and a recording can wait.
+        if self._is_last:
+            self._patience = min(self._patience, _LAST_PATIENCE)
+        elif isinstance(self.clock, SystemClock):
+            return False
+        if wait > self._patience:
+            self._patience = 0.0
+            return False
+        self._patience -= wait
+        self._pause.wait(wait)
+        return True
+
+    def restore(self, snapshot: Export) -> None:
+        self._back.append(snapshot)
+
+    def reopen(self) -> None:
+        """Read the files of headers and certificates again."""
+        self._client.close()
+        self._open()
+
+    def close(self) -> None:
+        self._client.close()
+        lost: Tally[str] = Tally()
+        for request in self._outbox:
+            lost[request.signal] += request.items
+        self._outbox.clear()
+        for signal, count in lost.items():
+            words = "%s: %d %s were not exported, as the collector did not take them"
+            _log.error(words, self.describe(), count, _ITEMS[signal])
+
+    def check(self) -> None:
+        """Raise OutputError if the collector does not take an empty request."""
+        for signal, wanted in (("traces", self._has_traces), ("metrics", self._has_metrics)):
+            if not wanted:
+                continue
+            path, body = f"/v1/{signal}", b'{"resource%b":[]}' % _KINDS[signal]
+            answer = self._client.request("POST", path, body, self._headers)
+            if answer.status not in _OK:
+                raise OutputError(f"{self._client.address}{path} answered {_words(answer)}")
+        self._client.close()
+
+    def describe(self) -> str:
+        signals = [
+            name
+            for name, has in (("traces", self._has_traces), ("metrics", self._has_metrics))
+            if has
+        ]
+        return f"{' and '.join(signals)} at {self._client.address}"
+
+    def families(self) -> Iterable[Family]:
+        """Return what was exported, for the metrics of evcam itself."""
+        samples = [
+            Sample("_total", (("signal", signal), ("result", result)), count)
+            for (signal, result), count in sorted(self._counts.copy().items())
+        ]
+        waiting = sum(request.items for request in tuple(self._outbox))
+        yield Family(
+            "evcam_otlp_items", "counter", "Spans and points of metrics by result.", samples
+        )
+        yield Family(
+            "evcam_otlp_waiting",
+            "gauge",
+            "Spans and points that wait for the collector.",
+            [Sample("", (), waiting)],
+        )
+
+
+_SCOPE: Final = msgspec.json.encode({"name": "evtools.evcam", "version": __version__})
+_ITEMS: Final = {"traces": "spans", "metrics": "points"}
+_KINDS: Final = {"traces": b"Spans", "metrics": b"Metrics"}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """Return headers given as NAME=VALUE, separated by commas or, in @FILE, lines.
+
+    Values are percent-encoded, as in OTEL_EXPORTER_OTLP_HEADERS.  Raise UsageError, without any
+    value, for those that cannot be sent.
+    """
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise UsageError(f"headers: cannot read {sanitize(text[1:])}: {why}") from None
+    found: dict[str, str] = {}
+    for number, entry in enumerate(filter(None, map(str.strip, re.split("[,\n]", text))), 1):
+        name, equals, value = (part.strip() for part in entry.partition("="))
+        value = unquote(value)
+        if not equals or not _TOKEN.fullmatch(name):
+            raise UsageError(f"headers: entry {number} is not NAME=VALUE")
+        if not value.isprintable() or not value.isascii():
+            raise UsageError(f"headers: the value of {name} cannot be sent", "encode it as in %20")
+        found[name] = value
+    return found
+
+
+def _words(answer: Answer) -> str:
+    # Its status, and the message that is in a Status of Google's RPC, if it is one.
+    said: Any = answer.body
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
+        said = json.loads(answer.body)["message"]
+    text = one_line(said if isinstance(said, (str, bytes)) else answer.body)
+    if not answer.is_whole:
+        text = "with more than it may say"
+    status = f"{answer.status} {one_line(answer.reason)}".strip()
+    return f"{status}: {text}" if text and answer.body != b"{}" else status
+
+
+def _asked(text: str, now: float) -> float:
+    # The seconds of Retry-After, which may be a date; 0 without one.
+    try:
+        seconds = (
+            float(text) if text.strip().isdigit() else parsedate_to_datetime(text).timestamp() - now
+        )
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), _ASKED_MAX)
+
+
+def _partial(body: bytes) -> tuple[int, str]:
+    # How many items were rejected, and why, by the answer to a request that was taken.
+    try:
+        partial = json.loads(body)["partialSuccess"]
+        rejected = int(partial.get("rejectedSpans") or partial.get("rejectedDataPoints") or 0)
+        return max(rejected, 0), one_line(str(partial.get("errorMessage") or ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return 0, ""
+
+
+def _data_of(metric: Message) -> Iterator[Message]:
+    for name in ("sum", "gauge", "histogram"):
+        if name in metric:
+            yield metric[name]
