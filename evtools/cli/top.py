@@ -1,5 +1,6 @@
 """evtop: its options, from the command line to TopOptions."""
 
+import difflib
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ from evtools.errors import UsageError
 from evtools.top import options as choices
 
 if TYPE_CHECKING:
+    from evtools.alerts import Rule
     from evtools.transport import ConnectionSettings
 
 _HELP: Final = """\
@@ -38,6 +40,7 @@ Examples:
   evtop 'state:failure name:proj.*'      failed tasks of proj; mind the quotes
   evtop -B --view types -o json          one snapshot as text, for programs
   evtop --check worker=celery@web-1 --consuming mail --max-idle 5m
+  evtop --check alerts                   those of the settings file
 
 Press ? for the keys. Several FILTERs are joined by blanks; see evtools help
 filter and evfilter(7).
@@ -83,8 +86,8 @@ _OPTIONS: Final = (
     Option("Batch", "--expect", "Exit with status 1 unless a row matches this filter.",
            types.FILTER),
     Option("Check", "--check worker=NAME", "Report in one line, and by a Nagios exit status,"
-           " whether this worker is alive. Repeatable.",
-           types.WORKER, in_file=False, multiple=True),
+           " whether this worker is alive; alert=NAME or alerts: whether alerts of the settings"
+           " file fire. Repeatable.", types.CHECK, in_file=False, multiple=True),
     Option("Check", "--consuming QUEUE", "Critical unless the worker consumes this queue."
            " Repeatable.", multiple=True),
     Option("Check", "--max-idle", "Critical unless it processes a task within this time.",
@@ -229,8 +232,7 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
             values["history"] = None
     if values["history_size"] < choices.HISTORY_MIN_BYTES:
         raise UsageError("--history-size is too small", "the minimum is 1M; the default is 64M")
-    workers, queues = map(tuple, map(dict.fromkeys, (values["check"], values["consuming"])))
-    check = choices.Check(workers=workers, queues=queues, max_idle=values["max_idle"])
+    alerts = tuple(rule for rule, _ in sources.tables.get("alert", {}).values())
     return build(
         choices.TopOptions,
         values,
@@ -246,12 +248,40 @@ def build_options(ctx: click.Context) -> choices.TopOptions:
         keys=sources.keys,
         colours={style: value for style, (value, _) in sources.tables.get("colours", {}).items()},
         programs=tuple(program for program, _ in sources.tables.get("command", {}).values()),
-        alerts=tuple(rule for rule, _ in sources.tables.get("alert", {}).values()),
+        alerts=alerts,
         arranged=_arranged(sources.tables),
         speed=values["speed"] or (float("inf") if values["batch"] else 1.0),
         output=output,
-        check=check if check.workers else None,
+        check=_check(ctx, alerts) if values["check"] else None,
     )
+
+
+def _check(ctx: click.Context, alerts: "Sequence[Rule]") -> choices.Check:
+    values = ctx.params
+    rules, wanted = {rule.name: rule for rule in alerts}, dict[str, None]()
+    for kind, name in values["check"]:
+        if kind == "worker":
+            continue
+        if not rules:
+            hint = "an [alert.NAME] in the settings file is one; see evtools.toml(5)"
+            raise UsageError("--check: there are no alerts", hint)
+        if kind == "alert" and name not in rules:
+            near = difflib.get_close_matches(name, rules, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(rules)}"
+            raise UsageError(f"--check: there is no alert {name}", hint)
+        wanted |= dict.fromkeys([name] if kind == "alert" else rules)
+    workers = dict.fromkeys(name for kind, name in values["check"] if kind == "worker")
+    for name in ("consuming", "max_idle"):
+        if not workers and is_typed(ctx, name):
+            raise UsageError(f"{command.flag(name)} requires --check worker=NAME")
+    found, refresh = tuple(rules[name] for name in wanted), _refresh(values)
+    # Long enough for what has to last, once it can be seen.
+    more = max((rule.hold for rule in found), default=0.0) if values["delay"] is None else 0.0
+    return choices.Check(
+        workers=tuple(workers), queues=tuple(dict.fromkeys(values["consuming"])),
+        max_idle=values["max_idle"], alerts=found,
+        watch=refresh + more if found else 0.0,
+    )  # fmt: skip
 
 
 def _arranged(tables: Mapping[str, Mapping[str, Any]]) -> tuple[choices.Arrangement, ...]:

@@ -170,13 +170,14 @@ def parse_timestamp(text: str, clock: "Clock | None" = None) -> float | time:
 # --- texts and files ----------------------------------------------------------------
 
 
-def _worker(text: str) -> str:
+def _check(text: str) -> tuple[str, str]:
+    # What is checked, and its name: a worker, an alert, or all alerts.
     kind, equals, name = text.partition("=")
     if not equals and text.strip():
-        return text
-    if kind != "worker" or not name:
-        raise ValueError("write worker=NAME, as in worker=celery@web-1")
-    return name
+        return ("alerts", "") if text == "alerts" else ("worker", text)
+    if kind not in ("worker", "alert") or not name:
+        raise ValueError("write worker=NAME, as in worker=celery@web-1, alert=NAME or alerts")
+    return kind, name
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -332,7 +333,7 @@ TIMESTAMP         = Parsed("TIME", parse_timestamp)
 UMASK             = Parsed("MASK", _umask, int)
 USER              = Parsed("USER", str, int)
 WHOLE             = click.IntRange(min=0)
-WORKER            = Parsed("worker=NAME", _worker)
+CHECK             = Parsed("worker=NAME", _check)
 # fmt: on
 #: Tables in the settings file.
 PAIRS: Final = (PAIR, KEYVALUE)

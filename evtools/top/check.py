@@ -1,19 +1,24 @@
-"""`--check`: whether workers are alive, consuming and busy, in one line and a status."""
+"""`--check`: whether workers are alive and busy, and alerts fire, in one line and a status."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
+from evtools.alerts import Alert
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable, EvtoolsError
 from evtools.state import Worker
 from evtools.text import human_duration, sanitize
-from evtools.top.feed import open_source, watched
+from evtools.top.feed import BrokerStats, open_source, watched
+from evtools.top.model import Model
 from evtools.top.options import Check, TopOptions
 from evtools.top.status import ConnectionStatus
-from evtools.transport import ConnectionSettings, Replies, call, explain
+from evtools.top.survey import Inspector
+from evtools.transport import ConnectionSettings, Notice, Replies, call, explain
+from evtools.transport.queues import Gauge
 from evtools.wire import Event
+from evtools.wire.redact import redactor
 
 Level: TypeAlias = Literal["OK", "WARNING", "CRITICAL", "UNKNOWN"]
 
@@ -22,6 +27,8 @@ STATUSES: Final[dict[Level, int]] = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKN
 _WORST_FIRST: Final[tuple[Level, ...]] = ("CRITICAL", "WARNING", "UNKNOWN", "OK")
 #: Events are looked at this often, in seconds.
 _TICK: Final = 0.25
+#: Alerts are looked at this often, in seconds.
+_LOOK: Final = 1.0
 #: How long a worker may take to answer, in seconds.
 _ANSWER: Final = 2.0
 #: A level and why.
@@ -121,55 +128,167 @@ class Observation:
             yield f"'{name} active'={self.worker.active};;;0"
 
 
+class AlertWatch:
+    """The alerts that are checked, in a model of what they are about.
+
+    `stack` closes what it asks the workers and the broker with.
+    """
+
+    def __init__(
+        self, options: TopOptions, check: Check, settings: ConnectionSettings, clock: Clock,
+        stack: ExitStack,
+    ) -> None:  # fmt: skip
+        # Each look is at all there is.
+        options = replace(options, alerts=check.alerts, batch=True)
+        self.model = Model(clock=clock, options=options, names=[settings.cluster])
+        self.alerts = self.model.alerts.alerts
+        self._clock, self._redact = clock, redactor(options.redact)
+        self._cluster = cluster = self.model.clusters.of(settings.cluster)
+        self.connection = cluster.connection
+        self._due = clock.monotonic()
+        self._looked = 0.0
+        if options.ask and not settings.read_only:
+            inspector = Inspector(settings, lambda: None, clock=clock)
+            stack.callback(inspector.close)
+            cluster.ask(inspector, self._redact)
+        if options.broker_stats and any(rule.view == "queues" for rule in check.alerts):
+            cluster.stats = BrokerStats(
+                Gauge(settings), lambda: None, clock=clock, redact=self._redact
+            )
+            cluster.asks_broker = True
+            cluster.stats.start()
+            stack.callback(cluster.stats.close)
+
+    def apply(self, notice: Notice) -> None:
+        """Apply a notice of the source."""
+        self.connection.apply(notice)
+        if self._cluster.survey is not None and notice.kind in ("listening", "restored"):
+            self._cluster.survey.begin(self._clock.wall())
+
+    def take(self, events: list[Event]) -> None:
+        """Take in events, and look at the alerts every now and then."""
+        if self._redact is not None:
+            events = list(map(self._redact.of_event, events))
+        self.model.take(events)
+        survey, now = self._cluster.survey, self._clock.wall()
+        if survey is not None:
+            survey.take(now)
+            survey.go_on(now)
+        if self._clock.monotonic() >= self._due:
+            self._due = self._clock.monotonic() + _LOOK
+            self.look()
+
+    def look(self) -> None:
+        """Look at all alerts."""
+        self.model.refresh("tasks", self._clock.wall())
+        self._cluster.watch_queues(self.model.alerts.queues())
+
+    def suffices(self) -> bool:
+        """Return whether nothing else can come of it."""
+        return all(alert.fires for alert in self.alerts)
+
+    def results(self, looked: float) -> list[Result]:
+        """Return what fires and what is not known after `looked` seconds, or that none fires."""
+        found: list[Result] = []
+        for alert in self.alerts:
+            rule = alert.rule
+            if alert.fires:
+                level: Level = "CRITICAL" if rule.level == "critical" else "WARNING"
+                found.append((level, f"{rule.name} fires: {rule.about}: {alert.found()}"))
+            elif why := self._why_unknown(alert):
+                found.append(("UNKNOWN", f"{rule.name}: {why}"))
+        span = human_duration(looked)
+        if found:
+            return found
+        if not self._cluster.intake.events:
+            return [("UNKNOWN", f"no event was received in {span}")]
+        return [("OK", f"no alert fires of {len(self.alerts)}, watched for {span}")]
+
+    def _why_unknown(self, alert: Alert) -> str:
+        rule, now = alert.rule, self.model.context().now
+        if alert.since is not None:
+            held, hold = map(human_duration, (max(0.0, now - alert.since), rule.hold))
+            return f"{alert.found()} for {held}, and it fires after {hold}: give a longer -d"
+        # Of types and workers what is not known has not happened.
+        rows = self.model.alerts.queues() if rule.view == "queues" else ()
+        is_known = any(row.depth.ready is not None for row in rows)
+        if rule.view in ("tasks", "events") or (rows and not is_known):
+            notes = alert.filter.unknown(rule.view)
+            error = self._cluster.broker_facts().error if rule.view == "queues" else ""
+            return "; ".join(filter(None, [*notes[:1], sanitize(error) if notes else ""]))
+        return ""
+
+    def figures(self) -> Iterator[str]:
+        """Yield how many rows or events match each, as Nagios reads it."""
+        for alert in self.alerts:
+            yield f"'{alert.rule.name} matched'={alert.matched};;;0"
+
+
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print the result for the workers; return a status as Nagios has it.
+    """Print the result for workers and alerts; return a status as Nagios has it.
 
     What keeps it from finding out is UNKNOWN.
     """
     check, patience = options.check, options.refresh
     assert check is not None
+    figures: list[str] = []
     try:
-        seen = observe(options, check, settings, SystemClock())
+        seen, watch, looked = observe(options, check, settings, SystemClock())
         results = [result for one in seen for result in one.results(check, patience)]
+        figures += (figure for one in seen for figure in one.figures(patience))
+        if watch is not None:
+            results += watch.results(looked)
+            figures += watch.figures()
     except EvtoolsError as error:
-        seen, results = [], [("UNKNOWN", error.message)]
-    level, line = report(results, seen, patience)
+        results = [("UNKNOWN", error.message)]
+    level, line = report(results, figures)
     print(line)  # noqa: T201  (its answer)
     return STATUSES[level]
 
 
 def observe(
     options: TopOptions, check: Check, settings: ConnectionSettings, clock: Clock
-) -> list[Observation]:
-    """Listen until all workers have shown what they must, or time is up; then ask them.
+) -> tuple[list[Observation], AlertWatch | None, float]:
+    """Listen until workers have shown what they must and alerts fire, or time is up; ask workers.
 
-    Raise EvtoolsError when the broker cannot be reached.
+    Return the workers, the alerts if any are checked, and for how many seconds.  Raise EvtoolsError
+    when the broker cannot be reached.
     """
-    # Heartbeats are enough, and a busy cluster has few of them.
-    settings = replace(watched(options, settings), routing_keys=("worker.#",))
+    settings = watched(options, settings)
+    if not check.alerts:
+        # Heartbeats are enough, and a busy cluster has few of them.
+        settings = replace(settings, routing_keys=("worker.#",))
     seen = {name: Observation(name) for name in check.workers}
-    began = clock.monotonic()
-    end = began + max(options.refresh, check.max_idle or 0.0)
     # A simulated cluster answers only while it is there.
     with ExitStack() as stack:
-        connection = ConnectionStatus(clock)
-        source = open_source(options, [settings], connection.apply, clock=clock, stack=stack)
+        watch = AlertWatch(options, check, settings, clock, stack) if check.alerts else None
+        connection = ConnectionStatus(clock) if watch is None else watch.connection
+        apply = connection.apply if watch is None else watch.apply
+        began = clock.monotonic()
+        times = [options.refresh, check.max_idle or 0.0] if seen or watch is None else []
+        end = began + max([*times, check.watch if watch is not None else 0.0])
+        source = open_source(options, [settings], apply, clock=clock, stack=stack)
         for events in source.events(_TICK):
             for event in events:
                 if event.hostname in seen and event.type.startswith("worker-"):
                     seen[event.hostname].take(event)
-            if all(one.suffices(check) for one in seen.values()):
+            if watch is not None:
+                watch.take(events)
+            all_fire = watch is None or watch.suffices()
+            if all_fire and all(one.suffices(check) for one in seen.values()):
                 break
             if clock.monotonic() >= end:
                 if connection.status != "live":
                     raise BrokerUnavailable(connection.cause)
+                if watch is not None:
+                    watch.look()
                 break
         # While they answer, or do not, heartbeats grow old.
         looked, now = clock.monotonic() - began, clock.wall()
-        replies = None if settings.read_only else ask(check, settings)
+        replies = None if settings.read_only or not seen else ask(check, settings)
     for one in seen.values():
         one.conclude(looked, now, replies)
-    return list(seen.values())
+    return list(seen.values()), watch, looked
 
 
 def ask(check: Check, settings: ConnectionSettings) -> Replies:
@@ -181,12 +300,9 @@ def ask(check: Check, settings: ConnectionSettings) -> Replies:
         raise explain(exc, settings) from exc
 
 
-def report(
-    results: Sequence[Result], seen: Sequence[Observation], patience: float
-) -> tuple[Level, str]:
+def report(results: Sequence[Result], figures: Iterable[str] = ()) -> tuple[Level, str]:
     """Return the worst level, and the line that Nagios reads: the level, why, and figures."""
     results = sorted(results, key=lambda result: _WORST_FIRST.index(result[0]))
     text = "; ".join(text for _, text in results).replace("|", "/")
-    figures = " ".join(figure for one in seen for figure in one.figures(patience))
-    level = results[0][0]
-    return level, f"{level} - {text}" + (f" | {figures}" if figures else "")
+    level, after = results[0][0], " ".join(figures)
+    return level, f"{level} - {text}" + (f" | {after}" if after else "")

@@ -37,12 +37,15 @@ class Check:
     """The conditions of `--check`.
 
     `workers` are full node names, `queues` those that each of them must consume.  `max_idle`
-    is how long a worker may go without processing a task, in seconds; None for any time.
+    is how long a worker may go without processing a task, in seconds; None for any time.  `alerts`
+    are watched for `watch` seconds.
     """
 
-    workers: tuple[str, ...]
+    workers: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     max_idle: float | None = None
+    alerts: "tuple[Rule, ...]" = ()
+    watch: float = 0.0
 
 
 class Arrangement(NamedTuple):

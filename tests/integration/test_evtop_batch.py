@@ -248,3 +248,34 @@ def test_a_worker_without_heartbeats_is_a_warning(evtop, worker, broker_url, eve
     status, line = checked(evtop, quiet, "-d", "3s", "--no-wakeup")
     assert (status, line.partition(" ")[0]) == (1, "WARNING")
     assert "answers, but sent no heartbeat" in line
+
+
+def test_alerts_are_checked_with_what_events_and_the_broker_say(evtop, own_worker, tmp_path):
+    settings = tmp_path / "evtools.toml"
+    queue = f"{own_worker.queue}-forgotten"
+    settings.write_text(
+        '[alert.failing]\nfilter = "state:failure name:refuse"\ncount = 3\nlevel = "warning"\n'
+        f'[alert.waiting]\nview = "queues"\nfilter = "name={queue} depth>=3"\n'
+    )
+    common = (*at(own_worker), "--config", settings, "--check")
+    checking = evtop(*common, "alerts", "-d", "40s")
+    pace = threading.Event()
+    while checking.returncode is None:
+        own_worker.app.send_task("cluster.refuse")
+        own_worker.app.send_task("cluster.add", args=(1, 2), queue=queue)
+        pace.wait(0.2)
+    assert checking.wait() == 2
+    [line] = checking.stdout.splitlines()
+    assert line.startswith(
+        f"CRITICAL - waiting fires: name={queue} depth>=3: {queue}; failing fires"
+    )
+    assert "events, cluster.refuse | 'failing matched'=" in line
+    name = own_worker.hostname
+    quiet = evtop(*common, "alert=failing", "--check", f"worker={name}", "-d", "6s")
+    assert quiet.wait(deadline=40) == 0
+    assert quiet.stdout.startswith(f"OK - {name} is alive")
+    assert "; no alert fires of 1, watched for 6." in quiet.stdout
+    refused = evtop(*common, "alert=faling")
+    assert refused.wait() == 2
+    assert "there is no alert faling" in refused.stderr
+    assert "did you mean failing?" in refused.stderr

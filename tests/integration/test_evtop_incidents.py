@@ -116,3 +116,39 @@ def test_a_type_against_an_hour_ago_takes_two_keys(evtop, tmp_path):
     assert 260 <= change <= 345, screen
     shown.press("Q")
     assert shown.wait() == 0
+
+
+def test_an_alert_rings_once_leads_there_and_resolves(
+    evtop, worker, broker_url, event_exchange, tmp_path
+):
+    settings = tmp_path / "evtools.toml"
+    settings.write_text(
+        '[alert.failing]\nfilter = "state:failure"\ncount = 3\nwindow = "6s"\n'
+        'message = "cards are refused"\n'
+    )
+    made = worker(broker_url, event_exchange=event_exchange)
+    where = ("-b", broker_url, "--event-exchange", event_exchange, "--config", settings)
+    shown = evtop(*where, terminal=(80, 24))
+    shown.wait_screen("wk 1/1", deadline=30)
+    assert "\a" not in shown.stdout
+    made.app.send_task("cluster.add", args=(1, 2))
+    for _ in range(3):
+        made.app.send_task("cluster.refuse")
+    screen = shown.wait_screen("! failing: cards are refused: ", deadline=20).split("\n")
+    assert re.match(r" ! failing: cards are refused: 3 events, cluster.refuse for \d", screen[2])
+    assert screen[2].endswith("W goes there")
+    assert len(screen) == 24
+    shown.press("W")
+    shown.wait_screen(
+        lambda screen: "[5 Events]" in screen and screen.count("FAIL") == 3 and "OK" not in screen
+    )
+    shown.press("q")
+    shown.wait_screen(
+        lambda screen: "[1 Tasks]" in screen and "! failing" not in screen, deadline=20
+    )
+    shown.press("m")
+    screen = shown.wait_screen("alert failing resolved after")
+    assert "error: alert failing fired: cards are refused" in screen
+    assert shown.stdout.count("\a") == 1
+    shown.press("esc", "Q")
+    assert shown.wait() == 0

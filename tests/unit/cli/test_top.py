@@ -84,9 +84,27 @@ def test_every_option_reaches_its_field(options, monkeypatch, typed, fields):
     assert made == replace(TopOptions(zone=made.zone), **fields)
 
 
+def test_alerts_of_the_settings_file_are_checked_for_as_long_as_what_must_last(options, config):
+    config('[alert.mail]\nfilter = "x"\nfor = "1m"\n[alert.web]\nfilter = "y"\n')
+    alerts = {rule.name: rule for rule in options("--demo").alerts}
+    assert {*alerts} == {"mail", "web"}
+    check = options("--check", "alerts").check
+    assert (check.workers, check.alerts, check.watch) == ((), tuple(alerts.values()), 70.0)
+    check = options("--check", "alert=web", "--check", "w@h", "--check", "web", "-d", "3").check
+    assert (check.workers, check.alerts, check.watch) == (("w@h", "web"), (alerts["web"],), 3.0)
+    for typed, words in (
+        ("alert=wbe", "--check: there is no alert wbe"),
+        ("alerts --max-idle 5m", "--max-idle requires --check worker=NAME"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            options("--check", *typed.split())
+        assert caught.value.hint in ("did you mean web?", "")
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
+        ("--check alerts", "--check: there are no alerts"),
         ("-n 2", "--iterations requires --batch"),
         ("-o csv", "--output requires --batch"),
         ("--json", "--json requires --batch"),

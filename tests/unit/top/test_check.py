@@ -1,9 +1,14 @@
+from contextlib import ExitStack
+
 import pytest
 
+from evtools.alerts import parse_rule
 from evtools.errors import BrokerUnavailable
-from evtools.top.check import Observation, ask, report, run
+from evtools.top.check import AlertWatch, Observation, ask, report, run
 from evtools.top.options import Check, TopOptions
-from evtools.transport import ConnectionSettings, Replies
+from evtools.transport import ConnectionSettings, Notice, Replies
+from tools.clock import FakeClock
+from tools.life import Life
 from tools.typed import event_of
 
 AWAY = ConnectionSettings(urls="redis://:s3kr1t@127.0.0.1:1/0")
@@ -102,6 +107,81 @@ def test_queues_are_read_from_whatever_a_worker_answers(answer, queues):
     assert (one.answers, one.queues, one.age) == (True, queues, 0.5)
 
 
+# --- alerts -------------------------------------------------------------------------------
+
+
+class Tables:
+    """Alerts that are checked, and time that is moved by hand."""
+
+    def __init__(self, *tables):
+        rules = [parse_rule(f"a{at}", "/x: a", table) for at, table in enumerate(tables)]
+        self.clock, self.life = FakeClock(1000.0), Life(1000.0)
+        options, settings = TopOptions(read_only=True), ConnectionSettings(read_only=True)
+        check = Check(alerts=tuple(rules))
+        self.watch = AlertWatch(options, check, settings, self.clock, ExitStack())
+        self.watch.apply(Notice("listening", "redis://host"))
+
+    def take(self, *events, seconds=1.0):
+        """Take events, let time pass, and look; return what is found."""
+        self.watch.take(list(map(event_of, events)))
+        self.clock.now = self.life.now = self.life.now + seconds
+        self.watch.look()
+        return self.watch.results(self.clock.now - 1000.0)
+
+
+FAILING = {"filter": "state:failure", "window": "1m"}
+
+
+def test_alerts_that_fire_are_reported_by_their_level():
+    tables = Tables({**FAILING, "level": "warning", "message": "a|b"}, {**FAILING, "count": 2})
+    assert tables.take() == [("UNKNOWN", "no event was received in 1.00s")]
+    quiet = ("OK", "no alert fires of 2, watched for 3.40s")
+    assert tables.take(*tables.life.success("x"), seconds=2) == [quiet]
+    one = tables.take(*tables.life.failure("y"))
+    assert one == [("WARNING", "a0 fires: a|b: proj.add")]
+    assert not tables.watch.suffices()
+    both = tables.take(*tables.life.failure("z", "\x1b[2J\u202e"))
+    assert [level for level, _ in both] == ["WARNING", "CRITICAL"]
+    assert tables.watch.suffices()
+    level, line = report(both, tables.watch.figures())
+    assert level == "CRITICAL"
+    assert line == (
+        "CRITICAL - a1 fires: state:failure: 2 events, \\x1b[2J\\u202e, proj.add; "
+        "a0 fires: a/b: 2 events, \\x1b[2J\\u202e, proj.add | 'a0 matched'=2;;;0 'a1 matched'=2;;;0"
+    )
+
+
+def test_what_could_not_be_decided_is_unknown():
+    tables = Tables(
+        {**FAILING, "for": "30s"},
+        {"filter": "state:failure name:mail"},
+        {"view": "queues", "filter": "depth>10"},
+        {"view": "types", "filter": "run_p95>1s"},
+    )
+    # Of the task no event said the name, nobody asked the broker, and nothing ran.
+    life = tables.life
+    held, name, depth = tables.take(life.sent("x"), life.failed("y"), seconds=5)
+    assert held == ("UNKNOWN", "a0: w1@host for 5.20s, and it fires after 30.0s: give a longer -d")
+    assert name[1].startswith(
+        "a1: name: unknown for 100% of events (the tasks were received before"
+    )
+    assert depth == ("UNKNOWN", "a2: depth: unknown for 100% of queues")
+
+
+def test_alerts_of_simulated_workers_fire_and_a_filter_that_does_not_fit_is_named(capsys):
+    for table, status, words in (
+        (
+            {"view": "workers", "filter": "status:online", "count": 2},
+            2,
+            "CRITICAL - a fires: status",
+        ),
+        ({"view": "workers", "filter": "statos:online"}, 3, "UNKNOWN - /x: a.filter: bad filter"),
+    ):
+        check = Check(alerts=(parse_rule("a", "/x: a", table),), watch=30.0)
+        assert run(TopOptions(check=check, demo=True), ConnectionSettings()) == status
+        assert capsys.readouterr().out.startswith(words)
+
+
 # --- the result ---------------------------------------------------------------------------
 
 CHECK = Check(workers=(NAME,))
@@ -156,12 +236,13 @@ def test_the_line_is_what_nagios_reads_the_worst_first():
     results = [result for each in (one, other) for result in each.results(CHECK, 10.0)]
     figures = "'w@h heartbeat_age'=0.500s;;10;0 'w@h processed'=42c 'w@h active'=3;;;0"
     line = f"CRITICAL - w2@h has shut down; w@h {ALIVE} | {figures}"
-    assert report(results, [one, other], 10.0) == ("CRITICAL", line)
-    assert report([("UNKNOWN", "a|b")], [], 10.0) == ("UNKNOWN", "UNKNOWN - a/b")
+    shown = [figure for each in (one, other) for figure in each.figures(10.0)]
+    assert report(results, shown) == ("CRITICAL", line)
+    assert report([("UNKNOWN", "a|b")]) == ("UNKNOWN", "UNKNOWN - a/b")
 
 
 def test_a_strange_name_does_not_break_the_line():
     one = seen(name="w|'=\x1b[2J@h", age=0.0)
-    _, line = report(one.results(CHECK, 1.0), [one], 1.0)
+    _, line = report(one.results(CHECK, 1.0), one.figures(1.0))
     assert line.count("|") == 1
     assert "'w/''_\\x1b[2J@h heartbeat_age'=0.000s" in line
