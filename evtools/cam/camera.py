@@ -226,6 +226,13 @@ class Camera(Polaroid):
         Called by the thread that applies them; the state stands still, and no event is processed.
         """
 
+    def persist(self) -> bool:
+        """Make what was observed outlive this process, if it can; return whether that was done.
+
+        Called by the thread that applies events after each batch; the state stands still.
+        """
+        return True
+
     def snapshot(self, info: SnapshotInfo) -> Any:
         """Return plain values of the state, which stands still, that do not change later."""
         raise NotImplementedError

@@ -226,7 +226,8 @@ _OF_STREAM: Final = frozenset((
 ))  # fmt: skip
 _OF_STATE: Final = frozenset((
     "evcam_events", "evcam_lag_seconds", "evcam_last_event_timestamp_seconds", "evcam_state_tasks",
-    "evcam_state_workers", "evcam_state_evicted",
+    "evcam_state_workers", "evcam_state_evicted", "evcam_spool_bytes", "evcam_spool_events",
+    "evcam_spool_dropped",
 ))  # fmt: skip
 
 
@@ -273,6 +274,11 @@ def _table(own: Counters, cluster: ClusterCounters, stream: Statistics) -> Seque
         ("evcam_state_tasks", "Tasks in memory.", cluster.tasks),
         ("evcam_state_workers", "Workers in memory.", cluster.workers),
         ("evcam_state_evicted_total", "Tasks forgotten to make room.", cluster.evicted),
+        ("evcam_spool_bytes", "Size of the spool on disk.", cluster.spool_bytes),
+        ("evcam_spool_events", "Events in the spool that are not stored yet.",
+         cluster.spool_events),
+        ("evcam_spool_dropped_total", "Events dropped because the spool or its disk was full.",
+         cluster.spool_dropped),
         ("process_start_time_seconds", "Start time of evcam, in seconds since 1970.", own.started),
         ("process_cpu_seconds_total", "CPU time used, in seconds.",
          usage.ru_utime + usage.ru_stime),

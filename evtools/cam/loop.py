@@ -20,6 +20,7 @@ from evtools.cam.log import FailureLog, named
 from evtools.cam.options import CamOptions
 from evtools.cam.schedule import CameraThread, ClusterCounters, Counters
 from evtools.cam.snapshot import SnapshotSequence, dry_run, summary
+from evtools.cam.spool import Spool
 from evtools.clock import Clock
 from evtools.errors import BrokerUnavailable, EvtoolsError
 from evtools.filters import all_of, compile_filter
@@ -163,6 +164,8 @@ class Cluster:
         self.why, self.retries, self.is_refused = "", 0, False
         self.events_then = 0
         self.worst_lag: float | None = None
+        #: Whether what was observed last would outlive this process.
+        self.is_safe = True
 
     @property
     def name(self) -> str:
@@ -378,6 +381,12 @@ class Loop:
                     self._failures.error("the camera failed to observe", error)
             if isinstance(change.event, Gap):
                 cluster.sequence.note(change.event)
+        if observer is not None and not self._options.test:
+            try:
+                cluster.is_safe = observer.persist()
+            except Exception as error:  # noqa: BLE001
+                cluster.is_safe = False
+                self._failures.error("the camera failed to persist", error)
         self._count(cluster, events)
 
     def _tick(self) -> None:
@@ -528,6 +537,10 @@ class Loop:
             counters.workers_alive = sum(worker.alive for worker in workers)
             counters.evicted = state.evicted
             counters.nameless = state.nameless
+            spool = getattr(cluster.observer, "spool", None)
+            if isinstance(spool, Spool):
+                counters.spool_bytes, counters.spool_events = spool.bytes, spool.waiting
+                counters.spool_dropped = spool.dropped
 
     def _line(self) -> str:
         counters, replays = self.counters, self._options.read

@@ -70,6 +70,12 @@ class ClusterCounters:
     #: Events of tasks and workers without uuid or hostname.
     nameless: int = 0
 
+    #: Of the spool, if there is one: its size on disk, its events that are not written to the store
+    #: yet, and those that were dropped.
+    spool_bytes: int | None = None
+    spool_events: int | None = None
+    spool_dropped: int | None = None
+
 
 @dataclass(slots=True)
 class Counters(ClusterCounters):
@@ -122,7 +128,8 @@ class Counters(ClusterCounters):
             elif name in _LATEST:
                 values[name] = max(known, default=None)
             else:
-                values[name] = sum(known) if name != "connected" else any(known)
+                total_of_all = sum(known) if known or not name.startswith("spool") else None
+                values[name] = any(known) if name == "connected" else total_of_all
         return values
 
 

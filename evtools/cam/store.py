@@ -3,9 +3,12 @@
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -13,13 +16,23 @@ from msgspec import UNSET
 from evtools.cam.camera import Bytes, Camera
 from evtools.cam.log import named
 from evtools.cam.snapshot import SnapshotInfo, clocks_ahead
+from evtools.cam.spool import EVENTS, GAPS, Piece, Position, Record, Spool
+from evtools.errors import UsageError
 from evtools.state import Change, State, event_bytes
-from evtools.wire import Event, encode_line
+from evtools.transport.recording.reader import events_in
+from evtools.wire import EnvelopeWriter, Event, Gap, Schema, encode_line, gap
 
 _log = logging.getLogger(__name__)
 
 #: Bytes that may wait in memory for a store that does not answer.
 MAX_WAITING: Final = 256 * 1024 * 1024
+#: Bytes of a spool, and the least of one.
+SPOOL_SIZE: Final = 1024 * 1024 * 1024
+SPOOL_SIZE_MIN: Final = 1024 * 1024
+#: What is written into it as one record, at the most.
+RECORD_EVENTS: Final = 500
+#: Seconds after which it is over that events are delivered again after a connection was lost.
+_REPEATS: Final = 60.0
 #: What is handed on at a time, at the most.
 BATCH_EVENTS: Final = 20_000
 BATCH_BYTES: Final = 16 * 1024 * 1024
@@ -54,6 +67,8 @@ class Period:
     ahead: Mapping[str, int]
     events: deque[tuple[Event, int]]
     lost: int
+    #: In the spool, where they are instead.
+    until: Position | None = None
 
     def as_dict(self) -> dict[str, Any]:
         events = [event.as_dict() for event, _ in self.events]
@@ -67,17 +82,42 @@ class StoreCamera(Camera):
     A subclass has `store`, which is called by the camera's thread with a batch of one cluster
     after the other, and raises if it could not store it.  What could not be stored waits in memory,
     up to `max_waiting` bytes of all clusters; beyond, the oldest events are dropped and counted.
+
+    With `spool`, events are written into that folder first, of each cluster into one of its own,
+    and stay there until they are stored; of all clusters together up to `spool_size` bytes.
     """
 
     writes_for_all = True
+    #: The seconds for which the broker keeps what comes while there is no evcam.
+    kept_for = 0.0
 
-    def __init__(self, state: State, *, max_waiting: Bytes = MAX_WAITING, **standard: Any) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        max_waiting: Bytes = MAX_WAITING,
+        spool: str = "",
+        spool_size: Bytes = SPOOL_SIZE,
+        **standard: Any,
+    ) -> None:
         super().__init__(state, **standard)
+        if spool_size < SPOOL_SIZE_MIN:
+            raise UsageError(f"spool_size {spool_size} is too small", "give it 1M or more")
         self._waiting = _Waiting(max_waiting)
-        self._max_waiting = max_waiting
+        self._max_waiting, self._spool_size = max_waiting, spool_size
         self._tokens = map(f"{uuid.uuid4().hex}-{{}}".format, count(1))
         #: What could not be stored, and comes first.
         self._unstored: Batch | None = None
+        self._unstored_piece: Piece | None = None
+        self.spool: Spool | None = None
+        self._parts = 1
+        self._spool_folder = Path(spool).expanduser().absolute() if spool else None
+        #: What was observed and is not in the spool yet.
+        self._observed: list[Event] = []
+        self._lines, self._schema = EnvelopeWriter(), Schema()
+        #: Events that the broker may deliver again, once it did, and when it did last.
+        self._repeatable: set[tuple[Any, ...]] | None = None
+        self._repeated_at = 0.0
 
     def store(self, batch: Batch) -> None:
         """Store a batch, as a whole or not at all; raise if that fails.
@@ -87,12 +127,30 @@ class StoreCamera(Camera):
         """
         raise NotImplementedError
 
+    def check(self) -> None:
+        if self._spool_folder is not None:
+            Spool(self._folder(), max_bytes=0, max_waiting=0).check()
+
+    def install(self) -> None:
+        for each in self._cameras:
+            each.open_spool()
+        super().install()
+
     def observe(self, changes: Sequence[Change]) -> None:
-        self._waiting.add(change.event for change in changes if change.subject is not None)
+        if self._spool_folder is None:
+            self._waiting.add(change.event for change in changes if change.subject is not None)
+            return
+        for change in changes:
+            if change.subject is not None or change.event.is_gap:
+                self._observed.append(change.event)
 
     def snapshot(self, info: SnapshotInfo) -> Period:
-        waiting, self._waiting = self._waiting, _Waiting(self._waiting.max_bytes)
         ahead = clocks_ahead(self.state)
+        if self.spool is not None:
+            self.persist()
+            return Period(self, info, ahead, deque(), 0, self.spool.end)
+        waiting, self._waiting = self._waiting, _Waiting(self._waiting.max_bytes)
+        waiting.add(self.take_observed())
         return Period(self, info, ahead, waiting.events, waiting.lost)
 
     def restore(self, snapshot: Period) -> None:
@@ -100,6 +158,20 @@ class StoreCamera(Camera):
 
     def share(self, parts: int) -> None:
         self._waiting.max_bytes = self._max_waiting // parts
+        if self.spool is not None:
+            self.spool.max_bytes = max(SPOOL_SIZE_MIN, self._spool_size // parts)
+            self.spool.max_waiting = self._waiting.max_bytes
+        self._parts = parts
+
+    def reopen(self) -> None:
+        for each in self._cameras:
+            if each.spool is not None:
+                each.spool.reopen()
+
+    def close(self) -> None:
+        for each in self._cameras:
+            if each.spool is not None:
+                each.spool.close()
 
     def write(self, snapshot: Period) -> None:
         self.write_all([snapshot])
@@ -108,27 +180,149 @@ class StoreCamera(Camera):
         """Store the events of all clusters; what was stored is not handed on again."""
         while snapshots:
             period = snapshots[0]
-            for batch in period.camera.batches(period):
-                self.gets_on()
-                self.store(batch)
+            with closing(period.camera.batches(period)) as batches:
+                for batch in batches:
+                    self.gets_on()
+                    self.store(batch)
             del snapshots[0]
 
-    def batches(self, period: Period) -> Iterator[Batch]:
+    def batches(self, period: Period) -> Generator[Batch]:
         """Yield what is to be stored; whoever asks for the next one has stored the last."""
+        if period.until is not None:
+            yield from self._spooled(period, period.until)
+            return
         if self._unstored is not None:
             yield self._unstored
         self._unstored = None
-        info, is_first = period.info, True
+        is_first = True
         while period.events or is_first:
             is_first = False
-            events, token = _first_of(period.events), next(self._tokens)
-            self._unstored = Batch(info.cluster, events, info, period.ahead, token, period.lost)
-            if period.lost:
-                words = "%s: %d events were dropped, as too many waited to be written"
-                _log.error(named(words, info.cluster), self.describe(), period.lost)
-                period.lost = 0
+            self._unstored = self._batch(period, _first_of(period.events), next(self._tokens))
             yield self._unstored
             self._unstored = None
+
+    def _batch(self, period: Period, events: Sequence[Event], token: str) -> Batch:
+        info, lost, period.lost = period.info, period.lost, 0
+        if lost:
+            words = "%s: %d events were dropped, as too many waited to be written"
+            _log.error(named(words, info.cluster), self.describe(), lost)
+        return Batch(info.cluster, events, info, period.ahead, token, lost)
+
+    # --- the spool --------------------------------------------------------------------
+
+    def open_spool(self) -> None:
+        """Begin to use the spool, if there is to be one; raise OutputError if that fails."""
+        if self._spool_folder is None or self.spool is not None:
+            return
+        size = max(SPOOL_SIZE_MIN, self._spool_size // self._parts)
+        waiting = self._waiting.max_bytes
+        spool = Spool(self._folder(), max_bytes=size, max_waiting=waiting)
+        spool.open()
+        self.spool = spool
+        for event in _events_in(spool.gaps, Schema()):
+            if isinstance(event, Gap):
+                self._sequence.note(event)
+        now, last = self.clock.wall(), spool.last
+        if last is not None and now > last + self.kept_for:
+            self._note(gap("stopped", last, now))
+
+    def _folder(self) -> Path:
+        # No cluster has such a name.
+        return Path(self._spool_folder or "", self.state.cluster or "_unnamed")
+
+    def persist(self) -> bool:
+        if self._spool_folder is None:
+            return True
+        self.open_spool()
+        assert self.spool is not None
+        observed, self._observed = self._observed, []
+        if self._repeatable is not None:
+            self._repeatable.update(map(_identity, observed))
+            if self.clock.monotonic() - self._repeated_at > _REPEATS:
+                self._repeatable = None
+        is_safe = self.spool.append(*self._records(observed))
+        for events, first, last in self.spool.take_losses():
+            self._note(gap("buffer", first, last, dropped=events))
+        return is_safe
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether there is to be a spool, which may not be open yet."""
+        return self._spool_folder is not None
+
+    def take_observed(self) -> list[Event]:
+        """Return the events that were to go into a spool that is not open."""
+        observed, self._observed = self._observed, []
+        return [event for event in observed if not event.is_gap]
+
+    def _records(self, events: list[Event]) -> Iterator[Record]:
+        # Gap records are apart: they are looked for after a restart.
+        for is_gap, group in groupby(events, key=attrgetter("is_gap")):
+            alike = list(group)
+            for start in range(0, len(alike), RECORD_EVENTS):
+                part = alike[start : start + RECORD_EVENTS]
+                first, last = part[0].local_received, part[-1].local_received
+                kind, events_in_it = (GAPS, 0) if is_gap else (EVENTS, len(part))
+                yield Record(kind, self._lines.lines(part), events_in_it, first, last)
+
+    def _note(self, record: Gap) -> None:
+        # For the next snapshot, and for that of the next evcam if there is none.
+        self._sequence.note(record)
+        if self.spool is not None:
+            self.spool.append(*self._records([record]))
+
+    def _spooled(self, period: Period, until: Position) -> Generator[Batch]:
+        spool = self.spool
+        assert spool is not None
+        is_first = True
+        while True:
+            piece = self._unstored_piece
+            if piece is None:
+                most = min(BATCH_BYTES, spool.max_bytes // 8)
+                piece = spool.read(until, max_events=BATCH_EVENTS, max_bytes=most)
+                self._unstored, self._unstored_piece = None, piece
+            if piece is None:
+                break
+            if not spool.begin(piece):
+                # Its beginning was dropped to make room.
+                self._unstored_piece = None
+                continue
+            if self._unstored is None:
+                records = [each for each in piece.records if each.kind == EVENTS]
+                events = _events_in([each.data for each in records], self._schema)
+                unreadable = sum(each.events for each in records) - len(events)
+                if unreadable:
+                    words = "the spool %s has %d events that cannot be read: they are left out"
+                    _log.error(words, spool.folder, unreadable)
+                self._unstored = self._batch(period, events, piece.token)
+            try:
+                if self._unstored.events:
+                    yield self._unstored
+                    is_first &= self._unstored.info is not period.info
+            except BaseException:
+                spool.fail()
+                raise
+            spool.acknowledge(piece)
+            self._unstored_piece = None
+        if is_first:
+            yield self._batch(period, [], next(self._tokens))
+
+    def unrepeated(self, events: list[Event]) -> list[Event]:
+        """Return those that are not among the last in the spool; of brokers that deliver again."""
+        if self._repeatable is None:
+            self.persist()
+            newest = self.spool.newest() if self.spool is not None else ()
+            self._repeatable = {_identity(event) for event in _events_in(newest, Schema())}
+        self._repeated_at = self.clock.monotonic()
+        return [each for each in events if each.is_gap or _identity(each) not in self._repeatable]
+
+
+def _events_in(texts: Iterable[bytes], schema: Schema) -> list[Event]:
+    return [event for text in texts for event in events_in(text, schema)]
+
+
+def _identity(event: Event) -> tuple[Any, ...]:
+    return event.type, event.uuid, event.hostname, event.timestamp, event.pid
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The base of cameras that are databases: how rows are merged, written and removed."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -8,10 +9,11 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.database.rows import MAX_BYTES, Snapshot, as_json
+from evtools.cam.camera import Seconds
+from evtools.cam.database.rows import Counts, Snapshot, as_json
 from evtools.cam.log import named
 from evtools.cam.snapshot import SnapshotInfo
+from evtools.cam.store import Batch, Period, StoreCamera
 from evtools.errors import OutputError
 from evtools.state import Change, State
 from evtools.transport.recording import database as schema
@@ -41,13 +43,13 @@ _CHUNK_BYTES: Final = 4 * 1024 * 1024
 _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError)
 
 
-class DatabaseCamera(Camera):
+class DatabaseCamera(StoreCamera):
     """Write tasks, their attempts, workers and snapshots into a database.
 
     Several evcams may write into one, each the events that it received, in any order.  Rows are
     kept for `keep` seconds after the last event, those of tasks that did not end with success for
     `keep_failed`, and of tasks the last `keep_tasks`; 0 is unlimited.  Events that cannot be
-    written wait in memory, up to `max_waiting` bytes.
+    written wait in memory, up to `max_waiting` bytes, or in a spool.
 
     A subclass opens the database when it is first used, has its dialect of SQL, and raises
     OutputError, in one line, for its failures; the next call tries again.
@@ -77,13 +79,13 @@ class DatabaseCamera(Camera):
         keep: Seconds = 7 * _DAY,
         keep_failed: Seconds = 30 * _DAY,
         keep_tasks: int = 10_000_000,
-        max_waiting: Bytes = MAX_BYTES,
         **standard: Any,
     ) -> None:
         super().__init__(state, **standard)
         self.keep, self.keep_failed, self.keep_tasks = keep, keep_failed, keep_tasks
-        self._max_waiting = max_waiting
-        self.pending = Snapshot(max_waiting)
+        self.pending = Snapshot(self._max_waiting)
+        #: Of the batches of a snapshot that were written: events, tasks and what was lost.
+        self._written: dict[tuple[str, str, int], Counts] = {}
         self._sweeps = False
 
     @property
@@ -108,34 +110,51 @@ class DatabaseCamera(Camera):
         raise NotImplementedError
 
     def reopen(self) -> None:
-        self.close()
+        super().reopen()
+        self.disconnect()
 
     def close(self) -> None:
+        super().close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection; the next transaction opens it again."""
         connection, self.connection = self.connection, None
         if connection is not None:
             with suppress(self.error):
                 connection.close()
 
-    def observe(self, changes: Sequence[Change]) -> None:
-        self.pending.observe(changes)
+    # Without a spool, what waits is kept as it is written, which takes less memory and time.
 
-    def snapshot(self, info: SnapshotInfo) -> Snapshot:
+    def observe(self, changes: Sequence[Change]) -> None:
+        if self.has_spool:
+            super().observe(changes)
+        else:
+            self.pending.observe(changes)
+
+    def snapshot(self, info: SnapshotInfo) -> Any:
+        if self.spool is not None:
+            return super().snapshot(info)
         taken, self.pending = self.pending, Snapshot(self.pending.max_bytes)
+        taken.add(self.take_observed())
         return taken.take(info, self.state)
 
     def share(self, parts: int) -> None:
+        super().share(parts)
         self.pending.max_bytes = self._max_waiting // parts
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Any) -> None:
+        if isinstance(snapshot, Period):
+            super().restore(snapshot)
+            return
         later, self.pending = self.pending, snapshot
         self.pending.extend(later)
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, in one transaction."""
-        self.write_all([snapshot])
-
-    def write_all(self, snapshots: list[Snapshot]) -> None:
-        """Write those of several clusters, in one transaction."""
+    def write_all(self, snapshots: list[Any]) -> None:
+        """Write those of several clusters in one transaction, or each batch of a spool in one."""
+        if self.has_spool:
+            super().write_all(snapshots)
+            return
         with self.transaction():
             for snapshot in snapshots:
                 self._put_all(snapshot)
@@ -145,7 +164,21 @@ class DatabaseCamera(Camera):
                 words = "%s: %d events were dropped, as too many waited to be written"
                 _log.error(named(words, snapshot.info.cluster), self.describe(), snapshot.lost)
 
-    def _put_all(self, snapshot: Snapshot) -> None:
+    def store(self, batch: Batch) -> None:
+        """Write a batch of a spool, in one transaction."""
+        snapshot = Snapshot(sys.maxsize)
+        snapshot.add(batch.events)
+        snapshot.info, snapshot.ahead = batch.info, batch.ahead
+        key = (batch.cluster, batch.info.evcam, batch.info.sequence)
+        before = self._written.get(key, (0, 0, 0))
+        snapshot.lost = batch.lost
+        with self.transaction():
+            self._put_all(snapshot, before)
+        events, tasks, lost = before
+        tasks += len(snapshot.tasks)
+        self._written = {key: (events + snapshot.events, tasks, lost + batch.lost)}
+
+    def _put_all(self, snapshot: Snapshot, before: Counts = (0, 0, 0)) -> None:
         chunk, weight, cluster = {}, 0, snapshot.info.cluster
         for uuid, log in snapshot.sorted_tasks():
             chunk[uuid] = log
@@ -155,7 +188,7 @@ class DatabaseCamera(Camera):
                 chunk, weight = {}, 0
         self._merge(TASKS, cluster, chunk)
         self._merge(WORKERS, cluster, dict(sorted(snapshot.workers.items())))
-        self.put(SNAPSHOTS, [snapshot.row()])
+        self.put(SNAPSHOTS, [snapshot.row(before)])
 
     def _merge(self, table: Table, cluster: str, logs: Mapping[str, Any]) -> None:
         # In the order of their keys, with the events that their rows have.

@@ -148,6 +148,7 @@ class Postgres(DatabaseCamera):
 
     def check(self) -> None:
         """Raise OutputError if it cannot be reached or written."""
+        super().check()
         with self._errors(), closing(self._connect()) as connection:
             if self._version_in(connection):
                 return
@@ -205,7 +206,7 @@ class Postgres(DatabaseCamera):
         try:
             yield
         except self.error as error:
-            self.close()  # and connect again the next time
+            self.disconnect()  # and connect again the next time
             # What follows the first line may have values of a row.
             failure: Any = error
             line = (failure.diag.message_primary or str(error)).strip().partition("\n")[0]

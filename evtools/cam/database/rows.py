@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from evtools.cam.snapshot import SnapshotInfo, clocks_ahead
+from evtools.cam.store import MAX_WAITING
 from evtools.state import Change, State, Task, Worker, event_bytes, unwrapped
 from evtools.state.attempts import ADD, History, announced
 from evtools.transport.recording import database as schema
@@ -44,13 +45,14 @@ _STEPS_CHARS: Final = 256 * 1024
 OWN_MAX_BYTES: Final = 4 * 1024
 #: Bytes of such fields of a task together.
 _EXTRA_MAX_BYTES: Final = 16 * 1024
-#: Bytes that may wait for a database that does not answer.
-MAX_BYTES: Final = 256 * 1024 * 1024
 #: Estimated bytes of a log without its events, and of one of a worker.
 _LOG_BYTES: Final = 500
 _WORKER_BYTES: Final = 4 * OWN_MAX_BYTES
 _WORKERS_MAX: Final = 5000
 _COUNT_MAX: Final = 2**62
+
+#: Numbers of events and tasks, and of events that were dropped.
+Counts: TypeAlias = tuple[int, int, int]
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -324,7 +326,7 @@ class Snapshot:
 
     info: SnapshotInfo
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_WAITING) -> None:
         self.max_bytes = max_bytes
         self.tasks: dict[str, TaskLog[Any]] = {}
         self.workers: dict[str, WorkerLog] = {}
@@ -333,20 +335,23 @@ class Snapshot:
 
     def observe(self, changes: Iterable[Change]) -> None:
         """Add the events that changed something."""
-        for change in changes:
-            event = change.event
-            if isinstance(change.subject, Task):
+        self.add(change.event for change in changes if change.subject is not None)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add events of tasks and workers."""
+        for event in events:
+            kind = event.type
+            if kind.startswith("task-"):
                 self._add_to_task(event)
-            elif isinstance(change.subject, Worker):
-                kind = event.type
-                log = self._worker(clean_key(event.hostname), float(event.local_received))
-                # The answer to a wake-up says less than a heartbeat.
-                is_short = kind == "worker-heartbeat" and event.processed is None
-                if isinstance(event, WorkerEvent) and not is_short:
-                    known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
-                    fields = {**_clean_own(event.extra), **schema.clean_value(known)}
-                    report = Report(kind, _time_of(event), fields)
-                    log.newest[kind] = latest(log.newest.get(kind), report)
+                continue
+            log = self._worker(clean_key(event.hostname), float(event.local_received))
+            # The answer to a wake-up says less than a heartbeat.
+            is_short = kind == "worker-heartbeat" and event.processed is None
+            if isinstance(event, WorkerEvent) and not is_short:
+                known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
+                fields = {**_clean_own(event.extra), **schema.clean_value(known)}
+                report = Report(kind, _time_of(event), fields)
+                log.newest[kind] = latest(log.newest.get(kind), report)
         self._make_room()
 
     def extend(self, later: Self) -> None:
@@ -424,16 +429,17 @@ class Snapshot:
                 log.ahead = {sender: self.ahead[sender] for sender in senders}
             yield uuid, log
 
-    def row(self) -> Row:
-        """Return the row of the snapshot itself."""
+    def row(self, before: Counts = (0, 0, 0)) -> Row:
+        """Return the row of the snapshot itself; `before` are its events in earlier batches."""
+        events, tasks, lost = before
         row: dict[str, Any] = {
             **{name: getattr(self.info, name, None) for name in schema.SNAPSHOTS.columns},
             "evcam": schema.clean(self.info.evcam),
             "host": schema.clean(self.info.host),
             "gaps": as_json([gap.as_dict() for gap in self.info.gaps]),
-            "events": self.events,
-            "tasks": len(self.tasks),
-            "lost": self.lost,
+            "events": events + self.events,
+            "tasks": tasks + len(self.tasks),
+            "lost": lost + self.lost,
         }
         for name in ("events", "tasks", "lost", "dropped", "missed"):
             row[name] = min(row[name], _COUNT_MAX)

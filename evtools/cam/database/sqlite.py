@@ -109,7 +109,7 @@ class SQLite(DatabaseCamera):
             if self.connection is not None:
                 self._set_aside_if_damaged(error)
             if _code(error) not in _LOCKED:
-                self.close()
+                self.disconnect()
             raise OutputError(f"cannot write {self.path}: {error}") from error
 
     def put(
@@ -124,6 +124,7 @@ class SQLite(DatabaseCamera):
 
     def check(self) -> None:
         """Raise OutputError if the file could not be written, or is not evcam's."""
+        super().check()
         folder = self.path.absolute().parent
         try:
             check_way(self.path)
@@ -155,7 +156,7 @@ class SQLite(DatabaseCamera):
                 if self.path.stat().st_ino == self._inode:
                     return
             _log.warning("%s has disappeared: begun anew", self.path)
-            self.close()
+            self.disconnect()
         try:
             self.connection = self._opened()
         except sqlite3.Error as error:

@@ -490,6 +490,24 @@ def _typed(line: bytes, schema: Schema) -> Event | None:
     return event
 
 
+def events_in(text: bytes, schema: Schema) -> list[Event]:
+    """Return the events of lines of EnvelopeWriter, without those that cannot be read."""
+    events = []
+    for line in text.splitlines():
+        event = _typed(line, schema)
+        if event is None:
+            try:
+                whole = _fields_in(line, [])
+                fields, joined = open_envelope(whole)
+            except DecodeError:
+                continue
+            event = from_fields(fields, schema)
+            event.known = joined or UNSET
+            event.cluster = cluster_of(whole) or UNSET
+        events.append(event)
+    return events
+
+
 def _fields_in(line: bytes, lost: list[Lost]) -> dict[str, Any]:
     value = read_fields(line, lost)
     if not isinstance(value, dict):

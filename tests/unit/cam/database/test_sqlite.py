@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evtools.cam import store
 from evtools.cam.database import sqlite as module
 from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.cam.loader import load_camera
@@ -278,9 +279,38 @@ def test_its_options_are_given_with_the_name_or_apart():
         made("sqlite")
     with pytest.raises(UsageError, match="no option kep") as raised:
         made("sqlite:x.db?kep=1d")
-    known = "path, busy_timeout, keep, keep_failed, keep_tasks, max_waiting"
+    known = "path, busy_timeout, keep, keep_failed, keep_tasks, max_waiting, spool, spool_size"
     assert raised.value.hint == f"it has: {known}"
 
 
 def test_everything_it_needs_is_imported_when_it_is_made(tmp_path):
     assert imported_late(f"sqlite:{tmp_path}/ledger.db") == []
+
+
+# --- with a spool ---------------------------------------------------------------------
+
+
+def test_by_way_of_a_spool_the_same_rows_are_written(file, monkeypatch):
+    events = [event for n in range(30) for event in life("sent", "received", uuid=f"u{n:02}")]
+    direct = written(file, events, life("started", start=12.0, uuid="u05"))
+    monkeypatch.setattr(store, "BATCH_EVENTS", 7)
+    monkeypatch.setattr(store, "RECORD_EVENTS", 3)
+    other = file.with_name("other.db")
+    evcam = Evcam(other, spool=str(file.with_name("spool")))
+    evcam.camera.open_spool()
+    evcam.hear(events)
+    evcam.shoot()
+    evcam.hear(life("started", start=12.0, uuid="u05"))
+    evcam.camera.persist()
+    evcam.close()
+    assert [row["state"] for row in contents(other)["tasks"]] == ["RECEIVED"] * 30
+    again = Evcam(other, spool=str(file.with_name("spool")))
+    again.camera.open_spool()
+    again.shoot()
+    again.close()
+    spooled = contents(other)
+    assert spooled["tasks"] == direct["tasks"]
+    assert spooled["workers"] == direct["workers"]
+    # Of a snapshot there is one row, however many batches it was written in.
+    assert [row["events"] for row in spooled["snapshots"]] == [60, 1]
+    assert "stopped" in str(spooled["snapshots"][1]["gaps"])
