@@ -8,7 +8,7 @@ import click
 
 from evtools.cli import command, types
 from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, replay
-from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
+from evtools.dump.options import OUTPUTS, TABLE_OUTPUTS, TABLES, TIMESTAMPS, DumpOptions
 from evtools.errors import UsageError
 
 _HELP: Final = """\
@@ -22,6 +22,7 @@ Examples:
   evdump 'type:task-*' | jq -r .name     JSON in a pipe
   evdump -w day.json.gz                  record, and later:
   evdump -r day.json.gz -S 14:30 worker:celery@web-1
+  evdump -r day.json.gz -z by:name -o text    counts, rates, percentiles
 
 Several FILTERs are joined by blanks; see evtools help filter and evfilter(7).
 """
@@ -34,6 +35,10 @@ _READ, *_REPLAY = replay(group="Common")
 _OPTIONS: Final = (
     Option("Common", "-o --output FORMAT", "CHOICES.",
            OUTPUTS, shown="text on a terminal, json otherwise"),
+    Option("Common", "-z --table by:WHAT", "Instead of the events print, at the end, how many there"
+           " were, their rates, failures, p50, p95, p99 and max of run and wait: CHOICES."
+           " type is that of the event, name that of the task. Repeatable.",
+           tuple(f"by:{each}" for each in TABLES), multiple=True, in_file=False, envvar=()),
     Option("Common", "-c --count N", "Exit after N events.", types.COUNT),
     Option("Common", "-w --write FILE", "Record to FILE (.gz and .zst compress; strftime's %"
            " sequences are replaced) instead of printing; - for stdout."),
@@ -112,6 +117,8 @@ def build_options(ctx: click.Context) -> DumpOptions:
             raise command.excluding(command.flag(left), command.flag(right))
     if values["print"] and values["write"] == "-":
         raise UsageError("--print and -w - exclude each other", "both would write to stdout")
+    if values["table"]:
+        _check_table(ctx)
     if values["rotate_keep"] and not (values["rotate_size"] or values["rotate_every"]):
         hint = "otherwise no new file is ever started"
         raise UsageError("--rotate-keep needs --rotate-size or --rotate-every", hint)
@@ -128,8 +135,9 @@ def build_options(ctx: click.Context) -> DumpOptions:
         values,
         filters=tuple(text for text in (typed, file.strip()) if text.strip()),
         excludes=values["exclude"],
-        print=values["print"] or not values["write"],
+        print=values["print"] or not (values["write"] or values["table"]),
         output=_output(ctx),
+        tables=tuple(dict.fromkeys(each.removeprefix("by:") for each in values["table"])),
         template=values["template"] or _content(values["template_file"]),
         timestamps=timestamps,
         zone=UTC if timestamps in ("utc", "iso") else types.LocalZone(),
@@ -144,8 +152,26 @@ def _content(file: types.TextFile | None) -> str:
     return file.text if file else ""
 
 
+def _check_table(ctx: click.Context) -> None:
+    values = ctx.params
+    if values["print"]:
+        raise command.excluding("--print", "-z")
+    if values["write"] == "-":
+        raise UsageError("-z and -w - exclude each other", "both would write to stdout")
+    for name in ("template", "template_file"):
+        if is_typed(ctx, name):
+            raise command.excluding(command.flag(name), "-z")
+    if is_typed(ctx, "output") and values["output"] not in TABLE_OUTPUTS:
+        hint = f"-z prints {', '.join(TABLE_OUTPUTS[:-1])} or {TABLE_OUTPUTS[-1]}"
+        raise UsageError(f"-o {values['output']} and -z exclude each other", hint)
+
+
 def _output(ctx: click.Context) -> Any:
     chosen = ctx.params["output"]
+    if ctx.params["table"] and not ctx.params["json_output"]:
+        if chosen in TABLE_OUTPUTS:
+            return chosen
+        return "text" if sys.stdout.isatty() else "json"
     for name, implied in _IMPLIED.items():
         if not ctx.params[name]:
             continue

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from evtools.clock import Clock, SystemClock
 from evtools.dump.formats import FORMATS
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Counts, Report
+from evtools.dump.output import Counts, Report, Tables
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
@@ -130,6 +130,7 @@ class Dump:
         #: Whether each event has to be looked at.
         self._selects = bool(every or options.expect or options.count)
         self._formatter = FORMATS[options.output](options) if options.print else None
+        self._tables = Tables(options.tables) if options.tables else None
         self._stdout: RecordingWriter | None = None
         self._recording: RecordingWriter | None = None
         self._envelopes = EnvelopeWriter()
@@ -158,7 +159,7 @@ class Dump:
                 rotate_keep=options.rotate_keep or 0,
             )
             stack.callback(self._recording.close)
-        if self._formatter is not None:
+        if self._formatter is not None or self._tables is not None:
             self._stdout = RecordingWriter("-", clock=clock)
             stack.callback(self._stdout.flush)
             if not options.read:
@@ -253,11 +254,16 @@ class Dump:
             if isinstance(event, Gap):
                 gaps += 1
                 counts.add_gap(event)
+        if self._tables is not None:
+            self._tables.see(batch)
         if self._selects:
             batch = list(self._selected(batch))
         else:
             counts.captured += len(batch) - gaps
             counts.matched += len(batch) - gaps
+        counts.add_states(batch)
+        if self._tables is not None:
+            self._tables.count(batch)
         self._write(batch)
         return self._options.count is not None and counts.matched >= self._options.count
 
@@ -308,5 +314,8 @@ class Dump:
             self.report.say(f"stopped for {end - start:.1f}s; events may be missing")
 
     def _summarise(self) -> None:
+        if self._tables is not None and self._stdout is not None:
+            self._stdout.write(self._tables.rendered(self._options, self._counts)[:-1])
+            self._stdout.flush()
         seconds = self._clock.monotonic() - self._started
         self.report.summary(self._counts, self._source.statistics(), seconds)

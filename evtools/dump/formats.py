@@ -64,7 +64,7 @@ class Formatter:
 
     def style(self, style: str) -> _Style:
         """Return the escape sequences of a style, none where there is no colour."""
-        return _ansi_style(style) if self.options.colour else _PLAIN
+        return ansi_style(style) if self.options.colour else _PLAIN
 
     def timestamp(self, event: Event) -> str:
         """Return the time of the event as `--ts` has it, `-` if it is not known."""
@@ -95,8 +95,9 @@ class Formatter:
 
 
 @cache
-def _ansi_style(style: str) -> _Style:
-    # A rich style such as `bold red`.  Nothing from the wire ever passes through rich: its
+def ansi_style(style: str) -> _Style:
+    """Return the escape sequences around text in a rich style such as `bold red`."""
+    # Nothing from the wire ever passes through rich: its
     # markup would let a task's argument restyle the terminal, and its console wraps lines.
     from rich.color import ColorSystem  # noqa: PLC0415  (only with colours)
     from rich.style import Style  # noqa: PLC0415  (only with colours)
@@ -116,13 +117,13 @@ _WRAPPED: Final = "ExceptionWithTraceback()"
 _ENDS: Final = frozenset({"task-failed", "task-retried", "task-revoked"})
 
 
-def _as_text(value: Any) -> str:
-    # A string as it is, not sanitised; else JSON.
+def as_text(value: Any) -> str:
+    """Return a string as it is, not sanitised; else JSON."""
     return value if isinstance(value, str) else encode_line(value).decode()
 
 
-def _clipped(text: str, cols: int | None) -> str:
-    # Sanitised and cut at `cols` columns, None for all of it.
+def clipped(text: str, cols: int | None) -> str:
+    """Return a text sanitised and cut at `cols` columns, None for all of it."""
     if cols is None:
         return sanitize(text)
     # Escaping only lengthens, so what is far beyond the edge can go first.
@@ -130,8 +131,8 @@ def _clipped(text: str, cols: int | None) -> str:
     return clip(near if len(text) <= 4 * cols else near + _CUT, cols, _CUT)
 
 
-def _number_of(value: Any) -> float | None:
-    # A finite number as a float.
+def number_of(value: Any) -> float | None:
+    """Return a finite number as a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
@@ -157,12 +158,15 @@ def _real_exception(event: Event) -> Any:
     return exception
 
 
-def _runtime_of(event: Event) -> float | None:
-    # Celery sends it for successes only; for others it is the time since the start.
-    runtime = _number_of(event.get("runtime"))
+def runtime_of(event: Event) -> float | None:
+    """Return how long the task of an event ran, in seconds; None if that is not known.
+
+    Celery sends it for successes only; for others it is the time since the start.
+    """
+    runtime = number_of(event.get("runtime"))
     if runtime is not None or event.type not in _ENDS:
         return runtime
-    started, ended = _number_of(event.joined.get("started")), _number_of(event.get("timestamp"))
+    started, ended = number_of(event.joined.get("started")), number_of(event.get("timestamp"))
     if started is None or ended is None or ended < started:
         return None
     return round(ended - started, 6)
@@ -177,16 +181,16 @@ def _gap_sentence(event: Event) -> str:
     # What a gap record means, not sanitised.
     def shown(name: str, unknown: str = "?") -> str:
         value = event.get(name)
-        return unknown if value is None else _as_text(value)
+        return unknown if value is None else as_text(value)
 
     reason = event.get("reason")
     if reason == "worker":
         return f"~{shown('missed')} tasks of {shown('hostname', 'some worker')} not seen"
     if reason == "buffer":
         return f"{shown('dropped')} events dropped: the buffer was full"
-    duration = _number_of(event.get("duration"))
+    duration = number_of(event.get("duration"))
     length = "some time" if duration is None else human_duration(duration)
-    why = "" if reason is None else f": {_as_text(reason)}"
+    why = "" if reason is None else f": {as_text(reason)}"
     return f"{length} without events{why}" + (f" ({shown('error')})" if event.get("error") else "")
 
 
@@ -229,7 +233,7 @@ class LogfmtFormatter(Formatter):
             del line["v"]
         pairs = []
         for key, value in line.items():
-            text = _as_text(value)
+            text = as_text(value)
             if isinstance(value, str):
                 is_clear = _BARE.fullmatch(text) and not _AMBIGUOUS.fullmatch(text)
                 bare = is_clear and text.isprintable()
@@ -276,7 +280,7 @@ class CsvFormatter(Formatter):
         values = [
             None if moment is None else iso_utc(moment),
             *map(event.get, _OWN_COLUMNS),
-            event.get("runtime", _runtime_of(event)),
+            event.get("runtime", runtime_of(event)),
             event.get("result"),
             exception,
             encode_line(rest).decode(),
@@ -284,7 +288,7 @@ class CsvFormatter(Formatter):
         if self._has_cluster:
             values.append(event.cluster or None)
         cells = [
-            "" if value is None else csv_cell(_as_text(value), is_number=not isinstance(value, str))
+            "" if value is None else csv_cell(as_text(value), is_number=not isinstance(value, str))
             for value in values
         ]
         return ",".join(cells).encode() + b"\n"
@@ -306,15 +310,15 @@ class PrettyFormatter(Formatter):
     def _lines(self, event: Event) -> Iterator[str]:
         max_cols = None if self.options.full else _PRETTY_COLS
         before, after = self.style("bold")
-        title = f"{before}{_clipped(event.type, max_cols)}{after}"
+        title = f"{before}{clipped(event.type, max_cols)}{after}"
         yield f"{title}  {self.timestamp(event)}  {event.cluster or ''}".rstrip()
         if event.is_gap:
-            yield f"  {_clipped(_gap_sentence(event), max_cols)}"
+            yield f"  {clipped(_gap_sentence(event), max_cols)}"
         fields = event.as_dict()
         del fields["type"]
         rows = [(name, value, "") for name, value in fields.items()]
         rows += [(name, value, "  (joined)") for name, value in event.joined.items()]
-        labels = [_clipped(name, max_cols) for name, _, _ in rows]
+        labels = [clipped(name, max_cols) for name, _, _ in rows]
         cols = min(max(map(width, labels), default=0), _LABEL_COLS_MAX)
         exception = _real_exception(event)
         if exception != event.get("exception"):
@@ -328,7 +332,7 @@ class PrettyFormatter(Formatter):
                 for line in sanitize_lines(value).rstrip().split("\n"):
                     yield f"      {line}".rstrip()
             else:
-                yield f"{start}  {_clipped(_as_text(value), max_cols)}{note}".rstrip()
+                yield f"{start}  {clipped(as_text(value), max_cols)}{note}".rstrip()
 
 
 class _Kind(NamedTuple):
@@ -422,7 +426,7 @@ class TextFormatter(Formatter):
         line = "".join([f"{style[0]}{text}{style[1]}" for text, style in pieces]).rstrip()
         traceback = event.get("traceback") if self._traceback_below else None
         if traceback is not None:
-            for below in sanitize_lines(_as_text(traceback)).rstrip().split("\n"):
+            for below in sanitize_lines(as_text(traceback)).rstrip().split("\n"):
                 line += f"\n    {below}".rstrip(" ")
         return line.encode() + b"\n"
 
@@ -440,7 +444,7 @@ class TextFormatter(Formatter):
             if event.is_gap:
                 yield " " + self._value(_gap_sentence(event)), _PLAIN
             elif subject is not None:
-                yield " " + self._clipped(_as_text(subject), _NAME_COLS_MAX), _PLAIN
+                yield " " + self._clipped(as_text(subject), _NAME_COLS_MAX), _PLAIN
             return
         timestamp, cols = self.timestamp(event), _TIMESTAMP_COLS[self.options.timestamps]
         if cols:
@@ -452,7 +456,7 @@ class TextFormatter(Formatter):
             yield self._value(_gap_sentence(event)), style
             return
         hostname = event.get("hostname")
-        host = "-" if hostname is None else self._clipped(_as_text(hostname), _NAME_COLS_MAX)
+        host = "-" if hostname is None else self._clipped(as_text(hostname), _NAME_COLS_MAX)
         if (host_cols := width(host)) <= _HOST_COLS_MAX:
             self._host_cols = max(self._host_cols, host_cols)
         yield host + " " * (self._host_cols - host_cols), _PLAIN
@@ -476,17 +480,17 @@ class TextFormatter(Formatter):
 
     def _task(self, event: Event) -> Iterator[_Piece]:
         name, uuid = event.get("name"), event.get("uuid")
-        shown = "?" if name is None else self._clipped(_as_text(name), _NAME_COLS_MAX)
+        shown = "?" if name is None else self._clipped(as_text(name), _NAME_COLS_MAX)
         yield "  " + shown, self.style("bold")
         if uuid is not None:
-            text = _as_text(uuid)
+            text = as_text(uuid)
             if self._cols is not None and len(text) == _UUID_COLS and text[_UUID_COLS_SHORT] == "-":
                 text = text[:_UUID_COLS_SHORT]
             yield f"[{self._clipped(text, _UUID_COLS)}]", _PLAIN
         for arguments in (event.get("args"), event.get("kwargs")):
             if arguments not in _EMPTY_ARGUMENTS:
                 yield " " + self._value(arguments), _PLAIN
-        seconds = _runtime_of(event)
+        seconds = runtime_of(event)
         if seconds is not None:
             yield " " + human_duration(seconds), self.style("cyan")
 
@@ -520,12 +524,12 @@ class TextFormatter(Formatter):
                 yield self._value(value), _PLAIN
 
     def _value(self, value: Any) -> str:
-        text = _as_text(value)
+        text = as_text(value)
         cut = len(text) >= _SENDERS_CUT_FROM and "..." in text[-6:]
-        return _clipped(text, self._cols) + (_SENDERS_CUT if cut else "")
+        return clipped(text, self._cols) + (_SENDERS_CUT if cut else "")
 
     def _clipped(self, text: str, cols: int) -> str:
-        return _clipped(text, None if self._cols is None else cols)
+        return clipped(text, None if self._cols is None else cols)
 
     def _highlighted(self, pieces: list[_Piece], pattern: BoundedPattern) -> Iterator[_Piece]:
         # A match is looked for in the line as it is seen, across pieces.
@@ -617,7 +621,7 @@ class TemplateFormatter(Formatter):
         name, as_json = field["name"], bool(field["json"])
         special: dict[str, Callable[[Event], Any]] = {
             "ts": self.timestamp,
-            "runtime": lambda event: event.get("runtime", _runtime_of(event)),
+            "runtime": lambda event: event.get("runtime", runtime_of(event)),
             "exception": _real_exception,
             "cluster": _cluster_of,
         }
@@ -630,11 +634,11 @@ def _filled(value: Any, spec: re.Match[str], *, as_json: bool) -> str:
         text = encode_line(value).decode()
     elif value is None:
         text = _UNKNOWN
-    elif spec["kind"] in ("d", "f") and (amount := _number_of(value)) is not None:
+    elif spec["kind"] in ("d", "f") and (amount := number_of(value)) is not None:
         places = 0 if spec["kind"] == "d" else int(spec["precision"] or 6)
         text = f"{amount:.{places}f}"
     else:
-        text = sanitize(_as_text(value))
+        text = sanitize(as_text(value))
         if spec["precision"] and spec["kind"] != "f":
             text = clip(text, int(spec["precision"]), "")
     if not spec["width"]:

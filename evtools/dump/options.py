@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 Output: TypeAlias = Literal["text", "json", "pretty", "logfmt", "csv", "raw", "template"]
 Timestamps: TypeAlias = Literal["local", "utc", "iso", "epoch", "delta", "start", "none"]
+By: TypeAlias = Literal["type", "name", "worker", "queue", "exception", "state", "cluster"]
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
+#: What `-z` prints.
+TABLE_OUTPUTS: Final[tuple[Output, ...]] = ("text", "json", "csv")
+TABLES: Final[tuple[By, ...]] = get_args(By)
 TIMESTAMPS: Final[tuple[Timestamps, ...]] = get_args(Timestamps)
 
 #: The speed of a replay that waits for nothing.
@@ -54,6 +58,8 @@ class DumpOptions:
 
     # how
     output: Output = "text"
+    #: Count the events in these tables.
+    tables: tuple[By, ...] = ()
     template: str = ""
     timestamps: Timestamps = "local"
     #: Of the times in filters.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import signal
+from collections import Counter
 
 import pytest
 
 from cluster.app import HOSTILE, odd_fields
 from cluster.script import run_everything, send_custom_events
+from evtools.dump.options import TABLES
 from evtools.wire import GAP
 from servers.process import wait_until
 from tools.command import EvdumpStarter
@@ -129,6 +133,34 @@ def test_a_replay_prints_what_the_live_run_printed(live, name):
     assert again.wait(deadline=30) == 0
     assert again.stdout_stream.data == printed
     assert printed.count(b"\n") > 5
+
+
+@pytest.mark.timeout(180)
+def test_a_table_of_a_recording_is_that_of_the_live_stream(evdump, celery_worker, tmp_path):
+    url, exchange = celery_worker.broker_url, celery_worker.event_exchange
+    counting = [word for by in TABLES for word in ("-z", f"by:{by}")]
+    recording = tmp_path / "rec.jsonl.gz"
+    live = evdump("-b", url, "--event-exchange", exchange, "-w", recording, *counting)
+    live.wait_ready(deadline=60)
+    let_everything_happen(celery_worker)
+    live.send_signal(signal.SIGINT)
+    assert live.wait(deadline=30) == 0
+    again = evdump("-r", recording, *counting)
+    assert again.wait(deadline=30) == 0
+    assert again.stdout == live.stdout
+    tables = {table["by"]: table for table in map(json.loads, live.stdout.splitlines())}
+    assert tuple(tables) == TABLES
+    # As one counts the lines of the recording.
+    events = [json.loads(line) for line in gzip.decompress(recording.read_bytes()).splitlines()]
+    kinds = Counter(event["type"] for event in events)
+    assert {row["key"]: row["events"] for row in tables["type"]["rows"]} == kinds
+    failed = Counter(event.get("name") for event in events if event["type"] == "task-failed")
+    rows = {row["key"]: row["failed"] for row in tables["name"]["rows"] if row["failed"]}
+    assert rows == failed
+    assert len(failed) > 1
+    line = live.stderr.splitlines()[-1]
+    assert f"ok {kinds['task-succeeded']}, failed {kinds['task-failed']}, " in line
+    assert live.stderr.splitlines()[-1] == again.stderr.splitlines()[-1]
 
 
 def test_a_gap_is_part_of_the_recording(evdump, own_redis, sender, tmp_path):

@@ -57,6 +57,14 @@ def _fingerprint(text: str, traceback: str) -> tuple[str, str]:
     return found[1], _blank(_ARGUMENT.sub(r"\g<text>", found[2] or ""))
 
 
+def fingerprint(event: Event) -> tuple[str, str]:
+    """Return the type of the exception of an event, "" if that is unknown, and its message."""
+    text = (event.exception or "")[:TEXT_MAX]
+    # Only a wrapper needs the traceback, and few texts make a memo that helps.
+    end = (event.traceback or "")[-TEXT_MAX:] if text.startswith(_WRAPPERS) else ""
+    return _fingerprint(text, end)
+
+
 def _blank(message: str) -> str:
     text = _VARIABLE.sub(rf"\1\2{BLANK}\1\2", message)
     # A pair of quotes with nothing in it gets longer.
@@ -112,10 +120,7 @@ class Failures:
 
     def add(self, task: "Task", event: Event, now: float) -> None:
         """Count the failure that an event reports; `now` is when it came."""
-        text = (event.exception or "")[:TEXT_MAX]
-        # Only a wrapper needs the traceback, and few texts make a memo that helps.
-        end = (event.traceback or "")[-TEXT_MAX:] if text.startswith(_WRAPPERS) else ""
-        name = (task.name or UNKNOWN, *_fingerprint(text, end))
+        name = (task.name or UNKNOWN, *fingerprint(event))
         self.windows[name][FAILED] += 1
         group = self._groups.get(name)
         if group is None:
@@ -124,7 +129,7 @@ class Failures:
         if task.worker is not None and len(group.workers) < WORKERS_MAX:
             group.workers |= {task.worker.hostname}
         group.uuid = task.uuid[:_UUID_MAX]
-        group.sample = text
+        group.sample = (event.exception or "")[:TEXT_MAX]
 
     def rows(self, window: str, now: float) -> list[FailureGroup]:
         """Return the groups that happened in a window."""

@@ -28,6 +28,9 @@ def options(*arguments):
         ("-r a --speed 10x -S 1795000000 -U 1795000009",
          {"read": ("a",), "speed": 10.0, "since": 1795000000.0, "until": 1795000009.0}),
         ("--demo --stats json", {"demo": True, "stats": "json"}),
+        ("-z by:name -z by:type -z by:name -o csv -c 9",
+         {"tables": ("name", "type"), "output": "csv", "print": False, "count": 9}),
+        ("-w f -z by:state", {"write": "f", "tables": ("state",), "print": False}),
         ("-w f", {"write": "f", "print": False}),
         ("-w f --print", {"write": "f"}),
         ("-w f --rotate-size 1K --rotate-keep 2 --rotate-every 1m",
@@ -69,6 +72,8 @@ def test_a_terminal_gets_coloured_text_and_a_pipe_json(monkeypatch):
     [
         ("-r f --demo", "--read and --demo"), ("-S 10m", "--since requires --read"),
         ("-r f -S 10m -U 20m", "--until is before --since"), ("-w - --print", "--print and -w -"),
+        ("-z by:name --print -w f", "--print and -z"), ("-z by:name -w -", "-z and -w -"),
+        ("-z by:name -o raw", "-o raw and -z"), ("-z by:name --template x", "--template and -z"),
         ("--rotate-size 1K", "--rotate-size requires --write"),
         ("-w f --rotate-keep 1", "needs --rotate-size or --rotate-every"),
         ("--template x -T t", "--template and --template-file"),
@@ -92,6 +97,10 @@ def test_flags_win_over_the_settings_file_and_the_environment(config, monkeypatc
     assert options().output == "template"
     assert options("--json").output == "json"
     assert options("-o", "logfmt").output == "logfmt"
+    # What events look like is not how they are counted.
+    assert options("-z", "by:name").output == "csv"
+    monkeypatch.setenv("EVDUMP_OUTPUT", "pretty")
+    assert options("-z", "by:name").output == "json"
 
 
 def test_the_settings_file_may_set_what_only_some_runs_need(config):

@@ -1,5 +1,7 @@
 """What goes to stderr: when, how, and what if it is closed or full."""
 
+import csv
+import io
 import json
 import sys
 
@@ -7,11 +9,13 @@ import pyte
 import pytest
 
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Counts, Report
+from evtools.dump.output import NAMES_MAX, Counts, Report, Tables
 from evtools.transport import Notice, Statistics
+from evtools.transport.recording.reader import stamp
 from evtools.wire import Defect
 from tools.clock import FakeClock
 from tools.tty import Terminal
+from tools.typed import event_of
 
 
 @pytest.fixture
@@ -164,8 +168,156 @@ def test_the_summary_can_be_for_programs(reported):
     assert json.loads(line) == {
         "captured": 10, "matched": 4, "expected": 0, "gaps": 1, "gap_seconds": 4.2, "lost": 7,
         "missed": 3, "malformed": {"x": 2, "without uuid or hostname": 2}, "reconnects": 1,
-        "buffered_bytes": 5, "seconds": 1.235,
+        "buffered_bytes": 5, "seconds": 1.235, "states": {},
     }  # fmt: skip
+
+
+def test_the_summary_counts_what_happened_to_tasks(reported):
+    counts = Counts()
+    kinds = {"task-succeeded": 120, "task-failed": 3, "task-retried": 1, "task-a": 9, "x": 9}
+    counts.add_states([event_of({"type": kind}) for kind, n in kinds.items() for _ in range(n)])
+    *_, line = reported(lambda report: report.summary(counts, Statistics(), 1.0))
+    assert line == "evdump: ok 120, failed 3, retried 1"
+    (line,) = reported(lambda report: report.summary(counts, Statistics(), 1.0), stats="json")
+    assert json.loads(line)["states"] == {"succeeded": 120, "failed": 3, "retried": 1}
+
+
+# --- tables of counts -------------------------------------------------------------
+
+
+def happened(kind, at, name, hostname="w1", **fields):
+    event = {"type": kind, "uuid": "u", "hostname": hostname, "timestamp": at, **fields}
+    known = {"name": name, "queue": "mail" if name == "send" else None}
+    return event_of(event | {"local_received": 1000.0 + at}, {**known, **fields.pop("known", {})})
+
+
+#: Two tasks that end well, one after a retry, one that fails and one that is revoked.
+STORY = [
+    happened("task-sent", 0.0, "send", hostname="client"),
+    happened("task-started", 2.0, "send", known={"sent": 0.0, "received": 1.0}),
+    happened("task-succeeded", 5.0, "send", runtime=3.0),
+    happened("task-started", 6.0, "send", known={"sent": 5.0, "eta": "1970-01-01T00:00:05.5"}),
+    happened("task-retried", 7.0, "send", exception="Timeout('x')", known={"started": 6.0}),
+    happened("task-started", 7.0, "send", "w2", known={"sent": 9.0}),
+    happened("task-failed", 8.0, "send", "w2", exception="Card(1)", known={"started": 7.0}),
+    happened("task-succeeded", 9.0, None, "w2", runtime=1.0),
+    happened("task-revoked", 9.0, "a", "w2"),
+    happened("task-progress", 9.5, "a", "w2"),
+    event_of({"type": "worker-heartbeat", "hostname": "w3", "local_received": 1010.0}),
+]
+
+
+def counted(by, events=STORY, seen=STORY, **options):
+    tables = Tables(by)
+    tables.see(seen)
+    tables.count(events)
+    return tables.rendered(DumpOptions(**options), Counts(gaps=1, gap_seconds=2.0))
+
+
+# By hand: events, attempts that ended, ok, failed; the longest run and wait.
+@pytest.mark.parametrize(("by", "rows"), [
+    ("type", {
+        "task-started": (3, 0, 0, 0, None, 2), "task-succeeded": (2, 2, 2, 0, 3, None),
+        "task-failed": (1, 1, 0, 1, 1, None), "task-progress": (1, 0, 0, 0, None, None),
+        "task-retried": (1, 1, 0, 0, None, None), "task-revoked": (1, 1, 0, 0, None, None),
+        "task-sent": (1, 0, 0, 0, None, None), "worker-heartbeat": (1, 0, 0, 0, None, None),
+    }),
+    ("name", {"send": (7, 3, 1, 1, 3, 2), "a": (2, 1, 0, 0, None, None),
+              None: (1, 1, 1, 0, 1, None)}),
+    ("worker", {"w2": (5, 3, 1, 1, 1, None), "w1": (4, 2, 1, 0, 3, 2),
+                "w3": (1, 0, 0, 0, None, None)}),
+    ("queue", {"mail": (7, 3, 1, 1, 3, 2), None: (3, 2, 1, 0, 1, None)}),
+    ("exception", {"Card": (1, 1, 0, 1, 1, None), "Timeout": (1, 1, 0, 0, None, None)}),
+    ("state", {"STARTED": (3, 0, 0, 0, None, 2), "SUCCESS": (2, 2, 2, 0, 3, None),
+               "FAILURE": (1, 1, 0, 1, 1, None), "PENDING": (1, 0, 0, 0, None, None),
+               "RETRY": (1, 1, 0, 0, None, None), "REVOKED": (1, 1, 0, 0, None, None)}),
+    ("cluster", {None: (11, 5, 2, 1, 3, 2)}),
+])  # fmt: skip
+def test_a_table_is_what_one_counts_by_hand(by, rows):
+    table = json.loads(counted([by], output="json"))
+    assert {
+        row["key"]: (row["events"], row["ended"], row["succeeded"], row["failed"],
+                     row["run"]["max"], row["wait"]["max"])
+        for row in table["rows"]
+    } == rows  # fmt: skip
+    # The most frequent first; shares and rates are of the same.
+    unit = "events" if by in ("type", "state") else "ended"
+    assert table["share_of"] == unit
+    amounts = [row[unit] for row in table["rows"]]
+    assert amounts == sorted(amounts, reverse=True)
+    assert [row["rate"] for row in table["rows"]] == [amount / 10 for amount in amounts]
+    shares = [round(amount / sum(amounts), 6) for amount in amounts]
+    assert [row["share"] for row in table["rows"]] == shares
+    total = table["total"]
+    assert (table["seconds"], table["from"], table["to"]) == (10, 1000, 1010)
+    for figure in ("events", "sent", "started", "revoked"):
+        assert total[figure] == sum(row[figure] for row in table["rows"])
+    # It waited for its ETA, and one was sent before it was started by clocks that differ.
+    if by != "exception":
+        assert (total["wait"]["count"], total["wait"]["skewed"]) == (2, 1)
+        assert total["wait"]["p50"] == pytest.approx(0.5, rel=0.05)
+
+
+def test_percentiles_are_those_of_the_durations():
+    runs = [(n + 1) / 10 for n in range(1000)]
+    events = [happened("task-succeeded", 1.0, "a", runtime=run) for run in runs]
+    (row,) = json.loads(counted(["name"], events, output="json"))["rows"]
+    assert row["run"] == {
+        "count": 1000, "max": 100.0, "p50": pytest.approx(50, rel=0.05),
+        "p95": pytest.approx(95, rel=0.05), "p99": pytest.approx(99, rel=0.05),
+    }  # fmt: skip
+
+
+EVIL = '=cmd|"/c calc",\x1b[31m\n\u202e'
+
+
+def test_no_name_harms_a_terminal_a_spreadsheet_or_a_program():
+    names = (EVIL, ["x"], "n" * 9000)
+    events = [happened("task-failed", 1.0, name, exception="E()") for name in names]
+    text = counted(["name", "type"], events, output="text").decode()
+    assert text.isascii() or "\N{HORIZONTAL ELLIPSIS}" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 200
+    header, *rows = csv.reader(io.StringIO(counted(["name"], events, output="csv").decode()))
+    assert len(rows) == 3
+    assert {len(row) for row in rows} == {len(header)}
+    key = header.index("key")
+    assert next(row[key] for row in rows if "calc" in row[key]).startswith("'=cmd|")
+    assert {row[key] for row in rows} >= {'["x"]'}
+    lines = counted(["name"], events, output="json")
+    assert b"\x1b" not in lines
+    assert EVIL in {row["key"] for row in json.loads(lines)["rows"]}
+
+
+def test_a_table_for_people_says_what_it_counts_and_fits_the_terminal(monkeypatch):
+    wide = counted(["name"], output="text").decode().splitlines()
+    assert wide[0] == (
+        f"tasks by name: 5 attempts ended, 10 events, over 10.0s, {stamp(1000.0)} to"
+        f" {stamp(1010.0)[11:]}, 1 gap (2.00s)"
+    )
+    assert [line.split()[:4] for line in wide[2:]] == [
+        ["TASK", "ENDED", "SHARE", "RATE"], ["send", "3", "60.0%", "0.3/s"],
+        ["a", "1", "20.0%", "0.1/s"], ["(unknown)", "1", "20.0%", "0.1/s"],
+        ["TOTAL", "5", "100.0%", "0.5/s"], ["1", "waits", "left", "out:"],
+    ]  # fmt: skip
+    # What stands above percentiles is as wide as they are.
+    run = wide[1].index("-")
+    assert wide[2][run:].split()[:4] == ["p50", "p95", "p99", "max"]
+    assert wide[2][wide[1].rindex("-") - 3 :].startswith(" max")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = counted(["name"], output="text", multiline=True).decode().splitlines()
+    assert max(map(len, narrow[1:-2])) <= 60
+    assert narrow[-2].startswith("no room for WAIT p99, RUN p99, EVENTS")
+
+
+def test_ever_new_names_are_one_row_and_none_of_their_events_is_lost():
+    events = [happened("task-succeeded", 1.0, f"n{n}", runtime=1.0) for n in range(NAMES_MAX + 500)]
+    table = json.loads(counted(["name"], events, output="json"))
+    assert len(table["rows"]) == NAMES_MAX + 1
+    (others,) = [row for row in table["rows"] if row["others"]]
+    assert (others["key"], others["ended"], others["run"]["count"]) == (None, 500, 500)
+    assert table["total"]["ended"] == len(events)
+    assert "(others: more than 1000 names)" in counted(["name"], events, output="text").decode()
 
 
 # --- the progress bar -------------------------------------------------------------
