@@ -23,7 +23,7 @@ export PIP_ROOT_USER_ACTION := ignore
 # The tests start our programs a thousand times: let them be compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install servers lint types unit integration test covered bench load demo \
+.PHONY: help install servers lint types unit integration screens test covered bench load demo \
   check binary release smoke rootfs fmt clean
 
 help:
@@ -66,6 +66,9 @@ unit: install ## Run the tests that need no servers
 
 integration: install servers ## Run the tests with real brokers and real workers
 	@$(BIN)/pytest tests/integration
+
+screens: install ## Take the screens of evtop that the tests compare anew
+	@FIX_SCREENS=1 $(BIN)/pytest -n 2 tests/integration/test_evtop_screens.py
 
 test: install servers ## Run everything, and measure what the tests cover
 	@$(MAKE) -j 2 lint types

@@ -377,7 +377,7 @@ def _stream(session: Session, facts: Figures, cols: int, *, wide: bool) -> dict[
         "evtop": [("title", "evtop")],
         "where": [("title", session.where)],
         "status": [("live" if status in ("LIVE", "REPLAY") else "paused", status)],
-        "self": [("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")],
+        "self": [("dim", f"self {own.cpu:>4.0%} cpu {human_size(own.bytes):>4}")],
         "every": [("dim", f"every {options.refresh:g}s")],
         "clock": [("text", _clock(session))],
     }
@@ -385,12 +385,14 @@ def _stream(session: Session, facts: Figures, cols: int, *, wide: bool) -> dict[
 
 def _status(session: Session) -> str:
     model, tape = session.model, session.feed.source
+    # What is read and not taken in yet is not on the screen.
+    is_all = getattr(tape, "ended", False) and not session.feed.waiting
     if isinstance(tape, DatabaseReader):
-        return "DATABASE" if tape.ended else "READING"
+        return "DATABASE" if is_all else "READING"
     if isinstance(tape, RecordingReader):
         if model.paused or tape.paused:
             return "REPLAY PAUSED"
-        if tape.ended:
+        if is_all:
             return "REPLAY ENDED"
         return "REPLAY" if tape.speed in (1, math.inf) else f"REPLAY {tape.speed:g}x"
     if model.paused:

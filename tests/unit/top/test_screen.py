@@ -243,7 +243,7 @@ def test_three_lines_have_source_flow_and_cluster(facts):
     assert where.endswith("RO  every 1s  00:16:40 UTC")
     assert flow.startswith(" events ")
     assert "5m peak" in flow
-    assert flow.endswith("tasks 2/100000  self 3% cpu 84M")
+    assert flow.endswith("tasks 2/100000  self   3% cpu  84M")
     assert cluster.startswith(" workers 1 online  active 1  ok ")
     assert "run p50" in cluster
     assert "p99" in cluster
