@@ -38,7 +38,7 @@ _OPTIONS: Final = (
     Option("Common", "-z --table by:WHAT", "Instead of the events print, at the end, how many there"
            " were, their rates, failures, p50, p95, p99 and max of run and wait: CHOICES."
            " type is that of the event, name that of the task. Repeatable.",
-           tuple(f"by:{each}" for each in TABLES), multiple=True, in_file=False, envvar=()),
+           tuple(f"by:{each}" for each in TABLES), multiple=True, in_file=False),
     Option("Common", "-c --count N", "Exit after N events.", types.COUNT),
     Option("Common", "-w --write FILE", "Record to FILE (.gz and .zst compress; strftime's %"
            " sequences are replaced) instead of printing; - for stdout."),
