@@ -16,7 +16,9 @@ from evtools.top.keys import BINDINGS, Keymap
 
 def test_every_setting_is_shown(shown):
     names = {option.name for option in evdump.params if isinstance(option, Option)}
-    not_in_file = "config profile show_config version version_line json_output ts_count read since table"
+    not_in_file = (
+        "config profile show_config version version_line json_output ts_count read since table"
+    )
     assert names - set(shown()) == {*not_in_file.split(), "until", "demo"}
 
 
