@@ -138,6 +138,8 @@ class Process:
                 for settings in clusters:
                     connect(settings)
             source = open_live(clusters, loop.on_notice, demo=options.demo, stack=stack)
+            if not options.demo:
+                loop.watch_brokers(clusters)
         if options.listen:
             # Before the camera is installed, which may be content with that.
             brokers = () if options.read or options.demo else clusters

@@ -220,6 +220,13 @@ class Camera(Polaroid):
 
     # --- to be overridden -----------------------------------------------------------
 
+    def watch_broker(self, settings: Any, redact: Any = None) -> None:
+        """Begin to ask the broker of its cluster, at these settings, for what no event says.
+
+        Called once before any event comes, and not if a recording is replayed.  `redact` masks
+        what is not to be written, as it masks events; None if nothing is.
+        """
+
     def observe(self, changes: Sequence[Change]) -> None:
         """Look at the changes by one event, or several, before the next one is applied.
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from evtools.filters import all_of, compile_filter
 from evtools.signals import EndingSignals
 from evtools.state import OTHERS, State
 from evtools.text import human_duration, sanitize
-from evtools.transport import Notice, Source
+from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.source import SilenceHint
 from evtools.wire import Event, Gap, Joiner
 from evtools.wire.joiner import MAX_BYTES, MAX_TASKS
@@ -278,6 +278,13 @@ class Loop:
         cameras = [each.camera for each in self._clusters.values()]
         is_one = isinstance(cameras[0], Camera) and cameras[0].writes_for_all
         return cameras[:1] if is_one else cameras
+
+    def watch_brokers(self, clusters: Iterable[ConnectionSettings]) -> None:
+        """Let cameras ask the brokers of their clusters for what no event says."""
+        for settings in clusters:
+            observer = self._clusters[settings.cluster].observer
+            if observer is not None:
+                observer.watch_broker(settings, redactor(self._options.redact))
 
     def run(self, source: Source, signals: Signals) -> int:
         """Run to the end; return the exit status.  Raise EvtoolsError if camera or source fail."""

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from heapq import nlargest
 from itertools import pairwise
-from operator import itemgetter
+from operator import add, itemgetter
 from threading import Lock
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from evtools.cam.queues import QueueWatch
 from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step
 from evtools.errors import UsageError
+from evtools.filters import running_since
 from evtools.state import ALIVE, OTHERS, UNKNOWN, State
+from evtools.state.statistics.rows import BOUNDS
 from evtools.text import clip, sanitize
 
 #: Names and values of labels.
@@ -195,6 +198,7 @@ def number(value: float) -> str:
 # --- those of a cluster -------------------------------------------------------------
 
 _TASK: Final = ("name", "queue_name")
+_QUEUE: Final = ("queue_name",)
 #: The name of the worker is a label only with the camera's option `hostname`.
 _HOST: Final = ("hostname",)
 _BOTH: Final = (*_TASK, *_HOST)
@@ -225,12 +229,31 @@ METRICS: Final[Mapping[str, tuple[type[Gauge], Key, str]]] = {
         Gauge, _BOTH, "Tasks without an ETA that workers hold but have not started."),
     "tasks": (Gauge, (*_TASK, "state"),
               "Unfinished tasks in memory by state; LOST if their worker is gone."),
+    "tasks_beyond_p99": (
+        Gauge, _TASK, "Running tasks that have run for longer than the p99 of their type."),
+    "worker_clock_skew_seconds": (
+        Gauge, _HOST, "By how much clocks of workers are off: the most, in either direction."),
+    "queue_length": (Gauge, _QUEUE, "Messages in a queue that are ready for a worker."),
+    "queue_unacked": (
+        Gauge, _QUEUE, "Messages of a queue that workers have not acknowledged yet."),
+    "queue_oldest_waiting_seconds": (
+        Gauge, _QUEUE, "Time since the task was sent that has waited for longest in a queue."),
+    "active_consumer_count": (Gauge, _QUEUE, "Consumers of a queue, as the broker says."),
+    "active_worker_count": (Gauge, _QUEUE, "Workers that consume a queue, as they say."),
+    "active_process_count": (
+        Gauge, _QUEUE, "Processes in the pools of the workers that consume a queue."),
     "snapshot_timestamp_seconds": (
         Gauge, (), "Time at which the gauges were taken, in seconds since 1970."),
     "series_folded": (
         Counter, (), "Counts that went into (others) because there were too many series."),
 }
 # fmt: on
+
+
+_OF_QUEUES: Final = (
+    "queue_length", "queue_unacked", "queue_oldest_waiting_seconds", "active_consumer_count",
+    "active_worker_count", "active_process_count",
+)  # fmt: skip
 
 
 class ClusterMetrics:
@@ -265,6 +288,9 @@ class ClusterMetrics:
             self.instruments[name].buckets = bounds
         self.instruments["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
         self._counters: dict[str, Counter] = {n: self.instruments[f"task_{n}"] for n in STEPS}
+        self._run_times = RunTimes(max_series)
+        #: Asks the broker, if that is wanted.
+        self.queues: QueueWatch | None = None
 
     def observe(self, steps: Iterable[Step]) -> None:
         """Count new steps; the state is as it was with their event."""
@@ -278,13 +304,15 @@ class ClusterMetrics:
 
     def look(self, info: SnapshotInfo) -> None:
         """Set the gauges, while they can be known; the state stands still."""
-        if info.warm and info.connected:
-            self._set_gauges(info.at)
-        else:
-            with self.lock:
-                for metric in self.instruments.values():
-                    if metric.kind == "gauge":
-                        metric.show({})
+        figures = self._figures(info.at) if info.warm and info.connected else {}
+        if self.queues is not None:
+            figures |= self._of_queues(self.queues, info.at)
+        with self.lock:
+            for name, metric in self.instruments.items():
+                if metric.kind == "gauge":
+                    metric.show(figures.get(name, {}))
+            if info.warm and info.connected:
+                self._make_room(info.at)
 
     def families(self) -> list[Family]:
         """Return all metrics that have series, as they are now."""
@@ -308,12 +336,17 @@ class ClusterMetrics:
         if full not in counter.series:
             # What may be counted next is made known: if a series begins with 1, Prometheus
             # does not see the first increase.  Clients send, workers do all the rest.
+            # A name is known by the next step, and where one is sent its queue, so that another
+            # series has that.
             for other, each in self._counters.items():
+                if UNKNOWN in (queue if other == "sent" else queue[:1]):
+                    continue
                 if not host or (other == "sent") == (name == "sent"):
                     each.add((*queue, *(("",) if other == "failed" else ()), *host), 0)
         counter.add(full)
         if name == "succeeded" and attempt.runtime is not None:
             self.instruments["task_runtime"].observe(key, attempt.runtime)
+            self._run_times.add(task.name, attempt.runtime)
         elif name == "started" and attempt.eta is None:
             received, started = attempt.received, attempt.started
             if received is not None and started is not None and started >= received:
@@ -322,8 +355,8 @@ class ClusterMetrics:
     def _host(self, hostname: str | None) -> Key:
         return (label(hostname),) if self._by_host else ()
 
-    def _set_gauges(self, now: float) -> None:
-        # Make room for series, too.
+    def _figures(self, now: float) -> dict[str, Mapping[Key, float]]:
+        # The values of the gauges that the state has.
         workers = self.state.workers
         statuses = {name: worker.status(now) for name, worker in workers.items()}
         # Without workers there is a zero, unless it needs a name.
@@ -333,7 +366,12 @@ class ClusterMetrics:
             key, alive = self._host(name), statuses[name] in ALIVE
             up[key] += alive
             active[key] += worker.active or 0 if alive else 0
-        states, prefetched = Tally[Any](), Tally[Any]()
+        skews = dict[Key, float]()
+        for name, worker in workers.items():
+            key, skew = self._host(name), worker.skew if worker.beats else None
+            if skew is not None and abs(skew) >= abs(skews.get(key, 0.0)):
+                skews[key] = skew
+        states, prefetched, slow = Tally[Any](), Tally[Any](), Tally[Any]()
         for task in self.state.tasks.open.values():
             state = task.state
             if task.worker is not None:
@@ -341,27 +379,95 @@ class ClusterMetrics:
                     state = "LOST"
                 elif state == "RECEIVED" and task.eta is None:
                     prefetched[task.name, task.queue_or_none, task.worker.hostname] += 1
+            p99, since = self._run_times.p99(task.name), running_since(task)
+            if p99 is not None and since is not None and state != "LOST" and now - since > p99:
+                slow[task.name, task.queue_or_none] += 1
             states[task.name, task.queue_or_none, state] += 1
-        figures: dict[str, Mapping[Key, float]] = {
+        return {
             "worker_up": up,
             "worker_tasks_active": active,
             "workers": Tally((status,) for status in statuses.values()),
             "tasks": _as_labels(states),
+            "tasks_beyond_p99": _as_labels(slow, labels=2),
+            "worker_clock_skew_seconds": skews,
             "worker_prefetched_tasks": _as_labels(prefetched, labels=3 if self._by_host else 2),
             "snapshot_timestamp_seconds": {(): now},
         }
-        hosts = {OTHERS, UNKNOWN, "generic", *map(label, statuses)}
-        with self.lock:
-            for name, values in figures.items():
-                self.instruments[name].show(values)
-            for metric in self.instruments.values():
-                if metric.kind == "gauge":
-                    continue
-                # Idle series make room if need be, those of workers that are gone leave.
-                metric.make_room(now)
-                if metric.labels[-1:] == ("hostname",):
-                    for key in [key for key in metric.series if key[-1] not in hosts]:
-                        metric.forget(key)
+
+    def _of_queues(self, queues: QueueWatch, now: float) -> dict[str, Mapping[Key, float]]:
+        # The values of the gauges that the broker and the workers say.
+        tasks = self.state.tasks
+        queues.note({task.queue for task in tasks.open.values() if task.queue})
+        figures: dict[str, dict[Key, float]] = {name: {} for name in _OF_QUEUES}
+        for queue, status in queues.known():
+            depth, key = status.depth, (label(queue),)
+            found = [tasks.find(uuid) for uuid in depth.oldest or ()]
+            sent = [task.sent for task in found if task is not None and task.sent is not None]
+            is_known = sent and len(sent) == len(found)
+            values = (
+                depth.ready, depth.unacked, max(0.0, now - min(sent)) if is_known else None,
+                depth.consumers, status.workers, status.processes,
+            )  # fmt: skip
+            for (name, known), value in zip(figures.items(), values, strict=True):
+                if value is not None:
+                    # Several may have one name, if it is masked.
+                    together = max if name == "queue_oldest_waiting_seconds" else add
+                    known[key] = together(known.get(key, 0), value)
+        return {**figures}
+
+    def _make_room(self, now: float) -> None:
+        hosts = {OTHERS, UNKNOWN, "generic", *map(label, self.state.workers)}
+        for metric in self.instruments.values():
+            if metric.kind == "gauge":
+                continue
+            # Idle series make room if need be, those of workers that are gone leave.
+            metric.make_room(now)
+            if metric.labels[-1:] == ("hostname",):
+                for key in [key for key in metric.series if key[-1] not in hosts]:
+                    metric.forget(key)
+
+
+#: Of runs of a type: from so many on its p99 is known, and how many at most count.
+_RUNS_MIN, _RUNS_MAX = 100, 20_000
+
+
+class RunTimes:
+    """The run times of up to `max_types` types of tasks, by bucket; the newest count most."""
+
+    def __init__(self, max_types: int) -> None:
+        self._max_types = max_types
+        self._by_type: dict[str | None, Tally[int]] = {}
+        self._p99: dict[str | None, float | None] = {}
+
+    def add(self, name: str | None, seconds: float) -> None:
+        runs = self._by_type.get(name)
+        if runs is None:
+            if len(self._by_type) >= self._max_types:
+                return
+            runs = self._by_type[name] = Tally()
+        runs[bisect_left(BOUNDS, seconds)] += 1
+        self._p99.pop(name, None)
+
+    def p99(self, name: str | None) -> float | None:
+        """Return the run time (seconds) that 99 of 100 do not exceed, None for too few runs."""
+        if name not in self._p99:
+            self._p99[name] = self._work_out(self._by_type.get(name, Tally()))
+        return self._p99[name]
+
+    def _work_out(self, runs: Tally[int]) -> float | None:
+        total = runs.total()
+        if total < _RUNS_MIN:
+            return None
+        if total > _RUNS_MAX:
+            for bucket in [*runs]:
+                runs[bucket] = -(-runs[bucket] // 2)
+            total = runs.total()
+        above, left = 0, total // 100
+        for bucket in sorted(runs, reverse=True):
+            above += runs[bucket]
+            if above > left:
+                return BOUNDS[min(bucket, len(BOUNDS) - 1)]
+        return None
 
 
 def labelled(samples: Iterable[Sample], cluster: str) -> Iterator[Sample]:

@@ -20,10 +20,13 @@ from evtools.cam.metrics import (
     labelled,
     number,
 )
+from evtools.cam.queues import QueueWatch
 from evtools.cam.snapshot import GENERATION, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
+from evtools.transport import ConnectionSettings
 from evtools.trust import safe_place
+from evtools.wire.redact import Redactor
 
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 #: node_exporter runs as another user.
@@ -86,6 +89,9 @@ class Prometheus(Camera):
     `prefix`.  With `hostname` the name of the worker is a label.  `runtime_buckets` and
     `wait_buckets` are upper bounds in seconds.  Each metric has at most `max_series` series of a
     cluster; the rest is `(others)`.  The name of the cluster is a label, if it has one.
+
+    With `broker_stats` the broker is asked about the queues that events or workers name, and about
+    these `queues`; with `ask` the workers are asked, once a minute, which those are.
     """
 
     writes_for_all = True
@@ -101,6 +107,9 @@ class Prometheus(Camera):
         runtime_buckets: tuple[float, ...] = RUN_BUCKETS,
         wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
         max_series: int = SERIES_MAX,
+        queues: tuple[str, ...] = (),
+        ask: bool = True,
+        broker_stats: bool = True,
         **standard: Any,
     ) -> None:
         super().__init__(state, **standard)
@@ -113,6 +122,7 @@ class Prometheus(Camera):
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
         self._prefix = prefix
+        self._queues, self._asks_workers, self._asks_broker = queues, ask, broker_stats
         self._steps = Steps()
         self._metrics = ClusterMetrics(
             state, prefix=prefix, hostname=hostname, runtime_buckets=runtime_buckets,
@@ -121,6 +131,13 @@ class Prometheus(Camera):
 
     def share(self, parts: int) -> None:
         self._steps.generation = GENERATION // parts
+
+    def watch_broker(self, settings: ConnectionSettings, redact: Redactor | None = None) -> None:
+        if self._asks_broker:
+            self._metrics.queues = watch = QueueWatch(
+                settings, self._queues, asks_workers=self._asks_workers, redact=redact
+            )
+            watch.start()
 
     def observe(self, changes: Sequence[Change]) -> None:
         self._metrics.observe(self._steps.of(changes))
@@ -200,10 +217,17 @@ class Prometheus(Camera):
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Stop listening; the file stays as it is."""
+        """Stop listening and asking; the file stays as it is."""
+        for camera in self._cameras:
+            camera.stop_asking()
         server, self._server = self._server, None
         if server is not None:
             server.close()
+
+    def stop_asking(self) -> None:
+        watch, self._metrics.queues = self._metrics.queues, None
+        if watch is not None:
+            watch.close()
 
     def check(self) -> None:
         """Raise UsageError if there is no place for the metrics, OutputError for a bad one."""

@@ -1,4 +1,4 @@
-"""What workers answer when they are asked for their tasks."""
+"""What workers answer when they are asked for their tasks, their pool and their queues."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -11,6 +11,9 @@ _UUID_MAX_CHARS: Final = 255
 #: As long as Celery sends the texts of arguments.
 _TEXT_MAX_CHARS: Final = 1024
 _TIME_MAX: Final = 1e11
+_NAMES_MAX: Final = 1000
+#: No pool is larger, and no pid.
+_COUNT_MAX: Final = 2**32
 
 
 class InspectedTask(Struct, frozen=True):
@@ -90,3 +93,24 @@ def _arguments(value: object) -> str | None:
         return _text(value)
     text = repr(tuple(value) if isinstance(value, list) else value)
     return text if len(text) <= _TEXT_MAX_CHARS else f"{text[: _TEXT_MAX_CHARS - 3]}..."
+
+
+def pool_size(stats: Any) -> int | None:
+    """Return the size of the pool in a worker's answer to `stats`, None if it has none."""
+    return count_in(stats.get("pool"), "max-concurrency") if isinstance(stats, Mapping) else None
+
+
+def count_in(value: Any, name: str) -> int | None:
+    """Return the whole number of that name in a part of an answer, None if there is none."""
+    count = value.get(name) if isinstance(value, Mapping) else None
+    if not isinstance(count, int) or isinstance(count, bool):
+        return None
+    return count if 0 <= count < _COUNT_MAX else None
+
+
+def queue_names(queues: Any) -> tuple[str, ...] | None:
+    """Return the names in a worker's answer to `active_queues`, None if it is none."""
+    if not isinstance(queues, list):
+        return None
+    names = (one.get("name") for one in queues if isinstance(one, Mapping))
+    return tuple(name for name in names if isinstance(name, str))[:_NAMES_MAX]

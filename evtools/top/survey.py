@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from evtools.clock import Clock
 from evtools.state import ALIVE, TASK_COMMANDS, InspectedTask, State, Statistics, Task, tasks_in
+from evtools.state.inspection import count_in, pool_size, queue_names
 from evtools.transport import ConnectionSettings, explain
 from evtools.transport.control import ControlChannel, Question
 from evtools.wire.redact import Redactor
@@ -215,8 +216,6 @@ _PAGE_STAYS: Final = 0.5
 _NODES_MAX: Final = 5000
 _ASKED_MAX: Final = 20_000
 _NAMES_MAX: Final = 1000
-#: No pool is larger, and no pid.
-_COUNT_MAX: Final = 2**32
 #: How many open tasks are looked through for some to ask about.
 _LOOKED_AT_MAX: Final = 5000
 
@@ -454,7 +453,7 @@ class Survey:
         self._fill_reports(answer)
         for node, value in answer.by_node.items():
             # Whatever it is, it shows that the worker is there.
-            pid = _count(value, "pid") if command == "stats" else None
+            pid = count_in(value, "pid") if command == "stats" else None
             self._state.answered(node, answer.at, pid)
             if node not in self.workers and len(self.workers) >= _NODES_MAX:
                 continue
@@ -514,23 +513,3 @@ class Survey:
         fields = {"name": task.name, "args": task.args, "kwargs": task.kwargs}
         self._redact(fields)
         return replace(task, **fields)
-
-
-def pool_size(stats: Any) -> int | None:
-    """Return the size of the pool in a worker's answer to `stats`, None if it has none."""
-    return _count(stats.get("pool"), "max-concurrency") if isinstance(stats, Mapping) else None
-
-
-def _count(value: Any, name: str) -> int | None:
-    count = value.get(name) if isinstance(value, Mapping) else None
-    if not isinstance(count, int) or isinstance(count, bool):
-        return None
-    return count if 0 <= count < _COUNT_MAX else None
-
-
-def queue_names(queues: Any) -> tuple[str, ...] | None:
-    """Return the names in a worker's answer to `active_queues`, None if it is none."""
-    if not isinstance(queues, list):
-        return None
-    names = (one.get("name") for one in queues if isinstance(one, Mapping))
-    return tuple(name for name in names if isinstance(name, str))[:_NAMES_MAX]

@@ -12,6 +12,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from cluster.script import run_everything
 from servers.ports import free_port
 from servers.process import wait_until
+from servers.rabbitmq import RabbitMQServer
+from tools.depths import depth_of
 from tools.site import Site, total
 
 pytestmark = pytest.mark.timeout(120)
@@ -154,6 +156,31 @@ def test_a_worker_that_says_goodbye_is_down(evcam, site, broker_url, event_excha
     made.stop()
     site.wait_value("celery_worker_up", 0, hostname=made.hostname)
     site.wait_value("celery_workers", 1, status="offline")
+
+
+def test_queues_are_as_long_as_operators_see_them(
+    evcam, site, broker, broker_url, event_exchange, worker
+):
+    made = worker(broker_url, event_exchange=event_exchange, concurrency=2)
+    made.app.conf.task_send_sent_event = False
+    unnamed = f"{made.queue}-unnamed"
+    for priority in (0, 3, 3, 9, 9):
+        made.app.send_task("cluster.add", queue=unnamed, priority=priority)
+    evcam(
+        *("-c", "prometheus", "--camera-option", f"queues={unnamed}", "-b", broker_url),
+        *("--event-exchange", event_exchange, "--listen", site.address),
+    ).wait_ready()
+    ready, _ = depth_of(broker, broker_url, unnamed)
+    assert ready == 5
+    site.wait_value("celery_queue_length", ready, queue_name=unnamed)
+    site.wait_value("celery_active_worker_count", 0, queue_name=unnamed)
+    site.wait_value("celery_queue_length", 0, queue_name=made.queue)
+    site.wait_value("celery_active_worker_count", 1, queue_name=made.queue)
+    site.wait_value("celery_active_process_count", 2, queue_name=made.queue)
+    # Redis does not know who consumes.
+    counts = (1, 0) if isinstance(broker, RabbitMQServer) else (None, None)
+    for queue, count in zip((made.queue, unnamed), counts, strict=True):
+        site.wait_value("celery_active_consumer_count", count, queue_name=queue)
 
 
 # --- health ------------------------------------------------------------------------

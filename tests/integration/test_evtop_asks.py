@@ -7,7 +7,7 @@ import re
 import pytest
 
 from servers.process import wait_until
-from servers.redis import RedisServer
+from tools.depths import depth_of
 
 
 @pytest.fixture
@@ -126,18 +126,6 @@ def test_a_task_of_a_worker_that_was_killed_is_lost_once_the_next_one_says_so(
     assert watching.wait() == 0
 
 
-def depth_of(broker, worker):
-    """Return how many messages are ready, and how many are not acknowledged, as operators see."""
-    if not isinstance(broker, RedisServer):
-        listed = broker.list_queues("name", "messages_ready")
-        return next(one["messages_ready"] for one in listed if one["name"] == worker.queue), None
-    database = int(worker.broker_url.rpartition("/")[2])
-    lists = [worker.queue, *(f"{worker.queue}\x06\x16{step}" for step in (3, 6, 9))]
-    lengths = [broker.redis_cli("LLEN", key, database=database) for key in lists]
-    assert lengths.count("0") <= 1, "several priorities"
-    return sum(map(int, lengths)), int(broker.redis_cli("HLEN", "unacked", database=database))
-
-
 @pytest.mark.parametrize("size", [(80, 24), (120, 32)])
 def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
     evtop, worker, broker, broker_url, event_exchange, size
@@ -154,8 +142,11 @@ def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
     wait_until(is_full, deadline=60, what="the worker to be busy")
     for number in range(150):
         send("cluster.occupy", args=(0.2,), priority=number % 10)
-    wait_until(lambda: depth_of(broker, made)[0] == 150, what="all of them in the queue")
-    depth, unacked = depth_of(broker, made)
+    wait_until(
+        lambda: depth_of(broker, made.broker_url, made.queue)[0] == 150,
+        what="all of them in the queue",
+    )
+    depth, unacked = depth_of(broker, made.broker_url, made.queue)
     where = ("-b", made.broker_url, "--event-exchange", made.event_exchange)
     watching = evtop(*where, terminal=size)
     watching.wait_ready()
@@ -168,7 +159,9 @@ def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
     watching.wait_screen(f": {made.hostname}")
     if unacked is not None:
         watching.wait_screen("of 100: 100 cluster.occupy", deadline=20)
-        assert depth_of(broker, made) == (depth, unacked), "nothing was touched"
+        assert depth_of(broker, made.broker_url, made.queue) == (depth, unacked), (
+            "nothing was touched"
+        )
     else:
         watching.wait_screen("RabbitMQ shows messages only by taking them", deadline=20)
     [found] = [one for one in batch(evtop, made, "queues") if one["name"] == made.queue]

@@ -14,11 +14,14 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from evtools.cam.loader import load_camera
+from evtools.cam.metrics import RunTimes
 from evtools.cam.prometheus import Format, Prometheus, render
+from evtools.cam.queues import QueueStatus
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import OTHERS, UNKNOWN, State
+from evtools.transport.queues import Depth
 from tools.clock import FakeClock
 from tools.disk import full_disk
 from tools.stories import STORIES
@@ -267,6 +270,96 @@ def test_the_wait_is_from_sending_to_start_and_the_prefetch_from_receipt(
 
 
 # --- gauges -------------------------------------------------------------------------
+
+
+class Said:
+    """What is said of queues, and which were noted."""
+
+    def __init__(self, *known):
+        self._known, self.noted = known, set()
+
+    def note(self, names):
+        self.noted |= names
+
+    def known(self):
+        return self._known
+
+
+def test_queues_are_as_the_broker_and_the_workers_say():
+    studio = Studio().take(*life("sent", uuid="a"), *life("sent", uuid="b"))
+    depth = Depth(7, 2, unacked=3, oldest=("b",))
+    said = Said(
+        ("mail", QueueStatus(depth, 2, 8)),
+        ("gone", QueueStatus(Depth(None, reason="there is no such queue"), 0, 0)),
+        *[("***", QueueStatus(Depth(count, oldest=("x",)), None, None)) for count in (1, 4)],
+    )
+    studio.camera._metrics.queues = said
+    studio.shoot(1001.0)
+    assert said.noted == {"mail"}
+    figures = {
+        name: {labels[0][1]: value for labels, value in studio.samples(name).items()}
+        for name in (
+            *("queue_length", "queue_unacked", "queue_oldest_waiting_seconds"),
+            *("active_consumer_count", "active_worker_count", "active_process_count"),
+        )
+    }
+    sent = studio.state.tasks["b"].sent
+    assert figures == {
+        "queue_length": {"mail": 7, "***": 5},
+        "queue_unacked": {"mail": 3},
+        "queue_oldest_waiting_seconds": {"mail": 1001.0 - sent},
+        "active_consumer_count": {"mail": 2},
+        "active_worker_count": {"mail": 2, "gone": 0},
+        "active_process_count": {"mail": 8, "gone": 0},
+    }
+
+
+def test_tasks_that_run_longer_than_the_p99_of_their_type_are_counted():
+    studio = Studio(clock=FakeClock(1000.0))
+    for number in range(99):
+        studio.take(*life("received", "started", "succeeded", uuid=str(number), runtime=1.0))
+    studio.take(told("worker-heartbeat", 20.0), *life("received", "started", uuid="slow"))
+    studio.shoot(21.0)
+    assert studio.samples("tasks_beyond_p99") == {}
+    studio.take(*life("received", "started", "succeeded", uuid="100", runtime=9.0))
+    assert studio.shoot(21.0).value("tasks_beyond_p99", name="shop.pay", queue_name=UNKNOWN) == 1
+    studio.take(*life("succeeded", uuid="slow", start=20.0))
+    assert studio.shoot(21.0).samples("tasks_beyond_p99") == {}
+
+
+def test_the_newest_runs_count_most_for_a_p99():
+    runs = RunTimes(1)
+    for _ in range(20_001):
+        runs.add("t", 1.0)
+    assert runs.p99("t") == pytest.approx(1.0, rel=0.1)
+    runs.add("beyond", 1.0)
+    assert runs.p99("beyond") is None
+    for _ in range(200):
+        runs.add("t", 100.0)
+    assert runs.p99("t") == pytest.approx(100.0, rel=0.1)
+
+
+@pytest.mark.parametrize("hostname", [False, True])
+def test_the_clock_that_is_off_by_most_is_shown(hostname):
+    studio = Studio(hostname=hostname)
+    for name, ahead in ((WORKER, 5.0), (OTHER, -60.0)):
+        beats = [told("worker-heartbeat", at, hostname=name) for at in (210.0, 212.0, 214.0)]
+        studio.take(*[{**beat, "timestamp": beat["timestamp"] + ahead} for beat in beats])
+    studio.shoot(215.0)
+    found = studio.samples("worker_clock_skew_seconds")
+    assert sorted(map(round, found.values())) == ([-60, 5] if hostname else [-60])
+
+
+def test_what_is_not_known_has_no_series_at_zero():
+    studio = Studio().take(told("task-succeeded", 1.0, uuid="x", runtime=1.0))
+    studio.take(told("task-received", 1.0, uuid="y", name="t"))
+    zeros = {
+        (name, dict(labels).get("name"), dict(labels).get("queue_name"))
+        for name in (f"task_{step}_total" for step in STEPS)
+        for labels, value in studio.samples(name).items()
+        if not value
+    }
+    assert zeros == {(f"task_{step}_total", "t", UNKNOWN) for step in ("started", "succeeded")}
 
 
 def test_workers_that_are_alive_are_up():

@@ -8,7 +8,8 @@ import pytest
 import evtools.top.survey as module
 from evtools.clock import SystemClock
 from evtools.state import State, Statistics
-from evtools.top.survey import PAGE_COMMANDS, Answer, Inquiry, Inspector, Survey, pool_size
+from evtools.state.inspection import pool_size
+from evtools.top.survey import PAGE_COMMANDS, Answer, Inquiry, Inspector, Survey
 from evtools.transport import ConnectionSettings
 from evtools.wire.redact import redactor
 from tools.asked import ACTIVE, QUEUES, STATS, AskedWorkers
