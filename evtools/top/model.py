@@ -303,6 +303,8 @@ _STRIDE: Final = 500
 #: How long alerts may work for one picture, in seconds, and of the time between two pictures.
 _BUDGET: Final = 0.015
 _SHARE: Final = 0.02
+#: How many changes of alerts wait to be asked for.
+_CHANGES_MAX: Final = 100
 _SUMMARIES: Final[Mapping[str, Callable[[Clusters], TableModel]]] = {
     "types": TypesView, "workers": WorkersView, "queues": QueuesView, "errors": ErrorsView,
 }  # fmt: skip
@@ -347,7 +349,7 @@ class AlertTables:
         self._on_tasks = self._by_place.get(("tasks", ""), [])
         #: What is left of this round, if anything, and what became of alerts since `changes`.
         self._round: Iterator[None] | None = None
-        self._changes: list[Change] = []
+        self._changes: deque[Change] = deque(maxlen=_CHANGES_MAX)
         self._looked = -math.inf
 
     def take(self, events: Sequence[Event]) -> None:
@@ -409,7 +411,8 @@ class AlertTables:
 
     def changes(self) -> list[Change]:
         """Return what has become of alerts since it was last asked for."""
-        changes, self._changes = self._changes, []
+        changes = list(self._changes)
+        self._changes.clear()
         return changes
 
     def firing(self) -> list[Alert]:

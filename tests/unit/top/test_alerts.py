@@ -72,7 +72,10 @@ def test_what_only_warns_and_must_not_ring_does_neither():
     fail(terminal, 3)
     terminal.tick()
     assert "! failing: mail is down: mail.send for" in strip(terminal)
-    assert terminal.frame().lines[3][0][0] == "alert-warning"
+    frame = terminal.frame()
+    assert frame.lines[3][0][0] == "alert-warning"
+    frame.hits[3](5, 3)  # as its key does
+    assert terminal.session.view == "types"
     assert not terminal.host.sent
     assert terminal.session.said[0][2] == "warning"
 
@@ -126,10 +129,11 @@ def test_figures_are_those_of_the_window_of_the_alert_whatever_the_screen_shows(
 def test_of_several_the_strip_is_one_line_and_the_key_lists_them():
     names = [f"alert-{number}" for number in range(20)]
     small = watching(*({**FAILING, "name": name} for name in names), size=(80, 24))
-    fail(small, 3)
+    fail(small, 30)
     small.tick()
     lines = small.lines()
-    assert lines[2].startswith(" ! 20 alerts: alert-0 for 1s, alert-1 for 1s,")
+    assert sum("mail.send" in line for line in lines) == small.session.table.room == 17
+    assert lines[2].startswith(" ! 20 alerts: alert-0 for 11s, alert-1 for 11s,")
     assert lines[2].endswith("W shows them")
     assert len(lines) == 24
     assert "1 Tasks" in lines[3]
@@ -167,10 +171,10 @@ def test_in_the_overview_they_come_first_and_enter_leads_there():
 
 
 def test_while_paused_nothing_fires_and_what_must_last_begins_anew():
-    terminal = watching({**FAILING, "for": "10s"}, {"filter": "state:failure", "count": 3})
-    fail(terminal, 2)
+    terminal = watching({**FAILING, "for": "10s"}, {"filter": "state:failure", "count": 4})
+    fail(terminal, 3)
     terminal.press("p")
-    fail(terminal, 2)
+    fail(terminal, 1)
     terminal.tick(60)
     assert not strip(terminal)
     terminal.press("p")
