@@ -472,7 +472,7 @@ class Loop:
         """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
         cluster = self._clusters.get(notice.cluster)
         text = notice.text
-        if notice.kind == "ended" and text:
+        if (notice.kind == "ended" and text) or notice.kind == "warning":
             _log.warning("%s", text)
         if cluster is None:
             return

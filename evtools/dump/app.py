@@ -53,11 +53,13 @@ def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
         dump = Dump(options, clock)
         _check_overwriting(options, clock)
         if options.read:
-            source: Source = open_replay(
+            replay = open_replay(
                 options.read, clock=clock,
                 speed=options.speed, since=options.since, until=options.until,
             )  # fmt: skip
-            stack.callback(source.close)
+            replay.on_notice = dump.report.replayed
+            stack.callback(replay.close)
+            source: Source = replay
         else:
             source = open_live(clusters, dump.report.notice, demo=options.demo, stack=stack)
         stack.callback(dump.report.hide_progress)
@@ -73,7 +75,7 @@ def _check_overwriting(options: DumpOptions, clock: Clock) -> None:
         return
     name = Path(time.strftime(options.write, time.localtime(clock.wall())))
     paths = [path.removeprefix(SQLITE) for path in options.read]
-    paths = paths if any(map(is_database, options.read)) else files_of(paths)
+    paths = paths if any(map(is_database, options.read)) else files_of(paths, [])
     read = [path for path in map(Path, paths) if path.exists()]
     if name.exists() and any(map(name.samefile, read)):
         hint = "record into another file"

@@ -162,6 +162,11 @@ class Report:
         for line in notice.hint.splitlines():
             self._write(f"  {sanitize(line)}\n")
 
+    def replayed(self, notice: Notice) -> None:
+        """Report what of several recordings is left out."""
+        if notice.kind == "warning":
+            self.warn(notice.text)
+
     def defects(self, statistics: Statistics) -> None:
         """Report each kind of malformed input once, of each of several clusters."""
         for cluster, each in (statistics.clusters or {"": statistics}).items():

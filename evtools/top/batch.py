@@ -121,6 +121,8 @@ class Batch:
             _log.warning("connected%s again to %s", where, notice.text)
         elif notice.kind == "note":
             self._note(notice.text)
+        elif notice.kind == "warning":
+            _log.warning("%s", notice.text)
         elif notice.kind == "refused":
             _log.error("%s; the other clusters go on", notice.named)
 

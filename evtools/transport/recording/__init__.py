@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
@@ -23,6 +23,9 @@ from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
 from evtools.text import encoding_of
 from evtools.trust import open_safely, safe_place
+
+if TYPE_CHECKING:
+    from evtools.wire import Defect
 
 #: How much to read at once; little of what may be packed: a few bytes can unpack to very many.
 _PLAIN_BYTES: Final = 256 * 1024
@@ -89,9 +92,11 @@ class FileReader:
         self.damage = ""
         #: Whether `read_lines` has given out all, and has left out a line over LINE_BYTES_MAX.
         self.ended = self.too_long = False
-        #: For who reads them: how many lines were good, how many bad, and what was wrong first.
+        #: For who reads them: how many lines were good, how many bad, and what was wrong, first
+        #: and by kind.
         self.good = self.bad = 0
         self.defect = ""
+        self.defects: dict[str, Defect] = {}
 
     def read_lines(self, timeout: float) -> bytes | None:
         """Return more whole lines, also none; None if nothing comes within `timeout` seconds."""

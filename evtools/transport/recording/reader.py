@@ -64,8 +64,9 @@ class RecordingReader:
     has begun: `since` is on the day of its first event, or on the next one where the recording
     begins later in the day and goes on until then; `until` is the first such time after both.
     Lines that are no events are counted, in `statistics`, unless `since` or `until` leaves them
-    out.  Raise UsageError when a file cannot be opened and, while reading, when it is no recording
-    at all.
+    out.  Of several files, one that cannot be opened or is no recording is left out, with a notice
+    (`warning`).  Raise UsageError when none can be opened and, while reading, when none is a
+    recording.
 
     `speed` and `paused` may be set, and `seek` called, from another thread than the one that takes
     the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is called, in
@@ -91,7 +92,17 @@ class RecordingReader:
         self._until = until if isinstance(until, float | int) else math.inf
         self._has_days = not any(isinstance(asked, time_of_day) for asked in self._asked)
         #: By file, its size; None where it can be read only once.
-        self._sizes = {path: _size(path) for path in files_of(paths)}
+        self._sizes: dict[str, int | None] = {}
+        #: What is wrong with files that are left out, of which `on_notice` is not called yet.
+        self._left_out: list[UsageError] = []
+        for path in files_of(paths, self._left_out):
+            try:
+                self._sizes[path] = _size(path)
+            except UsageError as error:
+                self._left_out.append(error)
+        if not self._sizes:
+            raise self._left_out[0]
+        self._is_one = len(self._sizes) == 1
         self._schema = Schema()
         #: When what was given out last was received; 0 is unknown, here as in all events.
         self._latest = 0.0
@@ -107,7 +118,7 @@ class RecordingReader:
 
     def _ordered(self) -> list[tuple[float, str]]:
         # The files by when they begin; a pipe is read at once.
-        if len(self._sizes) == 1 and self._has_days:
+        if self._is_one and self._has_days:
             return [(-math.inf, path) for path in self._sizes]
         order = []
         for path, size in self._sizes.items():
@@ -138,7 +149,7 @@ class RecordingReader:
         #: Those that were opened so far.
         self._files: list[FileReader] = []
         self._statistics = Statistics()
-        self._defects: dict[str, Defect] = {}
+        self._strange: UsageError | None = None
         self._first, self._last = math.inf, -math.inf
         self._is_exhausted = self._end_reported = False
         self._merged = self._merge()
@@ -150,7 +161,9 @@ class RecordingReader:
 
         Their `known` is as it was recorded, UNSET in the bare events of other programs.
         """
+        self._report_left_out()
         while (batch := self._next(timeout)) is not None:
+            self._report_left_out()
             counts = self._statistics
             for event in batch:
                 if not isinstance(event, Gap):
@@ -163,11 +176,21 @@ class RecordingReader:
                     counts.gaps += 1
                     counts.gap_seconds += event.duration
             yield batch
+        self._report_left_out()
+
+    def _report_left_out(self) -> None:
+        while self._left_out:
+            error = self._left_out.pop(0)
+            self.on_notice(Notice("warning", f"left out: {error.message}", hint=error.hint))
 
     def statistics(self) -> Statistics:
         """Return the counters as they are now."""
-        defects = tuple(self._defects.values())
-        return replace(self._statistics, connected=not self._is_exhausted, defects=defects)
+        defects: dict[str, Defect] = {}
+        for defect in chain.from_iterable(file.defects.values() for file in self._files):
+            before = defects.get(defect.kind, replace(defect, count=0))
+            defects[defect.kind] = replace(before, count=before.count + defect.count)
+        connected, found = not self._is_exhausted, tuple(defects.values())
+        return replace(self._statistics, connected=connected, defects=found)
 
     def progress(self) -> tuple[int, int | None]:
         """Return how many bytes were read, and of how many if that is known."""
@@ -304,6 +327,8 @@ class RecordingReader:
                     heapq.heappush(heads, (following.local_received, number, following, rest))
                     break
                 yield None
+        if self._strange is not None and not any(file.good for file in self._files):
+            raise self._strange
 
     def _events_of(self, path: str) -> Iterator[Event | None]:
         # The wanted events of a file, None when it is open and where it has no more yet.
@@ -315,15 +340,22 @@ class RecordingReader:
             text = file.read_lines(max(0.0, min(_SLICE, left))) or b""
             if file.too_long:
                 file.too_long = False
-                self._count("line too long", b"", f"over {LINE_BYTES_MAX} bytes")
+                self._count(file, "line too long", b"", f"over {LINE_BYTES_MAX} bytes")
             if file.ended and file.damage:
-                self._count("damaged recording", b"", file.damage)
+                kind = "damaged recording" if self._is_one else f"damaged recording {path}"
+                self._count(file, kind, b"", file.damage)
             events = self._take(file, text)
             if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
                 hint = "a recording has one JSON event per line, as evdump -w writes it"
-                if any(one.sample.startswith(b"SQLite format 3") for one in self._defects.values()):
+                if any(one.sample.startswith(b"SQLite format 3") for one in file.defects.values()):
                     hint = f"a database of evcam is read with sqlite:{file.path}"
-                raise UsageError(f"{file.path} is no recording: {file.defect}", hint)
+                self._strange = UsageError(f"{file.path} is no recording: {file.defect}", hint)
+                if self._is_one:
+                    raise self._strange
+                self._left_out.append(self._strange)
+                file.defects.clear()
+                file.close()
+                return
             yield from events
             if file.ended:
                 file.close()
@@ -370,24 +402,27 @@ class RecordingReader:
                 raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
         except DecodeError as error:
             if file.ended:
-                error = DecodeError("torn last line", error.kind)
+                of = "" if self._is_one else f" of {file.path}"
+                error = DecodeError(f"torn last line{of}", error.kind)
             file.bad += 1
             file.defect = file.defect or str(error)
-            self._count(error.kind, line, error.detail)
+            self._count(file, error.kind, line, error.detail)
             return None
         for each in lost:
-            self._count(each.kind, line, each.detail, is_whole=False)
+            self._count(file, each.kind, line, each.detail, is_whole=False)
         event = from_fields(fields, self._schema)
         if joined is not None:
             event.known = joined
             event.cluster = cluster_of(whole) or UNSET
         return event
 
-    def _count(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
+    def _count(
+        self, file: FileReader, kind: str, line: bytes, detail: str, *, is_whole: bool = True
+    ) -> None:
         # A line that is no event, or what was lost of one; the first is a sample.
         self._statistics.messages += is_whole
         sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
-        self._defects.setdefault(kind, sample).count += 1
+        file.defects.setdefault(kind, sample).count += 1
 
 
 def on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
@@ -411,8 +446,11 @@ def stamp(moment: float) -> str:
 # --- files ------------------------------------------------------------------------
 
 
-def files_of(paths: Iterable[str]) -> list[str]:
-    """Return the files that paths and patterns name, each once; raise UsageError."""
+def files_of(paths: Iterable[str], lacking: list[UsageError]) -> list[str]:
+    """Return the files that paths and patterns name, each once; raise UsageError.
+
+    A pattern without a file adds to what is `lacking`.
+    """
     found: dict[str, str] = {}
     for path in paths:
         names = [path]
@@ -420,7 +458,7 @@ def files_of(paths: Iterable[str]) -> list[str]:
             pattern = str(Path(path).expanduser())
             names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (of any folder)
             if not names:
-                raise UsageError(f"cannot read {path}: no file has such a name")
+                lacking.append(UsageError(f"cannot read {path}: no file has such a name"))
         for name in names:
             found.setdefault("-" if name == "-" else os.path.realpath(name), name)
     if "-" in found and len(found) > 1:
@@ -432,13 +470,16 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 
 def _size(path: str) -> int | None:
-    # None if it can be read only once.
+    # None if it can be read only once; raise UsageError if it cannot be opened.
     if path == "-":
         return None
     try:
         status = Path(path).stat()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if stat.S_ISFIFO(status.st_mode):  # opened once, when it is its turn
+        return None
+    FileReader(path).close()
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 

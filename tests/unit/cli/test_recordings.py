@@ -169,18 +169,39 @@ def test_what_several_recordings_have_comes_in_order_of_time(cli, tmp_path):
 
 
 @tools
-def test_a_recording_that_is_missing_is_one_line(shown, tmp_path, evening, tool):
-    ids, ended = shown(tool, "-r", evening, "-r", str(tmp_path / "gone-*.jsonl"))
-    assert (ids, ended.status) == ([], 2)
-    assert f"cannot read {tmp_path / 'gone-*.jsonl'}: " in ended.err
+def test_of_several_recordings_those_that_can_be_are_read(shown, tmp_path, evening, tool):
+    (tmp_path / "locked.jsonl").mkdir()
+    (tmp_path / "notes").write_text("buy milk\n" * 3)
+    (tmp_path / "torn.jsonl").write_bytes(line("last", EIGHT)[:-20])
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(lines(EIGHT, EIGHT + MINUTE))[:-9])
+    names = ("gone.jsonl", "gone-*.jsonl", "locked.jsonl", "notes", "torn.jsonl", "cut.jsonl.gz")
+    words = [word for name in names for word in ("-r", str(tmp_path / name))]
+    ids, ended = shown(tool, *words, "-r", evening, "-U", "20:01")
+    assert (sorted({*ids}), ended.status) == (["20-20:00", "20-20:01"], 0)
+    for name, why in zip(names, (
+        "No such file or directory", "no file has such a name", "Is a directory", "no recording",
+    ), strict=False):  # fmt: skip
+        (told,) = [text for text in ended.err.splitlines() if name in text]
+        assert "left out: " in told
+        assert why in told
     assert "Traceback" not in ended.err
+    if tool != "cam":
+        assert f"torn last line of {tmp_path / 'torn.jsonl'}" in ended.err
+        assert f"damaged recording {tmp_path / 'cut.jsonl.gz'}" in ended.err
+    # If there is none, that is an error.
+    ids, ended = shown(tool, *words[:8])
+    assert (ids, ended.status) == ([], 2)
+    assert "notes is no recording: no JSON" in ended.err
+    ids, ended = shown(tool, *words[:6])
+    assert ended.status == 2
+    assert "cannot read" in ended.err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("-r", "-", "-r", "evening.jsonl"), "stdin cannot be replayed together with files"),
-        (("-r", "*"), "notes is no recording: no JSON"),
+        (("-r", "no*"), "notes is no recording: no JSON"),
         (("-r", "even*.jsonl", "-w", "evening.jsonl"), "would overwrite what -r reads"),
     ],
 )
