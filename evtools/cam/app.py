@@ -137,7 +137,8 @@ class Process:
                 # of a single-file binary may be gone.
                 for settings in clusters:
                     connect(settings)
-            source = open_live(clusters, loop.on_notice, demo=options.demo, stack=stack)
+            kept = clusters if options.demo or options.test else loop.keep(clusters)
+            source = open_live(kept, loop.on_notice, demo=options.demo, stack=stack)
             if not options.demo:
                 loop.watch_brokers(clusters)
         if options.listen:

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -21,6 +21,7 @@ from evtools.cam.options import CamOptions
 from evtools.cam.schedule import CameraThread, ClusterCounters, Counters
 from evtools.cam.snapshot import SnapshotSequence, dry_run, summary
 from evtools.cam.spool import Spool
+from evtools.cam.store import StoreCamera
 from evtools.clock import Clock
 from evtools.errors import BrokerUnavailable, EvtoolsError
 from evtools.filters import all_of, compile_filter
@@ -28,6 +29,7 @@ from evtools.signals import EndingSignals
 from evtools.state import OTHERS, State
 from evtools.text import human_duration, sanitize
 from evtools.transport import ConnectionSettings, Notice, Source
+from evtools.transport.receiver import Redelivered
 from evtools.transport.source import SilenceHint
 from evtools.wire import Event, Gap, Joiner
 from evtools.wire.joiner import MAX_BYTES, MAX_TASKS
@@ -216,6 +218,8 @@ class Loop:
         self._next_status, self._warn_at = 0.0, _LONG
         self._updated: float | None = None
         self._hint: SilenceHint | None = None
+        #: Clusters whose brokers keep events until they are acknowledged.
+        self._kept: set[str] = set()
         #: Clusters, and kinds of malformed input, that are in the log.
         self._reported: set[tuple[str, str]] = set()
 
@@ -295,6 +299,8 @@ class Loop:
         try:
             for batch in source.events(TICK):
                 self._take(batch)
+                if self._kept:
+                    self._acknowledge()
                 if self._is_over():
                     break
         except EvtoolsError:
@@ -305,6 +311,45 @@ class Loop:
             self._notifier.stopping(self.thread.gave_up.message)
             raise self.thread.gave_up
         return self._finish()
+
+    def keep(self, brokers: Sequence[ConnectionSettings]) -> list[ConnectionSettings]:
+        """Return settings by which events stay in a shared queue until they are in a spool.
+
+        They do so for brokers with such a queue, if there is a spool.
+        """
+        changed: list[ConnectionSettings] = []
+        for each in brokers:
+            camera = self._clusters[each.cluster].camera
+            if each.event_queue and isinstance(camera, StoreCamera) and camera.has_spool:
+                self._kept.add(each.cluster)
+                limits = (each.event_queue_ttl, each.event_queue_expires)
+                camera.kept_for = min([limit for limit in limits if limit is not None])
+                changed.append(replace(each, acknowledges=True))
+            else:
+                changed.append(each)
+        return changed
+
+    def _acknowledge(self) -> None:
+        # What is in a spool, or was left out.
+        source: Any = self._source
+        for name in self._kept:
+            cluster = self._clusters[name]
+            if not cluster.is_safe:
+                # Nothing more may come before that.
+                with cluster.state.held(TICK) as held:
+                    if held:
+                        self._persist(cluster)
+            if cluster.is_safe:
+                source.acknowledge(name)
+
+    def _persist(self, cluster: Cluster) -> None:
+        if cluster.observer is None or self._options.test:
+            return
+        try:
+            cluster.is_safe = cluster.observer.persist()
+        except Exception as error:  # noqa: BLE001
+            cluster.is_safe = False
+            self._failures.error("the camera failed to persist", error)
 
     def _mount(self) -> None:
         self._mounted = True
@@ -370,6 +415,8 @@ class Loop:
         while events:
             with cluster.state.held(TICK) as held:
                 if held:
+                    if isinstance(batch, Redelivered) and isinstance(cluster.observer, StoreCamera):
+                        events = cluster.observer.unrepeated(events)
                     self._apply_all(cluster, events)
                     break
             self._tick()
@@ -380,6 +427,8 @@ class Loop:
     def _apply_all(self, cluster: Cluster, events: list[Event]) -> None:
         # One after the other: metrics count a task as it was at each event.
         observer = cluster.observer
+        if not events:
+            return
         for change in cluster.state.changes(events):
             if observer is not None:
                 try:
@@ -388,12 +437,7 @@ class Loop:
                     self._failures.error("the camera failed to observe", error)
             if isinstance(change.event, Gap):
                 cluster.sequence.note(change.event)
-        if observer is not None and not self._options.test:
-            try:
-                cluster.is_safe = observer.persist()
-            except Exception as error:  # noqa: BLE001
-                cluster.is_safe = False
-                self._failures.error("the camera failed to persist", error)
+        self._persist(cluster)
         self._count(cluster, events)
 
     def _tick(self) -> None:

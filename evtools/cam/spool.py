@@ -28,8 +28,10 @@ SYNC_EVERY: Final = 5.0
 #: A spool consists of at least so many segments, each of at most so many bytes.
 _SEGMENTS: Final = 16
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
-#: Closed segments that stay, stored or not: a broker may deliver the last events again.
-_TAIL: Final = 2
+#: Of closed segments, so many bytes stay, stored or not, and at most a quarter of all: a broker may
+#: deliver again what it sent in the last fraction of a second.
+_TAIL_BYTES: Final = 8 * 1024 * 1024
+_TAIL_PART: Final = 4
 
 _MAGIC: Final = b"evspool\n"
 #: Magic, version, number of the segment, number of its first event, what no other segment has;
@@ -443,6 +445,10 @@ class Spool:
     def _segment_bytes(self) -> int:
         return min(_SEGMENT_BYTES, self.max_bytes // _SEGMENTS)
 
+    @property
+    def _tail(self) -> int:
+        return min(_TAIL_BYTES, self.max_bytes // _TAIL_PART) // self._segment_bytes
+
     def _make_room(self) -> None:
         while self.bytes > self.max_bytes:
             # Not what is being stored, as whether that is lost is not known.
@@ -579,7 +585,7 @@ class Spool:
             self._stored = self._tried = piece.end
             self._save()
             stored = [each for each in self._segments[:-1] if each.number < piece.end.segment]
-            for segment in stored[: max(0, len(self._segments) - 1 - _TAIL)]:
+            for segment in stored[: max(0, len(self._segments) - 1 - self._tail)]:
                 self._remove(segment)
 
     def _save(self) -> None:
@@ -600,7 +606,7 @@ class Spool:
         """Yield the lines of the last events that are there, stored or not."""
         with self._lock:
             unwritten = [each for each in self._unwritten if each.kind == EVENTS]
-            parts = [self._data_of(each, _BEGIN) for each in self._segments[-_TAIL - 1 :]]
+            parts = [self._data_of(each, _BEGIN) for each in self._segments[-self._tail - 1 :]]
         for data in parts:
             for found in _records_in(data, 0):
                 if found.record.kind == EVENTS:

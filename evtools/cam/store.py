@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count, groupby
 from operator import attrgetter
@@ -311,7 +311,10 @@ class StoreCamera(Camera):
         """Return those that are not among the last in the spool; of brokers that deliver again."""
         if self._repeatable is None:
             self.persist()
-            newest = self.spool.newest() if self.spool is not None else ()
+            newest: Iterable[bytes] = ()
+            if self.spool is not None:
+                with suppress(OSError):
+                    newest = [*self.spool.newest()]
             self._repeatable = {_identity(event) for event in _events_in(newest, Schema())}
         self._repeated_at = self.clock.monotonic()
         return [each for each in events if each.is_gap or _identity(each) not in self._repeatable]

@@ -24,6 +24,9 @@ from evtools.wire import Gap, Message, gap
 TICK = 0.2
 #: The same, once the end was asked for.
 _LAST_LOOK = 0.01
+#: The same, while messages are to be acknowledged; and how long they may be, at the end.
+_OWING_TICK = 0.02
+_LAST_ACKNOWLEDGEMENTS = 1.0
 #: How long to wait for more in a busy stream, in seconds; a quiet one is read as events come.  A
 #: process that wakes for hundreds at once spends a third less on each: its caches stay warm.
 GATHER = 0.1
@@ -41,11 +44,17 @@ Subscribe = Callable[[ConnectionSettings, int], Stream]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Messages that arrived together, at `received` (UTC epoch seconds)."""
+    """Messages that arrived together, at `received` (UTC epoch seconds).
+
+    `last` is the connection that the last came through, by number, and what that calls it; some
+    may have come before if it `has_repeats`.
+    """
 
     received: float
     messages: Sequence[Message]
     bytes: int
+    last: "Delivery" = (0, 0)
+    has_repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class End:
     error: Exception | None = None
 
 
+#: The number of a connection, and of a message that came through it.
+Delivery: TypeAlias = tuple[int, int]
 #: What goes through the buffer; None only wakes who takes it.
 Item: TypeAlias = Chunk | Gap | Notice | End | None
 
@@ -100,7 +111,14 @@ class Buffer:
         """Return whether anything waits to be taken."""
         return bool(self._items)
 
-    def put(self, received: float, messages: Sequence[Message]) -> int:
+    def put(
+        self,
+        received: float,
+        messages: Sequence[Message],
+        last: Delivery = (0, 0),
+        *,
+        has_repeats: bool = False,
+    ) -> int:
         """Add what arrived at `received`, or count it as dropped; return its bytes."""
         size = sum(len(message.body) for message in messages)
         size += _MESSAGE_BYTES * len(messages)
@@ -112,7 +130,7 @@ class Buffer:
             return size
         self.close_hole(received)
         self._put_bytes += size
-        self.add(Chunk(received, messages, size))
+        self.add(Chunk(received, messages, size, last, has_repeats))
         return size
 
     def add(self, item: Item) -> None:
@@ -178,6 +196,9 @@ class Reader(threading.Thread):
         self._has_renewed = False
         #: Of the connection; only this thread writes them.
         self.statistics = Statistics(away_since=0.0)
+        #: The connections so far, what the last has acknowledged, and what is to be.
+        self._connections = self._acknowledged = 0
+        self._to_acknowledge: Delivery = (0, 0)
         #: In an attempt to connect: drivers do not let themselves be interrupted.
         self.connecting = False
 
@@ -185,6 +206,10 @@ class Reader(threading.Thread):
         """End the thread within a tick; safe in a signal handler."""
         self._stopping = True
         self._wake.put(None)
+
+    def acknowledge(self, last: Delivery) -> None:
+        """Have the broker forget all messages up to this one, soon, if it keeps them."""
+        self._to_acknowledge = last
 
     def run(self) -> None:
         """Run until stopped or refused."""
@@ -264,8 +289,16 @@ class Reader(threading.Thread):
 
     def _serve(self, stream: Stream) -> None:
         connected = self._clock.monotonic()
+        self._connections += 1
+        self._acknowledged = 0
         try:
             self._drain(stream)
+            if self._settings.acknowledges:
+                # What has been taken from the buffer by then need not come again.
+                end = time.monotonic() + _LAST_ACKNOWLEDGEMENTS
+                while self._acknowledged < stream.delivered and time.monotonic() < end:
+                    time.sleep(_LAST_LOOK)
+                    self._send_acknowledgement(stream)
         except stream.errors as exc:
             broker, why = self._settings.masked(), diagnose(exc, self._settings).what
             self._lost_because = f"{broker}: {why}"
@@ -289,6 +322,12 @@ class Reader(threading.Thread):
         else:
             self._wait(next(self._waits))
 
+    def _send_acknowledgement(self, stream: Stream) -> None:
+        connection, number = self._to_acknowledge
+        if connection == self._connections and number > self._acknowledged:
+            self._acknowledged = number
+            stream.acknowledge(number)
+
     def _drain(self, stream: Stream) -> None:
         buffer, wall = self._buffer, self._clock.wall
         last_seen = stream.last_seen
@@ -298,7 +337,9 @@ class Reader(threading.Thread):
         while not stopped:
             # What has arrived by then is taken in, whatever we waited for before.
             stopped = self._stopping
-            messages = stream.drain(_LAST_LOOK if stopped else TICK)
+            self._send_acknowledgement(stream)
+            is_owing = self._acknowledged < stream.delivered
+            messages = stream.drain(_LAST_LOOK if stopped else _OWING_TICK if is_owing else TICK)
             now = wall()
             if stream.last_seen != last_seen:
                 last_seen, self._last_alive = stream.last_seen, now
@@ -306,7 +347,8 @@ class Reader(threading.Thread):
                 buffer.close_hole(now)
                 continue
             self.statistics.messages += len(messages)
-            size = buffer.put(now, messages)
+            last = (self._connections, stream.delivered)
+            size = buffer.put(now, messages, last, has_repeats=stream.has_repeats)
             recent = recent * (1.0 - min(1.0, max(0.0, now - then))) + size
             then = now
             if recent >= BUSY and not stream.has_more and not stopped:

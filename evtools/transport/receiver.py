@@ -25,7 +25,7 @@ from evtools.errors import EvtoolsError
 from evtools.transport.connection import connect, get_exchange, topics
 from evtools.transport.control import broadcast
 from evtools.transport.demo import DemoCluster, demo_settings
-from evtools.transport.reader import Buffer, Chunk, End, Item, Reader
+from evtools.transport.reader import Buffer, Chunk, Delivery, End, Item, Reader
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Notice, Statistics
 from evtools.transport.streams import Stream
@@ -61,6 +61,8 @@ _CLOSE_WAIT = 1.8
 #: What is decoded, looked at and written at once, in bytes.  Of more, the first would have left the
 #: processor's caches before they are written, and their memory would be asked for anew each time.
 _PART_BYTES = 64 * 1024
+#: Messages that a broker sends before they are acknowledged: what comes in a fraction of a second.
+_PREFETCH = 5000
 #: The least that one of several clusters has for what waits.
 _BUFFER_BYTES_MIN = 1024 * 1024
 # fmt: off
@@ -71,6 +73,10 @@ _OF_APP: Final = (
 )
 # fmt: on
 _SERIALIZERS: Final = {content_type: name for name, (content_type, _) in READERS.items()}
+
+
+class Redelivered(list[Event]):
+    """A batch of which some events may have been given out before, by this process or another."""
 
 
 class EventReceiver:
@@ -148,6 +154,8 @@ class EventReceiver:
         receives_all = self._wanted is None and not settings.event_queue
         self._missed = MissedTasks() if receives_all else None
         self._events = 0
+        #: What the batch that was given out last ends with.
+        self._given: Delivery = (0, 0)
         name = ""
         if self.connection is not None:
             name = f"{settings.event_queue_prefix}.{self.node_id}"
@@ -197,7 +205,10 @@ class EventReceiver:
             messages = item.messages
             step = max(1, len(messages) * _PART_BYTES // item.bytes)
             for start in range(0, len(messages), step):
-                yield self._decode(messages[start : start + step], item.received)
+                batch = self._decode(messages[start : start + step], item.received)
+                if start + step >= len(messages):
+                    self._given = item.last
+                yield Redelivered(batch) if item.has_repeats else batch
             return
         cluster = self.settings.cluster
         if isinstance(item, Notice) and self._on_notice is not None:
@@ -348,6 +359,10 @@ class EventReceiver:
         for _ in self.itercapture(limit, timeout, wakeup):
             pass
 
+    def acknowledge(self, cluster: str = "") -> None:  # noqa: ARG002  (as a group has it)
+        """Have the broker forget what was given out, if the settings say that it keeps that."""
+        self._reader.acknowledge(self._given)
+
     # -- the end --------------------------------------------------------------
 
     @property
@@ -486,6 +501,10 @@ class ReceiverGroup:
             *_, (name, last) = self._refused.items()
             raise type(last)(f"{name}: {last.message}", last.hint)
 
+    def acknowledge(self, cluster: str) -> None:
+        """Have the broker of a cluster forget what was given out, if it keeps that."""
+        self._receivers[cluster].acknowledge()
+
     def _open_gaps(self) -> Iterator[Event]:
         # Where one alone is lost the stream goes on, and seems to be whole.
         now = SystemClock().wall()
@@ -610,7 +629,8 @@ def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name:
 
     bind(nowait=False)
     if connection.transport.driver_name == "py-amqp":
-        return AMQPStream(connection, channel, queue.name, bind)
+        prefetch = _PREFETCH if settings.acknowledges else 0
+        return AMQPStream(connection, channel, queue.name, bind, prefetch)
     return KombuStream(connection, channel, queue)
 
 

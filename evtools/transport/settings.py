@@ -114,9 +114,10 @@ class ConnectionSettings:
     in the settings of an application.  Seconds are floats; a `heartbeat` of 0 is off;
     `event_queue_ttl` and `event_queue_expires` may be None (RabbitMQ then keeps messages, or the
     queue, for ever).  `event_queue` names a queue that several share, so that each event reaches
-    one of them; it is durable and not exclusive.  `read_only` publishes nothing at all, whatever
-    else is set.  Raise UsageError for a value that cannot work and ImproperlyConfigured for values
-    that contradict each other.
+    one of them; it is durable and not exclusive.  If it `acknowledges`, RabbitMQ keeps what comes
+    through that queue until `acknowledge` is called.  `read_only` publishes nothing at all,
+    whatever else is set.  Raise UsageError for a value that cannot work and ImproperlyConfigured
+    for values that contradict each other.
     """
 
     urls: str = DEFAULT_URL
@@ -132,6 +133,7 @@ class ConnectionSettings:
     heartbeat: float = 10.0
     event_exchange: str = "celeryev"
     event_queue: str = ""
+    acknowledges: bool = False
     event_queue_prefix: str = "celeryev"
     event_queue_ttl: float | None = 5.0
     event_queue_expires: float | None = 60.0

@@ -27,6 +27,10 @@ class Stream:
     """
 
     errors: tuple[type[Exception], ...]
+    #: Of a broker that keeps messages until they are acknowledged: the number of the last that has
+    #: come, and whether one of those of the last `drain` may have come before.
+    delivered = 0
+    has_repeats = False
 
     def __init__(self) -> None:
         #: Whether the last `drain` took as much as it may, so that more is likely to be there.
@@ -40,6 +44,9 @@ class Stream:
         Raise one of `errors`, among them BrokerSilent when the broker has missed its heartbeats.
         """
         raise NotImplementedError
+
+    def acknowledge(self, number: int) -> None:
+        """Let the broker forget all messages up to this one; raise one of `errors`."""
 
     def close(self) -> None:
         """Leave the broker; never raise, never wait for more than a second."""

@@ -19,6 +19,8 @@ _FRAME_HEADER = struct.Struct(">BHI")
 _FRAME_END = 0xCE
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _DELIVER = struct.pack(">HH", *spec.Basic.Deliver)
+#: The number of a delivery, and whether it may have been delivered before.
+_DELIVERY = struct.Struct(">Q?")
 #: Frame header, frame end.
 _OVERHEAD = 8
 _BODY_SIZE = struct.Struct(">Q")
@@ -44,22 +46,28 @@ class AMQPStream(SocketStream):
     py-amqp connects, logs in and declares; from then on the frames are split here, because it
     makes nine system calls for a message where one for a hundred messages will do.  Frames that are
     no deliveries go back to it.  `channel` is the one that `queue` is declared on; `bind` binds the
-    queue once more, without waiting for an answer.
+    queue once more, without waiting for an answer.  With a `prefetch`, messages are to be
+    acknowledged, and the broker sends no more than that many that were not.
     """
 
     def __init__(
-        self, connection: Connection, channel: Any, queue: str, bind: Callable[[], None]
+        self,
+        connection: Connection,
+        channel: Any,
+        queue: str,
+        bind: Callable[[], None],
+        prefetch: int = 0,
     ) -> None:
+        self._channel, self._acknowledges = channel, bool(prefetch)
+        self._number, self._is_repeat = 0, False
         self.errors = (*connection.connection_errors, *connection.channel_errors, OSError)
         self._amqp = connection.connection
         self._channel_id: int = channel.channel_id
         self._messages: list[Message] = []
         # This is for what py-amqp reads while the connection is still being set up.
-        channel.basic_consume(
-            queue=queue,
-            no_ack=True,
-            callback=lambda message: self._messages.append(to_message(message)),
-        )
+        if prefetch:
+            channel.basic_qos(0, prefetch, a_global=False)
+        channel.basic_consume(queue=queue, no_ack=not prefetch, callback=self._read_by_driver)
         self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
         #: What was read and is no whole frame yet; None as long as py-amqp reads.
         self._rest: bytes | None = None
@@ -74,7 +82,23 @@ class AMQPStream(SocketStream):
         self._missing = 0
         self._kept = 0
 
+    def _read_by_driver(self, message: Any) -> None:
+        if self._acknowledges:
+            facts = message.delivery_info
+            self._number, self._is_repeat = facts["delivery_tag"], facts["redelivered"]
+        self._add(to_message(message))
+
+    def _add(self, message: Message) -> None:
+        self._messages.append(message)
+        self.delivered = self._number
+        self.has_repeats |= self._is_repeat
+
+    def acknowledge(self, number: int) -> None:
+        self._channel.basic_ack(number, multiple=True)
+
     def drain(self, timeout: float) -> list[Message]:
+        if not self._messages:
+            self.has_repeats = False
         if self._rest is None:
             self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
         if self._needs_heartbeat():
@@ -115,7 +139,10 @@ class AMQPStream(SocketStream):
             elif is_ours and kind == _HEADER:
                 self._header(payload)
             elif is_ours and kind == _METHOD and payload.startswith(_DELIVER):
-                continue
+                if self._acknowledges:
+                    # After the tag of the consumer, with its length before it.
+                    begin = len(_DELIVER) + 1 + payload[len(_DELIVER)]
+                    self._number, self._is_repeat = _DELIVERY.unpack_from(payload, begin)
             elif kind != _HEARTBEAT:
                 self._hand_back(kind, channel, payload)
         self._rest = data[position:]
@@ -145,7 +172,7 @@ class AMQPStream(SocketStream):
         self._properties = properties
         self._kept = 0
         if not self._missing:
-            self._messages.append(Message(b"", *properties))
+            self._add(Message(b"", *properties))
 
     def _body(self, payload: bytes) -> None:
         if len(payload) > self._missing:
@@ -159,7 +186,7 @@ class AMQPStream(SocketStream):
             if self._missing:
                 return
             payload, self._parts = b"".join(self._parts), []
-        self._messages.append(Message(payload, *self._properties))
+        self._add(Message(payload, *self._properties))
 
     def close(self) -> None:
         """Say goodbye as AMQP asks for, without waiting long for the answer."""

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from evtools.cam import loop
 from evtools.cam.loop import STUCK_AFTER, EventFilter, ReplayClock
 from evtools.cam.options import CamOptions
+from evtools.cam.store import StoreCamera
 from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed
 from evtools.state import OTHERS
+from evtools.transport import ConnectionSettings
+from evtools.transport.receiver import Redelivered
 from evtools.transport.source import DOCTOR
 from evtools.wire import Defect, Gap, Joiner, from_fields
 from tools.gaps import gap
@@ -686,3 +689,52 @@ def test_a_recording_has_its_own_clusters_and_not_too_many(stage, log, monkeypat
     assert play.counters.left_out == 2
     assert "more than 2 clusters: the events of others are left out, as of asia" in log()[0]
     assert "2 events of clusters beyond 2 were left out" in log()
+
+
+# --- a queue that keeps events --------------------------------------------------------
+
+
+class Shop(StoreCamera):
+    """Store everything."""
+
+    def store(self, batch):
+        pass
+
+
+def keeping(**how):
+    return ConnectionSettings(event_queue="q", event_queue_ttl=60.0, **how)
+
+
+def test_the_broker_keeps_what_is_not_in_a_spool_yet(stage, tmp_path):
+    stage = stage(kind=partial(Shop, spool=str(tmp_path)))
+    [kept] = stage.loop.keep([keeping(event_queue_expires=30.0)])
+    assert kept.acknowledges
+    assert stage.camera.kept_for == 30.0
+    acknowledged, marks = [], []
+    # There is no room for the second batch, then there is, without any other event.
+    answers = iter([True, False, False])
+    stage.acknowledge = acknowledged.append
+    stage.camera.persist = lambda: next(answers, True)
+
+    def mark():
+        marks.append(len(acknowledged))
+
+    stage.run([told("task-received")], mark, [told("task-started")], mark, mark)
+    assert marks == [1, 2, 3]
+
+
+def test_without_a_spool_or_a_queue_nothing_is_kept(stage, tmp_path):
+    plain = stage(kind=Shop).loop
+    assert [each.acknowledges for each in plain.keep([keeping()])] == [False]
+    spooling = stage(kind=partial(Shop, spool=str(tmp_path))).loop
+    assert [each.acknowledges for each in spooling.keep([ConnectionSettings()])] == [False]
+
+
+def test_what_is_delivered_again_reaches_neither_state_nor_spool_twice(stage, tmp_path):
+    stage = stage(kind=partial(Shop, spool=str(tmp_path)))
+    events = [told("task-received", uuid=uuid) for uuid in "ab"]
+    batches = [[from_fields(event) for event in events[:count]] for count in (1, 2)]
+    stage.events = lambda timeout: iter([batches[0], Redelivered(batches[1])])
+    stage.run()
+    assert stage.state.event_count == 2
+    assert stage.camera.spool.end.event == 2

@@ -41,7 +41,8 @@ class FakeStream:
     """
 
     errors = (ConnectionError, KeyError)
-    has_more = False
+    has_more = has_repeats = False
+    delivered = 0
 
     def __init__(self, clock, *script):
         self.clock = clock
@@ -349,3 +350,57 @@ def test_a_stop_may_come_from_a_handler_that_interrupts_a_stop(clock):
         signal.signal(signal.SIGALRM, before)
     assert reader._stopping
     reader._wait(3600)
+
+
+# --- what the broker keeps ------------------------------------------------------------
+
+
+class KeepingStream(FakeStream):
+    """A stream of numbered messages; it keeps which were acknowledged."""
+
+    def __init__(self, clock, *script):
+        super().__init__(clock, *script)
+        self.acknowledged = []
+
+    def drain(self, timeout):
+        messages = super().drain(timeout)
+        self.delivered += len(messages)
+        return messages
+
+    def acknowledge(self, number):
+        self.acknowledged.append(number)
+
+
+KEEPS = {"event_queue": "shared", "acknowledges": True}
+
+
+def test_what_was_taken_is_acknowledged_once_and_at_the_end_waited_for(clock):
+    stream = KeepingStream(clock, [Message(b"")] * 3, 1)
+
+    def at_end():
+        play.reader.acknowledge((1, 3))
+        play.reader.stop()
+
+    stream.at_end = at_end
+    play = Play.__new__(Play)
+    play.__init__(clock, stream, **KEEPS)
+    [chunk] = [item for item in play.items if isinstance(item, Chunk)]
+    assert chunk.last == (1, 3)
+    assert stream.acknowledged == [3]
+
+
+def test_what_came_through_a_lost_connection_is_not_acknowledged_through_the_next(clock):
+    lost = KeepingStream(clock, [Message(b"")] * 3, ConnectionError("gone"))
+    stream = KeepingStream(clock, [Message(b"")], 1)
+
+    def at_end():
+        play.reader.acknowledge((1, 3))
+        clock.now += 1
+        play.reader._send_acknowledgement(stream)
+        play.reader.acknowledge((2, 1))
+        play.reader.stop()
+
+    stream.at_end = at_end
+    play = Play.__new__(Play)
+    play.__init__(clock, lost, stream, **KEEPS)
+    assert (lost.acknowledged, stream.acknowledged) == ([], [1])

@@ -24,7 +24,8 @@ class FakeStream:
     """A stream that gives out a script and then waits to be stopped."""
 
     errors = (ConnectionError,)
-    has_more = False
+    has_more = has_repeats = False
+    delivered = 0
 
     def __init__(self, *script):
         self.script = list(script)

@@ -34,13 +34,14 @@ def properties_of(**values):
     return Content(**values)._serialize_properties()
 
 
-def delivery(body, *, sizes=(), announced=None, properties=None):
+def delivery(body, *, sizes=(), announced=None, properties=None, number=0, again=False):
     """Return the frames of one delivery, the body cut at `sizes`."""
     if properties is None:
         how = {"content_type": "application/json", "content_encoding": "utf-8"}
         properties = properties_of(application_headers={"hostname": "w@h"}, **how)
     size = len(body) if announced is None else announced
-    frames = frame(1, struct.pack(">HH", *spec.Basic.Deliver) + b"\x01c" + bytes(9))
+    facts = struct.pack(">Q?", number, again)
+    frames = frame(1, struct.pack(">HH", *spec.Basic.Deliver) + b"\x01c" + facts)
     frames += frame(2, struct.pack(">HHQ", 60, 0, size) + properties)
     for length in sizes:
         frames += frame(3, body[:length])
@@ -79,7 +80,7 @@ class FakeAMQP:
 class Wire:
     """A stream, and the end of the socket where its broker sits."""
 
-    def __init__(self, heartbeat=0):
+    def __init__(self, heartbeat=0, prefetch=0):
         self.broker, self.ours = socket.socketpair()
         self.amqp = FakeAMQP(self.ours, heartbeat)
         connection = SimpleNamespace(
@@ -87,13 +88,16 @@ class Wire:
             connection_errors=amqp.Connection.connection_errors,
             channel_errors=amqp.Connection.channel_errors,
         )
-        self.consumed = {}
+        self.consumed, self.acknowledged, self.limits = {}, [], []
         channel = SimpleNamespace(
-            channel_id=CHANNEL, basic_consume=lambda **how: self.consumed.update(how)
+            channel_id=CHANNEL,
+            basic_consume=lambda **how: self.consumed.update(how),
+            basic_qos=lambda *limits, a_global: self.limits.append((*limits, a_global)),
+            basic_ack=lambda number, multiple: self.acknowledged.append((number, multiple)),
         )
         self.bound = []
         bind = lambda: self.bound.append(self.stream)  # noqa: E731
-        self.stream = AMQPStream(connection, channel, "celeryev.q", bind)
+        self.stream = AMQPStream(connection, channel, "celeryev.q", bind, prefetch)
 
     def send(self, data):
         self.broker.sendall(data)
@@ -134,6 +138,24 @@ def test_what_py_amqp_has_read_while_setting_up_is_not_lost(wire):
         wire.consumed["callback"](Content(body, content_type="a/b"))
     assert wire.stream.drain(5) == [Message(body, "a/b", None) for body in (b"1", b"", b"3")]
     assert wire.send(delivery(b"4")) == [message(b"4")]
+
+
+def test_messages_are_numbered_and_acknowledged_where_the_broker_keeps_them(make_wire):
+    wire = make_wire(prefetch=50)
+    assert (wire.consumed["no_ack"], wire.limits) == (False, [(0, 50, False)])
+    early = Content(b"1", content_type="application/json", content_encoding="utf-8")
+    early.delivery_info = {"delivery_tag": 1, "redelivered": True}
+    wire.consumed["callback"](early)
+    assert [each.body for each in wire.stream.drain(5)] == [b"1"]
+    assert (wire.stream.delivered, wire.stream.has_repeats) == (1, True)
+    # The next one has begun, and has not come.
+    data = delivery(b"2", number=2) + delivery(b"345", sizes=(1,), number=2**40, again=True)
+    assert wire.send(data[:-3]) == [message(b"2")]
+    assert (wire.stream.delivered, wire.stream.has_repeats) == (2, False)
+    assert wire.send(data[-3:]) == [message(b"345")]
+    assert (wire.stream.delivered, wire.stream.has_repeats) == (2**40, True)
+    wire.stream.acknowledge(2)
+    assert wire.acknowledged == [(2, True)]
 
 
 def test_a_message_too_large_is_kept_only_as_far_as_it_takes_to_see_that(wire):
