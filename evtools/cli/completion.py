@@ -31,8 +31,8 @@ _NO_BLANK: Final = {
 #: The columns of all views of evtop; to import those would take half a second at a tab.
 COLUMNS: Final = """
     about active age backlog beat consumed_by consumers count depth empty_in exc failed first
-    in_rate last load missed name net_per_min ok oldest out_rate outcome pool processed
-    processes published queue queues rate ready received retried retries root run_max
+    in_rate last load missed name net_per_min next ok oldest out_rate outcome overdue period
+    pool processed processes published queue queues rate ready received retried retries root run_max
     run_p50 run_p95 run_p99 runtime share since skew state status story text time trend
     type
     unacked uuid version wait wait_p95 worker workers

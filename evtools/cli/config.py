@@ -152,7 +152,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "broker_heartbeat": "heartbeat", "broker_login_method": "login_method",
     **{name: name for name in (
         "event_exchange", "event_queue_prefix", "event_queue_ttl", "event_queue_expires",
-        "event_queue_exclusive", "event_queue_durable", "control_exchange",
+        "event_queue_exclusive", "event_queue_durable", "control_exchange", "redbeat_key_prefix",
     )},
     **{f"events_{name}": name for name in (
         "logfile", "pidfile", "uid", "gid", "umask", "executable",

@@ -75,7 +75,10 @@ _OPTIONS: Final = (
     Option("Screen", "--no-ask", "Ask the workers nothing about their tasks, pools and queues;"
            " actions still reach them.", FLAG),
     Option("Screen", "--broker-stats/--no-broker-stats", "Ask the broker about the queues in view:"
-           " how long they are, and who consumes them.", default=True),
+           " how long they are, and who consumes them; on Redis also for RedBeat's schedule.",
+           default=True),
+    Option("Screen", "--redbeat-key-prefix TEXT", "Prefix of RedBeat's keys in Redis, as"
+           " set for beat.", shown="redbeat:"),
     Option("Batch", "-B --batch", "Print the view as text, without a screen, and exit.",
            FLAG, in_file=False),
     Option("Batch", "-n --iterations N", "Number of iterations, one every -d; 0 = unlimited.",

@@ -18,7 +18,7 @@ from evtools.text import hide_credentials, sanitize
 from evtools.top import screen
 from evtools.top.commands import CHANGEABLE, Session
 from evtools.top.control import ControlClient
-from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
+from evtools.top.feed import PLANNED_VIEWS, BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import EventHistory, History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
@@ -500,8 +500,11 @@ class Console:
             rows += session.model.alerts.queues()
             if in_view and session.detail is not None:
                 page = queues.subject(session.detail.key)
+        plans = session.model.options.broker_stats and session.view in PLANNED_VIEWS
         for cluster in session.model.clusters.values():
             cluster.watch_queues(rows, page)
+            if cluster.stats is not None:
+                cluster.stats.watch_plan(wanted=plans)
 
     def _finish_picture(self) -> bool:
         # Do a part of the work that it left; return whether there is more.

@@ -12,13 +12,13 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
-from evtools.top.feed import BrokerStats, open_source, watched
+from evtools.top.feed import PLANNED_VIEWS, BrokerStats, open_source, watched
 from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.survey import Inspector
 from evtools.transport import ConnectionSettings, Notice
-from evtools.transport.queues import Gauge
+from evtools.transport.queues import Gauge, Plan
 from evtools.wire import Defect, Event
 from evtools.wire.redact import redactor
 
@@ -44,7 +44,7 @@ def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
         for settings in () if options.read else clusters:
             cluster, masks = batch.clusters.of(settings.cluster), redactor(options.redact)
             settings = watched(options, settings)  # noqa: PLW2901
-            if options.broker_stats and options.view == "queues":
+            if options.broker_stats and options.view in ("queues", *PLANNED_VIEWS):
                 # It is asked in this thread.
                 cluster.stats = BrokerStats(
                     Gauge(settings), lambda: None, clock=clock, redact=masks
@@ -190,6 +190,11 @@ class Batch:
                 _log.warning("queues%s are shown without their depth: %s", of, facts.error)
             elif refused:
                 _log.warning("depth unknown of queues%s: %s (%s)", of, len(refused), refused[0])
+            planned = Plan() if cluster.stats is None else cluster.stats.plan()[0]
+            if planned.reason:
+                _log.info("what RedBeat plans is not known%s: %s", of, planned.reason)
+            if planned.left_out:
+                _log.warning("entries of RedBeat%s left out: %s", of, planned.left_out)
         model.refresh(table.name, now)
         while table.waiting:  # however much there is to be filtered
             model.refresh(table.name, self._clock.wall())
@@ -209,7 +214,12 @@ class Batch:
 
     def _ask_brokers(self, *, only_due: bool = False) -> None:
         table, asked = self._table, [one for one in self.clusters.values() if one.asks_broker]
-        if not asked:
+        if table.name in PLANNED_VIEWS:
+            for stats in filter(None, (one.stats for one in asked)):
+                stats.watch_plan(wanted=True)
+                if stats.plan_is_due():
+                    stats.look_at_plan()
+        if not asked or table.name != "queues":
             return
         self._model.refresh(table.name, self._clock.wall())
         rows = [row for key in table.keys if (row := table.subject(key)) is not None]

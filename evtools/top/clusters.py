@@ -1,7 +1,8 @@
 """The clusters on the screen: what came of each, and how it is asked and changed."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, Final
 
 from evtools.clock import Clock
@@ -9,10 +10,11 @@ from evtools.state import OTHERS, Schedule, State, Statistics
 from evtools.text import human_age
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.control import ControlClient
-from evtools.top.feed import BrokerStats, QueueFacts, asked_about
+from evtools.top.feed import PLAN_EVERY, BrokerStats, QueueFacts, asked_about
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Part, StreamCounters
 from evtools.top.survey import Inspector, Survey
+from evtools.transport.queues import PlannedTask
 from evtools.wire.redact import Redactor
 
 #: How many clusters a recording may have; what comes of others counts for one of this name.
@@ -67,6 +69,12 @@ class Cluster:
         if self.connection.status == "connecting":
             # What a history has of before says nothing of now.
             found = {name: each.unseen(now) for name, each in found.items()}
+        if self.stats is not None and self.asks_broker:
+            plan, at = self.stats.plan()
+            # Of several entries of one type the earliest.
+            tasks = sorted(plan.tasks, key=attrgetter("due"), reverse=True)
+            planned = {task.task: task for task in tasks}
+            found |= {name: _planned(one, at, found.get(name)) for name, one in planned.items()}
         return found
 
     def watch_queues(self, rows: Iterable[Any], page: Any = None) -> None:
@@ -82,6 +90,38 @@ class Cluster:
         for row in rows:
             row.cluster = self.name
             yield self.key(row.name), row
+
+
+#: How late RedBeat may send what is due, in seconds: its clock may be off, and what is new it may
+#: notice five minutes later.
+_LATE: Final = 15.0
+_NEW_LATE: Final = 310.0
+#: How much a period by events may differ from the interval that RedBeat has, as a share.
+_ALIKE: Final = 0.1
+
+
+def _planned(task: PlannedTask, at: float, seen: Schedule | None) -> Schedule:
+    """Return when RedBeat is to send a task, as it said `at` a time; `seen` is what events say."""
+    source, last = f"RedBeat: {task.name}", task.last
+    tolerance = _LATE if last is not None else _NEW_LATE
+    is_late = at - task.due > tolerance
+    if seen is not None:
+        if seen.last is not None:
+            last = max(seen.last, last or 0.0)
+        is_alike = task.every and abs((seen.period or 0.0) - task.every) <= _ALIKE * task.every
+        if is_alike and seen.next is not None and not is_late:
+            # Events are newer.
+            return replace(seen, source=f"{source}; {seen.source}", rule=task.schedule)
+    return Schedule(
+        period=task.every or (None if seen is None else seen.period),
+        last=last,
+        next=task.due,
+        late_at=task.due if is_late else None,
+        # What is due may have been sent since then.
+        tolerance=0.0 if is_late else tolerance + PLAN_EVERY,
+        source=source,
+        rule=task.schedule,
+    )
 
 
 def row_key(cluster: str, name: str) -> str:

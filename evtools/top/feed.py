@@ -16,7 +16,7 @@ from evtools.top.files import EventHistory, Recording
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice, Source
 from evtools.transport.demo import demo_settings
-from evtools.transport.queues import Depth, Gauge, Waiting
+from evtools.transport.queues import Depth, Gauge, Plan, PlannedTask, Waiting
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.database import open_replay
 from evtools.wire import Event
@@ -244,6 +244,11 @@ TREND: Final = 60.0
 _TREND_MIN: Final = 3.0
 #: What the broker said is taken for true for so long, in seconds.
 _TRUE_FOR: Final = 15.0
+#: Time between two looks at what RedBeat plans, in seconds, and how long that is taken for true.
+PLAN_EVERY: Final = 30.0
+_PLAN_TRUE_FOR: Final = 90.0
+#: The views that show it.
+PLANNED_VIEWS: Final = ("types", "overview")
 _MASKED: Final = Depth(None, reason="its name is masked by --redact")
 
 
@@ -313,6 +318,9 @@ class BrokerStats(threading.Thread):
         self._queues: tuple[str, ...] = ()
         self._peeked = ""
         self._oldest = False
+        #: What RedBeat plans, when it said so (wall clock and monotonic), and whether it is asked.
+        self._plan, self._planned_at, self._looked_at = Plan(), 0.0, -math.inf
+        self._plans = False
         self._changed = threading.Event()
         self._stopped = False
 
@@ -334,6 +342,41 @@ class BrokerStats(threading.Thread):
         self._queues, self._peeked, self._oldest = wanted, peek, oldest
         if is_new:
             self._changed.set()
+
+    def watch_plan(self, *, wanted: bool) -> None:
+        """Set whether to read what RedBeat plans, every half a minute from now on."""
+        self._plans, is_new = wanted, wanted and not self._plans
+        if is_new and self.plan_is_due():
+            self._changed.set()
+
+    def plan_is_due(self) -> bool:
+        """Return whether it is time to read what RedBeat plans."""
+        return self._plans and self._clock.monotonic() - self._looked_at >= PLAN_EVERY
+
+    def plan(self) -> tuple[Plan, float]:
+        """Return what RedBeat plans, and as of when, in UTC epoch seconds."""
+        if self._clock.monotonic() - self._looked_at > _PLAN_TRUE_FOR:
+            return Plan(), 0.0
+        return self._plan, self._planned_at
+
+    def look_at_plan(self) -> None:
+        """Read what RedBeat plans now."""
+        # As of before it is asked: what is due may be sent meanwhile.
+        at = self._clock.wall()
+        try:
+            plan = self._gauge.plan()
+        except EvtoolsError as caught:
+            plan = Plan(reason=caught.message)
+        if self._redact is not None:
+            plan = replace(plan, tasks=tuple(map(self._masked_task, plan.tasks)))
+        self._plan, self._planned_at = plan, at
+        self._looked_at = self._clock.monotonic()
+
+    def _masked_task(self, task: PlannedTask) -> PlannedTask:
+        fields: dict[str, Any] = {"name": task.task}
+        assert self._redact is not None
+        self._redact(fields)
+        return replace(task, task=fields["name"])
 
     def is_due(self) -> bool:
         """Return whether it is time to ask."""
@@ -398,6 +441,9 @@ class BrokerStats(threading.Thread):
             self._changed.clear()
             if self._queues:
                 self.look()
+            if due := self.plan_is_due():
+                self.look_at_plan()
+            if self._queues or due:
                 self._wake()
             self._changed.wait(EVERY)
         self._gauge.close()

@@ -20,6 +20,7 @@ NAMES: Final = (
     "event_queue_expires", "event_queue_exclusive", "event_queue_durable", "control_exchange",
 )
 # fmt: on
+_REDBEAT_PREFIX: Final = "redbeat_key_prefix"
 #: What to do about an application that is not for root.
 _REMEDY = "run this as the user who owns it, give it to root, or give the address with -b URL"
 
@@ -75,6 +76,9 @@ def _read(app: Any) -> dict[str, Any]:
     address = conf.broker_read_url
     # Not conf.without_defaults(): that knows no old names and no namespace.
     settings = {name: conf[name] for name in NAMES if conf.get(name) != DEFAULTS.get(name)}
+    # No setting of Celery's own, so that it does not know that the two are one.
+    if prefix := conf.get(_REDBEAT_PREFIX) or conf.get(_REDBEAT_PREFIX.upper()):
+        settings[_REDBEAT_PREFIX] = prefix
     if isinstance(address, (list, tuple)):
         address = ";".join(address)
     if address and "://" not in address:

@@ -1,9 +1,15 @@
-"""What a broker says of queues, what waits in them on Redis, and purging them."""
+"""What a broker says of queues, what waits in them on Redis, and purging them; RedBeat's entries.
 
+RedBeat is a scheduler of Celery that keeps its entries in Redis.
+"""
+
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
 
 import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
@@ -15,6 +21,7 @@ from evtools.errors import UsageError
 from evtools.transport.connection import reach
 from evtools.transport.errors import explain
 from evtools.transport.settings import ConnectionSettings
+from evtools.wire import TIME_MAX
 
 #: How many queues are asked about in one round trip to Redis.
 _CHUNK: Final = 100
@@ -38,6 +45,17 @@ _PEEKED_AT_ONCE: Final = 10
 #: The longest name of a task, or id, that is kept.
 _TEXT_MAX_CHARS: Final = 300
 _LARGE_MAX: Final = 1000
+#: How many entries of RedBeat are read, and how long one and its key may be.
+_ENTRIES_MAX: Final = 500
+_ENTRY_MAX_BYTES: Final = 64 * 1024
+_KEY_MAX_BYTES: Final = 1024
+_PART_MAX_CHARS: Final = 60
+#: The fields of a crontab as cron has them, and the frequencies of a rule by their numbers.
+_CRONTAB: Final = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+_FREQUENCIES: Final = dict(
+    enumerate(("yearly", "monthly", "weekly", "daily", "hourly", "minutely", "secondly"))
+)
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,30}(?:/[A-Za-z0-9_+-]{1,30}){0,2}")
 _LINE_MAX_BYTES: Final = 64 * 1024
 
 
@@ -79,6 +97,36 @@ class Waiting:
     def count(self) -> int:
         """How many were looked at."""
         return sum(self.names.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """An entry of RedBeat: the type of task that it sends, and when.
+
+    `due` is when it is to be sent next, and `last` when it was sent, in UTC epoch seconds by the
+    clock of the scheduler; None if never.  `every` is its interval in seconds, None where it has a
+    crontab or a rule, and `schedule` any of them as text, which is not sanitised.
+    """
+
+    name: str
+    task: str
+    due: float
+    last: float | None = None
+    every: float | None = None
+    schedule: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The entries of RedBeat that are enabled, the first that are due; or else why not: `reason`.
+
+    `left_out` is how many more there are, or cannot be read.
+    """
+
+    tasks: tuple[PlannedTask, ...] = ()
+    left_out: int = 0
+    reason: str = ""
 
 
 class Gauge:
@@ -123,6 +171,17 @@ class Gauge:
         if connection.transport.driver_name == "py-amqp":
             return Waiting(reason="RabbitMQ shows messages only by taking them")
         return Waiting(reason="this broker does not show what waits")
+
+    def plan(self) -> Plan:
+        """Return what RedBeat plans, nothing where it is not used; raise as `look` does."""
+        try:
+            self._connect()
+            if self._redis is None:
+                return Plan()
+            return self._redis.plan(self._settings.redbeat_key_prefix)
+        except Exception as exc:
+            self.close()
+            raise explain(exc, self._settings) from exc
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -322,6 +381,41 @@ class _Redis:
                     return Waiting(names, "the next messages are too large to be looked at")
         return Waiting(names)
 
+    # --- what RedBeat plans -------------------------------------------------------------
+    #
+    # It has a sorted set of the keys of its entries, by when they are due, and a hash for each.
+    # It knows no prefix of kombu's.
+
+    def plan(self, prefix: str) -> Plan:
+        schedule = f"{prefix}:schedule"
+        # What is not to be sent any more is due at -1.
+        [count, keys] = self._ask([
+            ("ZCOUNT", schedule, 0, "+inf"),
+            ("ZRANGEBYSCORE", schedule, 0, "+inf", "LIMIT", 0, _ENTRIES_MAX),
+        ])  # fmt: skip
+        if isinstance(count, Exception) or isinstance(keys, Exception):
+            return Plan(reason=str(count if isinstance(count, Exception) else keys))
+        start = prefix.encode()
+        keys = [key for key in keys if key.startswith(start) and len(key) <= _KEY_MAX_BYTES]
+        sizes = self._ask(
+            [("HSTRLEN", key, part) for key in keys for part in ("definition", "meta")]
+        )
+        if refused := next((size for size in sizes if isinstance(size, Exception)), None):
+            return Plan(reason=str(refused))
+        small, left = [], _LOOK_BYTES
+        for key, *both in zip(keys, sizes[::2], sizes[1::2], strict=True):
+            if max(map(int, both)) <= _ENTRY_MAX_BYTES and sum(map(int, both)) <= left:
+                small.append(key)
+                left -= sum(map(int, both))
+        asked: list[Sequence[Any]] = []
+        for key in small:
+            asked += ("ZSCORE", schedule, key), ("HMGET", key, "definition", "meta")
+        replies = self._ask(asked, 2 * _LOOK_BYTES) if asked else []
+        pairs = zip(replies[::2], replies[1::2], strict=False)
+        tasks = [task for due, parts in pairs if (task := _planned(due, parts)) is not None]
+        enabled = tuple(task for task in tasks if task.enabled)
+        return Plan(enabled, max(0, int(count) - len(tasks)))
+
     # --- what is not acknowledged -------------------------------------------------------
 
     def _unacked(self) -> tuple[Counter[str], dict[str, str]]:
@@ -446,6 +540,81 @@ def _route_of(value: bytes) -> _Route | None:
     return exchange or "", routing_key or ""
 
 
+# --- entries of RedBeat -------------------------------------------------------------------
+#
+# Its own JSON: a schedule, or a time, is an object with its fields and `__type__`.
+
+
+class _Entry(msgspec.Struct):
+    task: str
+    schedule: dict[str, Any]
+    name: str = ""
+    enabled: bool = True
+
+
+class _Moment(msgspec.Struct):
+    year: int
+    month: int
+    day: int
+    hour: int = 0
+    minute: int = 0
+    second: int = 0
+    microsecond: int = 0
+    timezone: str | float = "UTC"
+
+
+class _Runs(msgspec.Struct):
+    last_run_at: _Moment | None = None
+
+
+def _planned(due: Any, parts: Any) -> PlannedTask | None:
+    # None for what cannot be read, or has gone meanwhile.
+    try:
+        definition, meta = parts
+        entry = msgspec.json.decode(definition, type=_Entry)
+        runs = msgspec.json.decode(meta, type=_Runs) if meta else _Runs()
+        at = float(due)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return None
+    if not 0 <= at <= TIME_MAX or not 0 < len(entry.task) <= _TEXT_MAX_CHARS:
+        return None
+    every = entry.schedule.get("every")
+    is_interval = entry.schedule.get("__type__") == "interval"
+    if not is_interval or not isinstance(every, int | float) or not 0 < every <= TIME_MAX:
+        every = None
+    last = None if runs.last_run_at is None else _epoch(runs.last_run_at)
+    name, text = entry.name[:_TEXT_MAX_CHARS], _schedule_text(entry.schedule)
+    return PlannedTask(name, entry.task, at, last, every, text, entry.enabled)
+
+
+def _epoch(moment: _Moment) -> float | None:
+    zone: tzinfo = UTC
+    if isinstance(moment.timezone, str) and not _ZONE.fullmatch(moment.timezone):
+        return None
+    try:
+        if not isinstance(moment.timezone, str):
+            zone = timezone(timedelta(seconds=moment.timezone))
+        elif moment.timezone != "UTC":
+            zone = ZoneInfo(moment.timezone)
+        fields = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+        return datetime(*fields, moment.microsecond, tzinfo=zone).timestamp()
+    except (ValueError, OverflowError, KeyError, OSError):
+        return None
+
+
+def _schedule_text(fields: Mapping[str, Any]) -> str:
+    kind = fields.get("__type__")
+    if kind == "crontab":
+        parts = [str(fields.get(name, "*"))[:_PART_MAX_CHARS] for name in _CRONTAB]
+        return f"crontab {' '.join(parts)}"
+    if kind == "rrule":
+        freq, interval = fields.get("freq"), fields.get("interval")
+        named = _FREQUENCIES.get(freq) if isinstance(freq, int) else None
+        times = f", interval {interval}" if isinstance(interval, int) and interval != 1 else ""
+        return f"rule {named or 'of its own'}{times}"
+    return ""
+
+
 def _replies(connection: Any, commands: Sequence[Sequence[Any]], limit_bytes: int) -> list[Any]:
     # redis-py keeps a reply of any size in memory, so these are read under its parser, and no
     # further than the limit: then there are fewer replies than commands, and the connection ends.
@@ -487,7 +656,7 @@ class _Reader:
         self._spend(len(line))
         if kind == b"-":
             return ResponseError(text.decode(errors="replace"))
-        if kind in (b"+", b":"):
+        if kind in (b"+", b":", b","):
             return text
         if kind == b"_":
             return None

@@ -141,6 +141,8 @@ class ConnectionSettings:
     event_queue_durable: bool = False
     routing_keys: tuple[str, ...] = ("#",)
     control_exchange: str = "celery"
+    #: What the keys of RedBeat begin with.
+    redbeat_key_prefix: str = "redbeat:"
     accept: tuple[str, ...] = ("json", "msgpack", "yaml")
     buffer_bytes: int = 256 * _MEBIBYTE
     reconnect: bool = True
@@ -240,6 +242,7 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("--event-routing-key", "routing_keys", lambda v: bool(v) and all(map(_is_name, v)),
      "a routing key"),
     ("--control-exchange", "control_exchange", _is_name, "the name of an exchange"),
+    ("--redbeat-key-prefix", "redbeat_key_prefix", _is_name, "the beginning of keys"),
     ("--accept", "accept", lambda v: bool(v) and set(v) <= set(SERIALISERS),
      f"one of {', '.join(SERIALISERS)}"),
     ("--buffer-size", "buffer_bytes", lambda v: isinstance(v, int) and v >= _MEBIBYTE,

@@ -259,7 +259,8 @@ class Schedule:
     when one was sent, and `next` when it should be again, in UTC epoch seconds by our clock; None
     if that is not known, or may have been unseen meanwhile.  `late_at` is from when it is late,
     which is after `next` where runs were left out before; None if nobody can say.  `tolerance`
-    is what is no delay, in seconds, and `source` says where all of this is known from.
+    is what is no delay, in seconds, and `source` says where all of this is known from.  `rule` is
+    when it is to be, as whoever plans it has it, not sanitised; "" where that is not known.
     """
 
     period: float | None
@@ -268,6 +269,7 @@ class Schedule:
     late_at: float | None
     tolerance: float
     source: str
+    rule: str = ""
 
     def unseen(self, until: float) -> "Schedule":
         """Return it where nobody looked until a time, in UTC epoch seconds by our clock."""

@@ -175,6 +175,7 @@ def _overdue(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
         if not (overdue := schedule.overdue(now)):
             continue
         facts = [f"every {period_text(schedule.period)}"] if schedule.period else []
+        facts = [schedule.rule] if schedule.rule else facts
         if schedule.last is not None:
             ago, at = now - schedule.last, context.time_of_day(schedule.last)
             # Where that is enough, without seconds.

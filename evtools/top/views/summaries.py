@@ -296,12 +296,13 @@ class TypesView(Summary):
         lines = labelled(
             (
                 ("period", period_text(schedule.period) if schedule.period else None),
-                ("last run", ago),
+                ("rule", schedule.rule or None),
+                ("last run", ago or "never"),
                 ("next run", f"{following}{next_text(schedule, context.now)}"),
                 ("known from", schedule.source),
             )
         )
-        info = (*detail.sections["Info"], "", "Schedule", *lines)
+        info = (*lines, "", *detail.sections["Info"])
         return replace(detail, sections={**detail.sections, "Info": info})
 
     def news(self) -> str:

@@ -246,10 +246,10 @@ FLAGS = [ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_PARTIAL_CHAIN]
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_every_name_is_celerys_and_every_option_ours(name):
-    daemon = name.startswith("events_")
+    daemon, of_redbeat = name.startswith("events_"), name.startswith("redbeat_")
     celerys = {f"events_{option.name}" for option in events.params}
-    assert name in (celerys if daemon else DEFAULTS)
-    ours = evcam.params if daemon else evdump.params
+    assert of_redbeat or name in (celerys if daemon else DEFAULTS)
+    ours = evcam.params if daemon else evtop.params if of_redbeat else evdump.params
     assert OPTIONS[name] in {option.name for option in ours}
 
 

@@ -21,7 +21,7 @@ from evtools.top.app import REDRAWS_MAX, Console, run
 from evtools.top.feed import Ended, QueueFacts
 from evtools.top.options import SettingsFile, TopOptions
 from evtools.transport import ConnectionSettings, Notice
-from evtools.transport.queues import Depth
+from evtools.transport.queues import Depth, Plan
 from evtools.wire import encode_line
 from tools.clock import FakeClock
 from tools.life import Life
@@ -369,19 +369,22 @@ def test_outcomes_of_actions_are_shown(evtop):
     assert played.session.message.style == "warning"
 
 
-def test_the_broker_is_asked_about_queues_only_while_they_are_shown_and_it_is_wanted(evtop):
-    asked = []
+def test_the_broker_is_asked_only_about_what_is_shown_and_if_it_is_wanted(evtop):
+    asked, plans = [], []
     played = evtop()
     options = played.session.model.options
     played.session.model.clusters[""].stats = SimpleNamespace(
         known=lambda: QueueFacts({"mail": Depth(7, 1)}),
         watch=lambda queues, **_: asked.append(tuple(queues)),
+        plan=lambda: (Plan(), 0.0),
+        watch_plan=lambda *, wanted: plans.append(wanted),
     )
     played.play(
         *("4b", "a recording has no broker to ask", lambda: setattr(options, "read", ())),
         *(lambda: ("mail",) in asked, "b", "asking the broker: off"),
         *(asked.clear, lambda: set(asked) == {()}, "b"),
-        *(lambda: ("mail",) in asked, "1", lambda: asked[-1] == (), "q"),
+        *(lambda: ("mail",) in asked, "1", lambda: asked[-1] == () and not any(plans), "2"),
+        *(lambda: plans[-1], "1", lambda: not plans[-1], "q"),
     )
 
 

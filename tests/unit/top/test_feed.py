@@ -8,7 +8,7 @@ from evtools.top import feed as feed_module
 from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, Trend, trend_of
 from evtools.top.files import EventHistory
 from evtools.transport import Notice, Statistics
-from evtools.transport.queues import Depth, Waiting
+from evtools.transport.queues import Depth, Plan, PlannedTask, Waiting
 from evtools.wire.redact import redactor
 from tools.clock import FakeClock
 from tools.typed import events_of
@@ -218,7 +218,7 @@ class FakeGauge:
 
     def __init__(self):
         self.asked = []
-        self.more = 0
+        self.more = self.planned = 0
         self.away = False
         self.closed = False
 
@@ -230,6 +230,12 @@ class FakeGauge:
 
     def peek(self, queue):
         return Waiting({f"task-{queue}": 2, "": 1})
+
+    def plan(self):
+        self.planned += 1
+        if self.away:
+            raise BrokerUnavailable("cannot reach it")
+        return Plan((PlannedTask("daily", "mail.send", 1000.0),))
 
     def close(self):
         self.closed = True
@@ -298,3 +304,32 @@ def test_a_trend_is_of_the_last_minute_and_what_is_old_is_no_longer_true(gauge, 
     stats.watch(["***-2"], peek="***-2")
     assert stats.look().depths["***-2"].reason == "its name is masked by --redact"
     assert (gauge.asked[-1], stats.known().waiting) == ((), None)
+
+
+def test_what_redbeat_plans_is_read_twice_a_minute_while_it_is_wanted(stats, gauge, wakes):
+    stats.watch_plan(wanted=False)
+    assert not stats.plan_is_due()
+    stats.watch_plan(wanted=True)
+    wakes.wait()
+    assert stats.plan()[0].tasks[0].task == "mail.send"
+    stats.watch_plan(wanted=True)
+    stats.watch(["mail"])
+    wakes.wait()
+    assert (gauge.planned, stats.plan_is_due()) == (1, False)
+
+
+def test_an_old_plan_says_nothing_and_names_in_it_are_masked(gauge, wakes):
+    clock = FakeClock()
+    stats = BrokerStats(gauge, wakes, clock=clock, redact=redactor(["/mail/"]))
+    stats.watch_plan(wanted=True)
+    began = clock.wall()
+    stats.look_at_plan()
+    assert stats.plan()[1] == began
+    assert [task.task for task in stats.plan()[0].tasks] == ["***.send"]
+    clock.now += 30.0
+    assert stats.plan_is_due()
+    clock.now += 61.0
+    assert stats.plan()[0] == Plan()
+    gauge.away = True
+    stats.look_at_plan()
+    assert stats.plan()[0] == Plan(reason="cannot reach it")

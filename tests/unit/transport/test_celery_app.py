@@ -54,6 +54,10 @@ OWN = {
 # fmt: off
 SETTINGS = [
     ({**OWN, "worker_concurrency": 3}, None, OWN),
+    # Of RedBeat, which is not a part of Celery.
+    ({"redbeat_key_prefix": "mine:"}, None, {"redbeat_key_prefix": "mine:"}),
+    ({"REDBEAT_KEY_PREFIX": "old:"}, None, {"redbeat_key_prefix": "old:"}),
+    ({"CELERY_REDBEAT_KEY_PREFIX": "dj:"}, "CELERY", {"redbeat_key_prefix": "dj:"}),
     ({"broker_url": "redis://w", "broker_read_url": "redis://r"}, None,
      {"broker_url": "redis://r"}),
     ({"broker_url": ["redis://a", "redis://b"]}, None, {"broker_url": "redis://a;redis://b"}),

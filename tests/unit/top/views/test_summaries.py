@@ -1,5 +1,6 @@
 """Summaries: types, workers, queues and kinds of failures."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from evtools.top.options import TopOptions
 from evtools.top.survey import WorkerFacts
 from evtools.top.views.queues import QueuesView
 from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
-from evtools.transport.queues import Depth, Waiting
+from evtools.transport.queues import Depth, Plan, PlannedTask, Waiting
 from tools.clock import FakeClock
 from tools.life import Life
 
@@ -141,6 +142,50 @@ def test_types_that_run_at_a_period_say_when(types, cols, shown):
     connection.status = "connecting"
     types.refresh(1021.0)
     assert types.table.record("proj.report")["overdue"] is None
+
+
+#: What RedBeat said at 1000: the task, how late it is by events, and what is shown at 1010.
+PLANNED = {
+    "in time": (PlannedTask("n", "proj.a", 1200.0, 900.0, 300.0), ("5m", "in 3m", 0.0)),
+    # It may have been sent since 1000.
+    "just due": (PlannedTask("n", "proj.a", 1005.0, 900.0, 300.0), ("5m", "in 0s", 0.0)),
+    "overdue": (PlannedTask("n", "proj.a", 280.0, 100.0, 300.0), ("5m", "overdue 12m", 730.0)),
+    "never": (PlannedTask("n", "proj.a", 900.0, None, 300.0), ("5m", "in 0s", 0.0)),
+    "crontab": (PlannedTask("n", "proj.a", 4600.0, 1.0, None, "crontab 0 9 * * *"),
+                ("-", "in 59m", 0.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "shown"), PLANNED.values(), ids=PLANNED)
+def test_what_redbeat_plans_is_shown_also_if_it_never_ran(types, task, shown):
+    types.cluster.connection.status = "live"
+    later = replace(task, name="later", due=task.due + 9)
+    plan = Plan((later, task, replace(later, name="latest")))
+    types.cluster.stats = SimpleNamespace(plan=lambda: (plan, 1000.0))
+    assert types.refresh(10.0) == []
+    types.cluster.asks_broker = True
+    assert types.refresh(10.0) == ["proj.a"]
+    overdue = types.table.record("proj.a")["overdue"]
+    assert (*types.cells("period"), *types.cells("next"), overdue) == shown
+    page = "\n".join(types.page("proj.a"))
+    assert "RedBeat: n\n" in page
+    assert task.schedule in page
+    assert ("last run      never" in page) is (task.last is None)
+
+
+def test_events_know_more_of_a_period_than_what_redbeat_said_before(types):
+    life = types.life
+    types.cluster.connection.status, types.cluster.asks_broker = "live", True
+    for number in range(6):
+        life.now = 1000.0 + 60 * number
+        types.take(life.sent(f"r{number}", "proj.a"))
+    tasks = [PlannedTask("n", "proj.a", 1300.0, 1240.0, every) for every in (60.0, 3600.0)]
+    types.cluster.stats = SimpleNamespace(plan=lambda: (Plan((tasks.pop(0),)), 1290.0))
+    types.refresh(10.0)
+    assert types.table.record("proj.a")["next"] == 50
+    assert "RedBeat: n; events: 5 of" in "\n".join(types.page("proj.a"))
+    types.refresh(10.0)
+    assert [types.table.record("proj.a")[name] for name in ("period", "next")] == [3600, 0]
 
 
 def test_what_had_no_room_leads_nowhere():
