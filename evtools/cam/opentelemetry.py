@@ -137,6 +137,9 @@ class Spans:
         self._young: set[str] = set()
         self._old: set[str] = set()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, task: Task, received: float) -> None:
         """Note that an attempt at a task has ended."""
         if task.uuid in self._waiting:

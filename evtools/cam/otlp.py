@@ -198,7 +198,11 @@ class OTLP(Camera):
         export, back, self._back = Export(info.cluster), self._back, []
         for each in back:
             export.add(each)
-        export.spans += self._spans.take(math.inf if self._is_last else info.at)
+        if self._is_last:
+            export.spans += self._spans.take(math.inf)
+        elif self._is_live or len(self._spans) >= self._batch:
+            # The seconds of a recording pass quickly, and each request takes its time.
+            export.spans += self._spans.take(info.at)
         export.lost += self._spans.lost
         self._spans.lost = 0
         if self._measured is None:
@@ -209,6 +213,10 @@ class OTLP(Camera):
             export.metrics += self._points.take(self._measured, info.at)
             self._measured = info.at
         return export
+
+    @property
+    def _is_live(self) -> bool:
+        return isinstance(self.clock, SystemClock)
 
     def share(self, parts: int) -> None:
         self._steps.generation = self._spans.generation = GENERATION // parts
@@ -354,7 +362,7 @@ class OTLP(Camera):
         # Nothing else comes later than the last snapshot, and a recording can wait.
         if self._is_last:
             self._patience = min(self._patience, _LAST_PATIENCE)
-        elif isinstance(self.clock, SystemClock):
+        elif self._is_live:
             return False
         if wait > self._patience:
             self._patience = 0.0

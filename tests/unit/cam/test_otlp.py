@@ -748,7 +748,7 @@ def test_requests_that_wait_are_bounded_and_the_oldest_go(collector, log):
 
 
 def test_a_replay_waits_for_the_collector_but_not_for_ever(collector):
-    studio = Studio(collector, clock=FakeClock(1000.0), metrics=False)
+    studio = Studio(collector, clock=FakeClock(1000.0), metrics=False, batch=1)
     collector.answers = [unavailable(429, Retry_After="2"), 503, 503]
     studio.take(*task(0)).shoot()
     assert numbers(collector) == {0: 1}
@@ -761,6 +761,16 @@ def test_a_replay_waits_for_the_collector_but_not_for_ever(collector):
     with pytest.raises(TryLater):
         studio.take(*task(2)).shoot()
     assert len(collector.requests) == tried + 1
+
+
+def test_a_replay_sends_whole_batches_until_its_end(collector):
+    studio = Studio(collector, clock=FakeClock(1000.0), metrics=False, batch=4)
+    studio.camera.install()
+    for number in range(6):
+        studio.take(*task(number)).shoot()
+    assert [len(list(spans_of(each.decoded()))) for each in collector.requests] == [4, 4]
+    studio.camera.cancel()
+    assert numbers(collector) == dict.fromkeys(range(6), 1)
 
 
 def test_the_last_snapshot_has_everything_and_is_tried_for_a_few_seconds(collector, log):
