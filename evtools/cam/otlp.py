@@ -12,7 +12,7 @@ import socket
 import threading
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -38,6 +38,8 @@ from evtools.cam.metrics import (
 from evtools.cam.opentelemetry import Message, Points, Spans, attributes
 from evtools.cam.schedule import TryLater
 from evtools.cam.snapshot import GENERATION, SnapshotInfo, Steps
+from evtools.cam.spool import EVENTS, Piece, Record, Spool
+from evtools.cam.store import SPOOL_SIZE, SPOOL_SIZE_MIN
 from evtools.clock import SystemClock
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
@@ -60,6 +62,8 @@ _OK: Final = range(200, 300)
 #: Seconds to wait for the next try: the first, doubled with each, and the longest; and the most
 #: that a collector may ask for.
 _FIRST_WAIT, _LONGEST_WAIT, _ASKED_MAX = 1.0, 60.0, 3600.0
+#: Seconds between snapshots while the collector is away.
+_AWAY_EVERY: Final = 10.0
 #: Seconds for all tries of a replay before it goes on, and of a last snapshot.
 _PATIENCE, _LAST_PATIENCE = 60.0, 5.0
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
@@ -72,6 +76,91 @@ class Request(NamedTuple):
     signal: Signal
     items: int
     body: bytes
+    is_packed: bool = True
+
+
+class Outbox:
+    """Requests that wait for the collector, the oldest first, in memory or in a `spool`.
+
+    In memory they take up to `max_bytes`.  Which is the first is known until it is `done`, or
+    `failed` and may come again.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.spool: Spool | None = None
+        self._requests: deque[Request] = deque()
+        self._bytes = 0
+        self._piece: Piece | None = None
+
+    @property
+    def items(self) -> int:
+        """The number of spans and points in all of them."""
+        if self.spool is not None:
+            return self.spool.waiting
+        return sum(request.items for request in tuple(self._requests))
+
+    def add(self, requests: Sequence[Request], now: float) -> Tally[Signal]:
+        """Add requests, of `now`; return how many items of others were dropped to make room.
+
+        Those of a spool are counted there.
+        """
+        lost: Tally[Signal] = Tally()
+        if self.spool is not None:
+            records = [
+                Record(EVENTS, b"%c%c" % (_CODES[signal], is_packed) + body, items, now, now)
+                for signal, items, body, is_packed in requests
+            ]
+            self.spool.append(*records)
+            self.spool.take_losses()
+            return lost
+        self._requests += requests
+        self._bytes += sum(len(request.body) for request in requests)
+        while self._bytes > self.max_bytes and len(self._requests) > 1:
+            dropped = self._requests.popleft()
+            self._bytes -= len(dropped.body)
+            lost[dropped.signal] += dropped.items
+        return lost
+
+    def first(self) -> Request | None:
+        """Return the request that is to be sent next, None if there is none."""
+        if self.spool is None:
+            return self._requests[0] if self._requests else None
+        while (piece := self.spool.read(self.spool.end, max_events=1, max_bytes=1)) is not None:
+            if not self.spool.begin(piece):  # it was dropped meanwhile
+                continue
+            self._piece = piece
+            if piece.records:
+                record = piece.records[0]
+                signal = _SIGNALS.get(record.data[0]) if len(record.data) > 1 else None
+                if signal is not None:
+                    is_packed, body = bool(record.data[1]), record.data[2:]
+                    return Request(signal, record.events, body, is_packed)
+                words = "the spool %s has a record that is no request: it is left out"
+                _log.error(words, self.spool.folder)
+            self.done()
+        return None
+
+    def done(self) -> None:
+        if self.spool is None:
+            self._bytes -= len(self._requests.popleft().body)
+        elif self._piece is not None:
+            self.spool.acknowledge(self._piece)
+
+    def failed(self) -> None:
+        if self.spool is not None:
+            self.spool.fail()
+
+    def close(self) -> Tally[Signal]:
+        """Return how many items are lost now."""
+        lost: Tally[Signal] = Tally()
+        for request in self._requests:
+            lost[request.signal] += request.items
+        self._requests.clear()
+        spool, self.spool = self.spool, None
+        if spool is not None:
+            spool.close()
+        return lost
 
 
 @dataclass(slots=True)
@@ -102,7 +191,8 @@ class OTLP(Camera):
     (NAME=VALUE, separated by commas; @FILE reads them).  `service` is the name of the service that
     the spans are of, by default the first part of the worker's name.  Spans are exported `delay`
     seconds after their attempt ended, metrics every `interval`.  `ca`, `cert` and `key` are files
-    in PEM.  What the collector does not take waits in memory, up to `max_waiting` bytes.
+    in PEM.  What the collector does not take waits in memory, up to `max_waiting` bytes, or in the
+    folder `spool`, up to `spool_size`.
     """
 
     writes_for_all = True
@@ -131,6 +221,8 @@ class OTLP(Camera):
         wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
         max_series: int = SERIES_MAX,
         max_waiting: Bytes = MAX_WAITING,
+        spool: str = "",
+        spool_size: Bytes = SPOOL_SIZE,
         **standard: Any,
     ) -> None:
         super().__init__(state, **standard)
@@ -138,6 +230,8 @@ class OTLP(Camera):
             raise UsageError(
                 "camera otlp has nothing to export", "leave out traces=no or metrics=no"
             )
+        if spool_size < SPOOL_SIZE_MIN:
+            raise UsageError(f"spool_size {spool_size} is too small", "give it 1M or more")
         if batch < 1:
             raise UsageError(f"batch: {batch} is too few")
         self._given = headers or os.environ.get(_HEADERS, "")
@@ -162,9 +256,11 @@ class OTLP(Camera):
         self._back: list[Export] = []
         self._is_last = False
         # Of the one that writes for all.
-        self._outbox: deque[Request] = deque()
-        self._outbox_bytes = 0
+        self._outbox = Outbox(max_waiting)
+        self._spool_folder = Path(spool).expanduser().absolute() if spool else None
+        self._spool_size = spool_size
         self._failures, self._patience = 0, _PATIENCE
+        self._problem, self._not_before = "", 0.0
         self._counts: Tally[tuple[str, str]] = Tally()
         self._warnings = 0
         self._pause = threading.Event()
@@ -222,6 +318,19 @@ class OTLP(Camera):
         self._steps.generation = self._spans.generation = GENERATION // parts
         self._spans.max_bytes = self._max_waiting // parts
 
+    @property
+    def spool(self) -> Spool | None:
+        return self._outbox.spool
+
+    def install(self) -> None:
+        """Begin to take snapshots; raise OutputError if the spool cannot be used."""
+        if self._spool_folder is not None and self.spool is None:
+            size, waiting = self._spool_size, self._max_waiting
+            spool = Spool(self._spool_folder, max_bytes=size, max_waiting=waiting)
+            spool.open()
+            self._outbox.spool = spool
+        super().install()
+
     def cancel(self) -> None:
         for each in self._cameras:
             each._is_last = True  # noqa: SLF001  (of its own class)
@@ -240,9 +349,8 @@ class OTLP(Camera):
             lost["traces"] += snapshots[0].lost
             # It waits here now, and does not come back whatever the collector says.
             snapshots.pop(0).clear()
-            self._outbox += requests
-            self._outbox_bytes += sum(len(request.body) for request in requests)
-        self._make_room(lost)
+            lost += self._outbox.add(requests, self.clock.wall())
+        self._note_lost(lost)
         self._deliver()
 
     def _requests(self, export: Export) -> Iterator[Request]:
@@ -271,14 +379,14 @@ class OTLP(Camera):
                 b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b]}]}' % (about, _SCOPE, spans)
             )
         body = b'{"resourceSpans":[%b]}' % b",".join(resources)
-        return Request("traces", len(pieces), self._packed(body))
+        return self._packed("traces", len(pieces), body)
 
     def _of_metrics(self, export: Export) -> Request:
         about = self._resource("celery", f"evcam@{socket.gethostname()}", export.cluster)
         points = sum(len(data["dataPoints"]) for each in export.metrics for data in _data_of(each))
         metrics = _encode(export.metrics)
         body = b'{"resourceMetrics":[{"resource":%b,"scopeMetrics":[{"scope":%b,"metrics":%b}]}]}'
-        return Request("metrics", points, self._packed(body % (about, _SCOPE, metrics)))
+        return self._packed("metrics", points, body % (about, _SCOPE, metrics))
 
     def _resource(self, name: str, instance: str, cluster: str) -> bytes:
         values = {
@@ -288,14 +396,12 @@ class OTLP(Camera):
         }
         return _encode({"attributes": attributes(values)})
 
-    def _packed(self, body: bytes) -> bytes:
-        return gzip.compress(body, 1, mtime=0) if self._packs else body
+    def _packed(self, signal: Signal, items: int, body: bytes) -> Request:
+        if self._packs:
+            body = gzip.compress(body, 1, mtime=0)
+        return Request(signal, items, body, self._packs)
 
-    def _make_room(self, lost: Tally[Signal]) -> None:
-        while self._outbox_bytes > self._max_waiting and len(self._outbox) > 1:
-            request = self._outbox.popleft()
-            self._outbox_bytes -= len(request.body)
-            lost[request.signal] += request.items
+    def _note_lost(self, lost: Tally[Signal]) -> None:
         for signal, count in lost.items():
             if count:
                 self._counts[signal, "dropped"] += count
@@ -305,19 +411,22 @@ class OTLP(Camera):
     def _deliver(self) -> None:
         # One request after the other, until the collector wants no more.
         refused: list[str] = []
-        while self._outbox:
+        if self._is_live and not self._is_last and self.clock.monotonic() < self._not_before:
+            raise self._later(self._problem)
+        while (request := self._outbox.first()) is not None:
             self.gets_on()
-            request = self._outbox[0]
             problem, asked = self._send(request)
             if problem is not None and asked is not None:
+                self._outbox.failed()
                 self._failures += 1
                 wait = asked or self._backoff()
+                self._problem = problem
+                self._not_before = self.clock.monotonic() + wait
                 if not self._has_patience(wait):
-                    raise TryLater(problem, wait=wait)
+                    raise self._later("; ".join([problem, *refused]))
                 continue
             self._failures, self._patience = 0, _PATIENCE
-            self._outbox.popleft()
-            self._outbox_bytes -= len(request.body)
+            self._outbox.done()
             if problem is not None:
                 self._counts[request.signal, "refused"] += request.items
                 refused.append(f"{problem}; {request.items} {_ITEMS[request.signal]} are lost")
@@ -325,9 +434,14 @@ class OTLP(Camera):
             more = f" (and {len(refused) - 1} requests more)" if len(refused) > 1 else ""
             raise OutputError(refused[0] + more)
 
+    def _later(self, problem: str) -> TryLater:
+        # What ends meanwhile is to become requests, too, which take less memory or are on disk.
+        left = self._not_before - self.clock.monotonic()
+        return TryLater(problem, wait=min(left, max(self.freq, _AWAY_EVERY)))
+
     def _send(self, request: Request) -> tuple[str | None, float | None]:
         # Return what went wrong, and when to try again: after seconds, 0 for when we like.
-        headers = {**self._headers, **({"Content-Encoding": "gzip"} if self._packs else {})}
+        headers = {**self._headers, **({"Content-Encoding": "gzip"} if request.is_packed else {})}
         try:
             answer = self._client.request("POST", f"/v1/{request.signal}", request.body, headers)
         except Unreachable as error:
@@ -378,19 +492,19 @@ class OTLP(Camera):
         """Read the files of headers and certificates again."""
         self._client.close()
         self._open()
+        if self._outbox.spool is not None:
+            self._outbox.spool.reopen()
 
     def close(self) -> None:
         self._client.close()
-        lost: Tally[str] = Tally()
-        for request in self._outbox:
-            lost[request.signal] += request.items
-        self._outbox.clear()
-        for signal, count in lost.items():
+        for signal, count in self._outbox.close().items():
             words = "%s: %d %s were not exported, as the collector did not take them"
             _log.error(words, self.describe(), count, _ITEMS[signal])
 
     def check(self) -> None:
-        """Raise OutputError if the collector does not take an empty request."""
+        """Raise OutputError if the collector does not take an empty request, or for the spool."""
+        if self._spool_folder is not None:
+            Spool(self._spool_folder, max_bytes=0, max_waiting=0).check()
         for signal, wanted in (("traces", self._has_traces), ("metrics", self._has_metrics)):
             if not wanted:
                 continue
@@ -414,7 +528,7 @@ class OTLP(Camera):
             Sample("_total", (("signal", signal), ("result", result)), count)
             for (signal, result), count in sorted(self._counts.copy().items())
         ]
-        waiting = sum(request.items for request in tuple(self._outbox))
+        waiting = self._outbox.items
         yield Family(
             "evcam_otlp_items", "counter", "Spans and points of metrics by result.", samples
         )
@@ -426,6 +540,9 @@ class OTLP(Camera):
         )
 
 
+#: What begins a record of a spool.
+_CODES: Final[Mapping[Signal, int]] = {"traces": ord("t"), "metrics": ord("m")}
+_SIGNALS: Final[Mapping[int, Signal]] = {code: signal for signal, code in _CODES.items()}
 _SCOPE: Final = msgspec.json.encode({"name": "evtools.evcam", "version": __version__})
 _ITEMS: Final = {"traces": "spans", "metrics": "points"}
 _KINDS: Final = {"traces": b"Spans", "metrics": b"Metrics"}

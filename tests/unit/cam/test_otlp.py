@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import random
+import re
 import threading
 from collections import Counter
 from email.utils import formatdate
@@ -16,6 +18,7 @@ from evtools.cam.loader import load_camera
 from evtools.cam.otlp import OTLP, headers_of
 from evtools.cam.schedule import CameraThread, Counters, Timer, TryLater
 from evtools.cam.snapshot import dry_run
+from evtools.cam.spool import Record
 from evtools.clock import SystemClock
 from evtools.errors import OutputError, UsageError
 from evtools.state import OTHERS, State
@@ -589,7 +592,7 @@ def unavailable(status, **headers):
         (unavailable(429, Retry_After="7"), 7, 7),
         (unavailable(503, Retry_After=formatdate(LiveClock().now, usegmt=True)), 0.5, 1),
         (unavailable(503, Retry_After="soon"), 0.5, 1),
-        (unavailable(429, Retry_After="9" * 30), 3600, 3600),
+        (unavailable(429, Retry_After="9" * 30), 10, 3600),
         (503, 0.5, 1),
         (502, 0.5, 1),
         (504, 0.5, 1),
@@ -603,7 +606,11 @@ def test_a_collector_that_cannot_now_is_asked_again_as_it_wishes(collector, answ
         studio.take(*task(0)).shoot()
     assert least <= caught.value.wait <= most
     assert collector.url in caught.value.message
-    studio.take(*task(1)).shoot()
+    with pytest.raises(TryLater, match=re.escape(caught.value.message)):
+        studio.take(*task(1)).shoot()
+    # What has ended meanwhile waits as requests, packed.
+    assert (len(collector.requests), len(studio.camera._spans)) == (1, 0)
+    studio.shoot(LiveClock().now + most)
     assert numbers(collector) == {0: 1, 1: 1}
 
 
@@ -612,32 +619,32 @@ def test_waits_double_up_to_a_minute_and_begin_anew(collector):
     collector.answers = [503] * 9
     waits = []
     for _ in range(9):
-        with pytest.raises(TryLater) as caught:
-            studio.shoot()
-        waits.append(caught.value.wait)
+        with pytest.raises(TryLater):
+            studio.shoot(max(1000.0, studio.camera._not_before))
+        waits.append(studio.camera._not_before - studio.clock.now)
     bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
-    studio.shoot()
+    studio.shoot(studio.camera._not_before)
     collector.answers = [503]
     with pytest.raises(TryLater) as caught:
         studio.take(*task(1)).shoot()
     assert caught.value.wait <= 1
 
 
-def test_the_thread_of_the_camera_waits_as_long_as_it_is_asked_to(collector, clock):
-    counters = Counters()
+def test_the_thread_of_the_camera_waits_as_long_as_it_is_asked_to(collector):
+    counters, clock = Counters(), LiveClock()
     thread = CameraThread(counters, clock, None, None)
-    studio = Studio(collector, metrics=False)
+    studio = Studio(collector, clock=clock, metrics=False)
     studio.camera.timer = thread
     studio.take(*task(0))
     collector.answers = [unavailable(429, Retry_After="100")]
     thread.mount(studio.camera)
     try:
-        for now, failed in ((1001, 1), (1099, 1), (1102, 1)):
+        for now, requests in ((1001, 1), (1011, 1), (1021, 1), (1102, 2)):
             clock.now = now
             assert thread.settle(5)
-            assert counters.shots.failed == failed
-            assert len(collector.requests) == (2 if now > 1101 else 1)
+            assert len(collector.requests) == requests
+        assert (counters.shots.failed, counters.shots.taken) == (3, 1)
     finally:
         thread.stop()
     assert numbers(collector) == {0: 1}
@@ -648,11 +655,11 @@ def test_one_that_is_away_gets_everything_once_it_is_back(collector):
     collector.go()
     for number in range(5):
         with pytest.raises(TryLater, match="Connection refused"):
-            studio.take(*task(number)).shoot()
+            studio.take(*task(number)).shoot(1000.0 + 60 * number)
     (waiting,) = [each for each in studio.camera.families() if each.name == "evcam_otlp_waiting"]
     assert [sample.value for sample in waiting.samples] == [10]
     collector.come()
-    studio.shoot()
+    studio.shoot(2000.0)
     assert numbers(collector) == dict.fromkeys(range(5), 1)
 
 
@@ -668,7 +675,7 @@ def test_one_that_is_slow_may_get_a_request_twice_with_the_same_ids(collector):
     with pytest.raises(TryLater, match=r"no answer within 0\.2s"):
         studio.take(*task(0)).shoot()
     held.set()
-    studio.shoot()
+    studio.shoot(1010.0)
     first, second = [each.content for each in collector.requests]
     assert first == second
 
@@ -738,7 +745,7 @@ def test_requests_that_wait_are_bounded_and_the_oldest_go(collector, log):
         with pytest.raises(TryLater):
             studio.take(*task(number)).shoot()
     collector.come()
-    studio.shoot()
+    studio.shoot(2000.0)
     taken = numbers(collector)
     assert set(taken.values()) == {1}
     assert sorted(taken) == list(range(30 - len(taken), 30))
@@ -806,10 +813,79 @@ def test_snapshots_of_several_clusters_are_exported_together(collector):
     collector.answers = [503]
     with pytest.raises(TryLater):
         leader.capture()
+    clusters[0].clock.now += 60.0
     leader.capture()
     by_cluster = {about["celery.cluster"] for about, _ in collector.spans()}
     assert by_cluster == {"eu", "us"}
     assert numbers(collector) == {0: 1, 1: 1}
+
+
+# --- the spool ------------------------------------------------------------------------
+
+
+def spooled(collector, folder, **options):
+    """Return a studio that has been killed before, or never, and has a spool."""
+    options = {"metrics": False, "spool": str(folder), **options}
+    studio = Studio(collector, **options)
+    studio.camera.install()
+    return studio
+
+
+def kill(studio):
+    """End as kill -9 does, for all that anybody can see."""
+    studio.camera.timer.stop()
+    studio.camera.spool.close()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_what_the_collector_has_not_taken_is_exported_by_the_next_evcam(
+    collector, tmp_path, compression
+):
+    studio = spooled(collector, tmp_path / "spool")
+    studio.take(*task(0)).shoot()
+    collector.go()
+    for number in (1, 2):
+        with pytest.raises(TryLater):
+            studio.take(*task(number)).shoot()
+    assert studio.camera.spool.waiting == 4
+    kill(studio)
+    collector.come()
+    again = spooled(collector, tmp_path / "spool", compression=compression)
+    again.take(*task(3)).shoot()
+    assert numbers(collector) == dict.fromkeys(range(4), 1)
+    assert again.camera.spool.waiting == 0
+    again.camera.close()
+    again.camera.timer.stop()
+
+
+def test_a_spool_is_bounded_and_what_is_in_it_that_is_no_request_left_out(collector, tmp_path, log):
+    studio = spooled(collector, tmp_path, spool_size=2**20)
+    for data in (b'{"v": 1}', b""):
+        studio.camera.spool.append(Record(b"E", data, 1, 0.0, 0.0))
+    studio.take(*task(0)).shoot()
+    assert numbers(collector) == {0: 1}
+    assert len([line for line in log() if "a record that is no request" in line]) == 2
+    collector.answers = [503] * 1000
+    for number in range(1, 400):
+        fields = {"uuid": f"task {number}", "name": random.Random(number).randbytes(8000).hex()}
+        with pytest.raises(TryLater):
+            studio.take(
+                *life("received", "started", "failed", traceback=fields["name"], **fields)
+            ).shoot()
+    assert studio.camera.spool.bytes <= 2**20
+    assert studio.camera.spool.dropped > 0
+    assert any("is full: the oldest" in line for line in log())
+    kill(studio)
+
+
+def test_a_spool_that_cannot_be_used_is_said_at_the_start(collector, tmp_path):
+    studio = spooled(collector, tmp_path)
+    with pytest.raises(OutputError, match=f"evcam process {os.getpid()} uses the spool"):
+        spooled(collector, tmp_path)
+    kill(studio)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot use the spool"):
+        OTLP(State(), url=collector.url, spool=str(tmp_path / "file")).check()
 
 
 # --- options --------------------------------------------------------------------------
@@ -876,6 +952,7 @@ def test_a_dry_run_shows_what_would_be_exported(studio):
         ({"headers": "a=%0d%0aX: y"}, "headers: the value of a cannot be sent"),
         ({"headers": "@/nowhere/x"}, "headers: cannot read /nowhere/x: No such file"),
         ({"traces": "no", "metrics": "no"}, "camera otlp has nothing to export"),
+        ({"spool_size": "1K"}, "spool_size 1024 is too small"),
         ({"batch": "0"}, "batch: 0 is too few"),
         ({"max_series": "0"}, "max_series: 0 is too few"),
         ({"temporality": "x"}, '--camera-option temporality: "x" is not one of cumulative, delta'),
