@@ -1,8 +1,10 @@
 """Cameras that are databases: however the events are shared out, one cluster."""
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from evtools.cam.database import camera as module
 from evtools.cam.database.sqlite import APPLICATION_ID
 from evtools.errors import OutputError
-from evtools.transport.recording.database import TABLES, TASKS, VERSION
+from evtools.transport.recording.database import TASKS, VERSION
 from tools.clock import FakeClock
 from tools.ledgers import Evcam, common, contents, written
 from tools.stories import STORIES, UNUSUAL
@@ -209,41 +211,6 @@ def test_tables_of_an_older_version_are_changed_and_those_of_a_newer_one_left_al
     assert len(contents(database)["snapshots"]) == 2
 
 
-#: The tables of version 1, which evcam 0.1.0 wrote.
-_ATTEMPT = """state text, worker text, retries integer, eta text, expires text, sent {time},
-received {time}, started {time}, ended {time}, runtime {real}, result text, exception text,
-traceback text, terminated {flag}, signum text, expired {flag}, requeue {flag}"""
-_OLD = f"""
-CREATE TABLE {{to}}tasks (uuid text NOT NULL, name text, {_ATTEMPT}, retried {{time}},
-wait {{real}}, args text, kwargs text, root_id text, parent_id text, client text, queue text,
-exchange text, routing_key text, note {{json}}, extra {{json}}, first_heard {{time}},
-last_heard {{time}}, heard text, PRIMARY KEY (uuid));
-CREATE INDEX tasks_last_heard ON {{to}}tasks (last_heard);
-CREATE INDEX tasks_state_last_heard ON {{to}}tasks (state, last_heard);
-CREATE INDEX tasks_name_last_heard ON {{to}}tasks (name, last_heard);
-CREATE INDEX tasks_root_id ON {{to}}tasks (root_id);
-CREATE TABLE {{to}}attempts (uuid text NOT NULL, place integer NOT NULL, number integer, {_ATTEMPT},
-PRIMARY KEY (uuid, place), FOREIGN KEY (uuid) REFERENCES {{to}}tasks (uuid) ON DELETE CASCADE);
-CREATE TABLE {{to}}workers (hostname text NOT NULL, pid integer, freq {{real}}, active integer,
-processed integer, loadavg {{json}}, sw_ident text, sw_ver text, sw_sys text, online_since {{time}},
-goodbye {{time}}, last_told {{time}}, last_heard {{time}}, extra {{json}}, heard text,
-PRIMARY KEY (hostname));
-CREATE TABLE {{to}}snapshots (evcam text NOT NULL, sequence integer NOT NULL, host text,
-pid integer, started {{time}}, at {{time}}, since {{time}}, period {{real}}, warm {{flag}},
-connected {{flag}}, gaps {{json}}, dropped integer, missed integer, events integer, tasks integer,
-lost integer, PRIMARY KEY (evcam, sequence));
-CREATE INDEX snapshots_at ON {{to}}snapshots (at);
-CREATE VIEW {{to}}mine AS SELECT t.name, a.place FROM {{to}}tasks t JOIN {{to}}attempts a
-ON a.uuid = t.uuid;
-CREATE INDEX of_client ON {{to}}tasks (client)
-"""
-_OF_SQLITE = {"to": "", "time": "text", "real": "real", "flag": "integer", "json": "text"}
-_OF_POSTGRES = {
-    "to": "evcam.", "time": "timestamptz", "real": "double precision", "flag": "boolean",
-    "json": "jsonb",
-}  # fmt: skip
-
-
 def _executed(database, *statements):
     """Execute statements, and return the rows of the last one."""
     with closing(
@@ -254,38 +221,52 @@ def _executed(database, *statements):
         return [connection.execute(each) for each in statements][-1].fetchall()
 
 
-def test_a_database_of_evcam_0_1_is_changed_in_place_and_keeps_all_there_is(
-    database, tmp_path, caplog
+def _restored(database):
+    """Make a database as evcam 0.1.0 wrote it, of the STORIES of that time, and what others add."""
+    kind = "postgres" if isinstance(database, str) else "sqlite"
+    dump = Path(__file__).with_name(f"evcam-0.1.0.{kind}.sql").read_text()
+    to = "evcam." if kind == "postgres" else ""
+    view = f"SELECT t.name, a.place FROM {to}tasks t JOIN {to}attempts a ON a.uuid = t.uuid"
+    added = (
+        f"CREATE VIEW {to}mine AS {view}",
+        f"CREATE INDEX of_client ON {to}tasks (client)",
+        "SELECT 1",
+    )
+    if kind == "postgres":
+        _executed(database, dump, *added)
+        return to
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(dump)
+    # These are not in a dump.
+    _executed(database, *added, f"PRAGMA application_id = {APPLICATION_ID}",
+              "PRAGMA user_version = 1")  # fmt: skip
+    return to
+
+
+def test_a_database_that_evcam_0_1_wrote_is_changed_in_place_and_keeps_all_there_is(
+    database, caplog
 ):
     caplog.set_level("INFO")
-    events = [*UNUSUAL["retried in vain"].events, *life("sent", uuid="other"), *_BEATS]
-    is_server = isinstance(database, str)
-    now = database if is_server else tmp_path / "now.db"
-    rows = written(now, events)
-    to = "evcam." if is_server else ""
-    old = _OLD.format(**(_OF_POSTGRES if is_server else _OF_SQLITE)).split(";")
-    for table in TABLES:
-        # The rows are as they were; only the tables have changed.
-        columns = ", ".join(name for name in table.columns if name != "cluster")
-        old.append(f"INSERT INTO {to}{table.name} SELECT {columns} FROM now.{table.name}")
-    if is_server:
-        _executed(database, "ALTER SCHEMA evcam RENAME TO now", "CREATE SCHEMA evcam", *old,
-                  "CREATE TABLE evcam.about (version integer NOT NULL)",
-                  "INSERT INTO evcam.about VALUES (1) RETURNING version")  # fmt: skip
-    else:
-        _executed(database, f"ATTACH '{now}' AS now", *old, "PRAGMA user_version = 1",
-                  f"PRAGMA application_id = {APPLICATION_ID}")  # fmt: skip
+    to = _restored(database)
     Evcam(database).camera.check()
-    again = written(database, events)
-    assert again.pop("snapshots")[0] == rows.pop("snapshots")[0]
-    assert again == rows
-    assert {row["cluster"] for table in rows.values() for row in table} == {""}
+    rows = written(database, [told("task-succeeded", 20.0, uuid="running")])
     assert "become those of version 2" in caplog.text
+    assert {row["cluster"] for table in rows.values() for row in table} == {""}
+    tasks = {row["uuid"]: row for row in rows["tasks"]}
+    states = {uuid: STORIES[uuid].attempts[-1] for uuid in tasks}
+    assert len(states) == 34
+    assert {uuid: row["state"] for uuid, row in tasks.items()} == states | {"running": "SUCCESS"}
+    assert tasks["running"]["started"] == "1970-01-01T00:00:12.000000Z"
+    earlier = Counter(row["uuid"] for row in rows["attempts"])
+    assert earlier == {uuid: n for uuid in tasks if (n := len(STORIES[uuid].attempts) - 1)}
+    assert tasks["succeeded"]["note"]["done"] == 1
+    assert [row["goodbye"] for row in rows["workers"]] == ["1970-01-01T00:00:30.000000Z"] * 2
+    assert sum(row["events"] for row in rows["snapshots"]) == 181
     # What somebody has added is still there, and attempts go with their task.
-    names = "indexname FROM pg_indexes" if is_server else "name FROM sqlite_master"
+    names = "indexname FROM pg_indexes" if to else "name FROM sqlite_master"
     assert {("of_client",), ("tasks_root_id",)} <= {*_executed(database, f"SELECT {names}")}
     assert len(_executed(database, f"SELECT * FROM {to}mine")) == len(rows["attempts"])
-    cascades = () if is_server else ("PRAGMA foreign_keys = ON",)
+    cascades = () if to else ("PRAGMA foreign_keys = ON",)
     ends = (f"DELETE FROM {to}tasks", f"SELECT count(*) FROM {to}attempts")
     assert _executed(database, *cascades, *ends) == [(0,)]
 
