@@ -151,7 +151,10 @@ def load_camera(
         entry = BUILT_IN[kind]
         module, _, attribute = entry.where.partition(":")
         found = getattr(importlib.import_module(module), attribute)
-        value, _, query = value.partition("?") if entry.has_query else (value, "", "")
+        if entry.has_query:
+            value, _, query = value.partition("?")
+        else:
+            value, query = _taken_out(value, entry.in_url)
         of_name = {entry.value: value} if value else {}
         of_name |= parse_qsl(query, keep_blank_values=True)
         twice = sorted(given.keys() & of_name.keys())
@@ -164,6 +167,17 @@ def load_camera(
     loaded = Loaded(kind, found)
     loaded.take(given)
     return loaded
+
+
+def _taken_out(url: str, names: Sequence[str]) -> tuple[str, str]:
+    # A URL, or @FILE with one, without these members of its query, and a query of them.
+    place, _, query = url.partition("?")
+    members = query.split("&")
+    ours = [each for each in members if each.partition("=")[0] in names]
+    if not ours or not (place.startswith("@") or "://" in place):
+        return url, ""
+    others = "&".join(each for each in members if each not in ours)
+    return f"{place}?{others}" if others else place, "&".join(ours)
 
 
 _FLAGS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}

@@ -31,22 +31,31 @@ class BuiltIn(NamedTuple):
     """A camera that `-c NAME` or `-c NAME:VALUE` means, of the class at `where`.
 
     `value` is the option that VALUE stands for.  It may be followed by other options, as in
-    `NAME:FILE?keep=30d&...`, unless it is a URL, which has a query of its own.
+    `NAME:FILE?keep=30d&...`, unless it is a URL, which has a query of its own: of that, only
+    those `in_url` are options of the camera.
     """
 
     where: str
     value: str
     has_query: bool = True
+    in_url: tuple[str, ...] = ()
 
 
+# fmt: off
 #: The built-in cameras by name.
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     "sqlite": BuiltIn("evtools.cam.database.sqlite:SQLite", "path"),
-    "postgres": BuiltIn("evtools.cam.database.postgres:Postgres", "url", has_query=False),
+    "postgres": BuiltIn(
+        "evtools.cam.database.postgres:Postgres", "url", has_query=False,
+        # Not connect_timeout, which libpq has as well.
+        in_url=("schema", "timeout", "keep", "keep_failed", "keep_tasks", "events", "max_waiting",
+                "spool", "spool_size"),
+    ),
     "jsonl": BuiltIn("evtools.cam.jsonl:JSONL", "path"),
     "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus", "path"),
     "otlp": BuiltIn("evtools.cam.otlp:OTLP", "url", has_query=False),
 }
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

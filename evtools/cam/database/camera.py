@@ -71,6 +71,8 @@ class DatabaseCamera(StoreCamera):
     error: type[Exception]
     #: Its connection, while that is open.
     connection: Any = None
+    #: Whether events are to be written as they were, and not only what tasks and workers are.
+    keeps_events = False
 
     def __init__(
         self,
@@ -109,6 +111,9 @@ class DatabaseCamera(StoreCamera):
         """
         raise NotImplementedError
 
+    def put_events(self, batch: Batch) -> None:
+        """Write the events of a batch as they were, in a transaction, if it `keeps_events`."""
+
     def reopen(self) -> None:
         super().reopen()
         self.disconnect()
@@ -124,16 +129,20 @@ class DatabaseCamera(StoreCamera):
             with suppress(self.error):
                 connection.close()
 
-    # Without a spool, what waits is kept as it is written, which takes less memory and time.
+    # Unless the events are needed, what waits is kept as rows, which takes less memory and time.
+
+    @property
+    def _is_store(self) -> bool:
+        return self.has_spool or self.keeps_events
 
     def observe(self, changes: Sequence[Change]) -> None:
-        if self.has_spool:
+        if self._is_store:
             super().observe(changes)
         else:
             self.pending.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Any:
-        if self.spool is not None:
+        if self.spool is not None or self.keeps_events:
             return super().snapshot(info)
         taken, self.pending = self.pending, Snapshot(self.pending.max_bytes)
         taken.add(self.take_observed())
@@ -151,8 +160,8 @@ class DatabaseCamera(StoreCamera):
         self.pending.extend(later)
 
     def write_all(self, snapshots: list[Any]) -> None:
-        """Write those of several clusters in one transaction, or each batch of a spool in one."""
-        if self.has_spool:
+        """Write those of several clusters in one transaction, or each batch of events in one."""
+        if self._is_store:
             super().write_all(snapshots)
             return
         with self.transaction():
@@ -165,7 +174,7 @@ class DatabaseCamera(StoreCamera):
                 _log.error(named(words, snapshot.info.cluster), self.describe(), snapshot.lost)
 
     def store(self, batch: Batch) -> None:
-        """Write a batch of a spool, in one transaction."""
+        """Write a batch of events, in one transaction."""
         snapshot = Snapshot(sys.maxsize)
         snapshot.add(batch.events)
         snapshot.info, snapshot.ahead = batch.info, batch.ahead
@@ -174,6 +183,7 @@ class DatabaseCamera(StoreCamera):
         snapshot.lost = batch.lost
         with self.transaction():
             self._put_all(snapshot, before)
+            self.put_events(batch)
         events, tasks, lost = before
         tasks += len(snapshot.tasks)
         self._written = {key: (events + snapshot.events, tasks, lost + batch.lost)}

@@ -1,6 +1,7 @@
 """The camera that writes into PostgreSQL, which several evcams may share."""
 
 import codecs
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,17 +11,22 @@ import msgspec
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
+from evtools.cam.database.events import EventLog
+from evtools.cam.store import Batch
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from evtools.transport.recording.database import (
     ATTEMPTS,
     TABLES,
+    TASKS,
     Row,
     Stored,
     Table,
     described,
     psycopg_for,
 )
+
+_log = logging.getLogger(__name__)
 
 #: The lock of the evcam that creates or changes the tables.
 _LOCK: Final = int.from_bytes(b"evcam")
@@ -48,8 +54,8 @@ class Postgres(DatabaseCamera):
 
     `url` is a URL or a connection string, as psql takes it, or @FILE with one of them in it;
     anything else comes from the environment.  Connecting may take `connect_timeout` seconds; a
-    statement, or the wait for a lock, `timeout`.  Raise UsageError for an invalid URL, and without
-    psycopg.
+    statement, or the wait for a lock, `timeout`.  All events of the last `events` seconds, 0 for
+    none, are in a table as well.  Raise UsageError for an invalid URL, and without psycopg.
     """
 
     # fmt: off
@@ -71,12 +77,15 @@ class Postgres(DatabaseCamera):
         schema: str = "evcam",
         connect_timeout: Seconds = 10.0,
         timeout: Seconds = 30.0,
+        events: Seconds = 0.0,
         **others: Any,
     ) -> None:
         super().__init__(state, **others)
         if _SCHEMA.fullmatch(schema) is None:
             raise UsageError(f"{schema!r} is not a valid schema", "use letters, digits and _ only")
         self.schema = schema
+        self._events = EventLog(schema, events) if events else None
+        self.keeps_events = self._events is not None
         #: The table with the version of the others.
         self._about = f'"{schema}".about'
         codecs.lookup("idna")  # which it would import later, for the names of hosts
@@ -146,17 +155,47 @@ class Postgres(DatabaseCamera):
         values.append(msgspec.json.encode(versions).decode())
         return keys - {key for (key,) in self.connection.execute(statement, values)}
 
+    def put_events(self, batch: Batch) -> None:
+        if self._events is not None:
+            self._events.put(self.connection, batch, self.place(TASKS))
+
+    def sweep(self) -> None:
+        super().sweep()
+        if self._events is None:
+            return
+        with self.transaction():
+            old = self._events.old_partitions(self.connection, self.clock.wall())
+        for partition in old:
+            try:
+                with self.transaction():
+                    self._events.drop(self.connection, partition)
+            except OutputError as error:
+                if not isinstance(error.__cause__, self._psycopg.errors.LockNotAvailable):
+                    raise
+                words = "%s: %s is in use, and will be dropped later"
+                _log.info(words, self.describe(), partition)
+            else:
+                _log.info("%s: dropped %s", self.describe(), partition)
+
     def check(self) -> None:
         """Raise OutputError if it cannot be reached or written."""
         super().check()
         with self._errors(), closing(self._connect()) as connection:
-            if self._version_in(connection):
+            is_there = bool(self._version_in(connection))
+            if is_there and self._events is None:
                 return
-            if not _one(connection, _MAY_CREATE, self.schema)[0]:
+            if _one(connection, _MAY_CREATE, self.schema)[0]:
+                return
+            if is_there:
                 raise OutputError(
-                    f"cannot create the schema {self.schema} in PostgreSQL: permission denied",
-                    f"let another user do it: CREATE SCHEMA {self.schema} AUTHORIZATION ...",
+                    f"cannot create tables in the schema {self.schema} of PostgreSQL, as events "
+                    "needs one for each day: permission denied",
+                    f"let another user do it: GRANT CREATE ON SCHEMA {self.schema} TO ...",
                 )
+            raise OutputError(
+                f"cannot create the schema {self.schema} in PostgreSQL: permission denied",
+                f"let another user do it: CREATE SCHEMA {self.schema} AUTHORIZATION ...",
+            )
 
     def _connect(self) -> Any:
         # Poolers that hand out connections by the transaction know no prepared statements.
@@ -174,7 +213,7 @@ class Postgres(DatabaseCamera):
             connection.execute(f"SET LOCAL {name} = {self._timeout_ms}")
 
     def _prepare(self, connection: Any) -> None:
-        if self._version_in(connection) == self.version:
+        if self._version_in(connection) == self.version and not self._lacks_events(connection):
             return
         execute = connection.execute
         execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -191,6 +230,12 @@ class Postgres(DatabaseCamera):
         for statement in self.changes_since(version):
             execute(statement)
         execute(f"UPDATE {self._about} SET version = {self.version}")  # noqa: S608
+        if self._events is not None and self._lacks_events(connection):
+            for statement in self._events.definition():
+                execute(statement)
+
+    def _lacks_events(self, connection: Any) -> bool:
+        return self._events is not None and not self._events.is_there(connection)
 
     def _version_in(self, connection: Any) -> int:
         # 0 if there are no tables.  Names are looked up in a cache, which does not see new ones
