@@ -74,6 +74,8 @@ _OPTIONS: Final = (
     Option("Recording", "--rotate-every", "Rotate after this time.", types.POSITIVE_DURATION),
     Option("Recording", "--rotate-keep N", "Keep the N newest files, delete older ones.",
            types.COUNT),
+    Option("Recording", "--rotate-exec", "Run this program, without a shell, on each finished file:"
+           " with its path in place of {} or as last argument.", types.COMMAND),
     *_REPLAY,
     Option("Other", "--demo", "Use a simulated cluster; needs no broker.", FLAG, in_file=False),
 )
@@ -81,7 +83,7 @@ _OPTIONS: Final = (
 
 #: What tcpdump's -t, -tt, -ttt, ... mean here.
 _COUNTED_TIMESTAMPS: Final = ("none", "epoch", "delta", "iso", "start")
-_ROTATION: Final = ("rotate_size", "rotate_every", "rotate_keep")
+_ROTATION: Final = ("rotate_size", "rotate_every", "rotate_keep", "rotate_exec")
 _NEEDS: Final = {"read": ("speed", "since", "until"), "write": _ROTATION}
 _EXCLUSIVE: Final = (("read", "demo"), ("template", "template_file"))
 #: A command line has one of each pair; the settings file and environment may have both.
@@ -119,9 +121,10 @@ def build_options(ctx: click.Context) -> DumpOptions:
         raise UsageError("--print and -w - exclude each other", "both would write to stdout")
     if values["table"]:
         _check_table(ctx)
-    if values["rotate_keep"] and not (values["rotate_size"] or values["rotate_every"]):
-        hint = "otherwise no new file is ever started"
-        raise UsageError("--rotate-keep needs --rotate-size or --rotate-every", hint)
+    for name in ("rotate_keep", "rotate_exec"):
+        if values[name] and not (values["rotate_size"] or values["rotate_every"]):
+            hint = "otherwise no new file is ever started"
+            raise UsageError(f"{command.flag(name)} needs --rotate-size or --rotate-every", hint)
     if values["write"] == "-":
         # stdout is not rotated; typing it there is an error of the recorder.
         values = values | {name: None for name in _ROTATION if not is_typed(ctx, name)}

@@ -23,7 +23,7 @@ from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, Source
 from evtools.transport.receiver import open_live
-from evtools.transport.recording import RecordingWriter
+from evtools.transport.recording import RecordingWriter, RotateCommand
 from evtools.transport.recording.database import SQLITE, DatabaseReader, is_database, open_replay
 from evtools.transport.recording.reader import RecordingReader, files_of
 from evtools.transport.source import SilenceHint
@@ -153,12 +153,16 @@ class Dump:
         self._source = source
         self._hint = None if options.read else SilenceHint(source.statistics, clock)
         if options.write:
+            command = RotateCommand(options.rotate_exec) if options.rotate_exec else None
+            if command is not None:
+                stack.callback(command.close)
             self._recording = RecordingWriter(
                 options.write,
                 clock=clock,
                 rotate_size=options.rotate_size or 0,
                 rotate_every=options.rotate_every or 0.0,
                 rotate_keep=options.rotate_keep or 0,
+                command=command,
             )
             stack.callback(self._recording.close)
         if self._formatter is not None or self._tables is not None:

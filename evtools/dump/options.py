@@ -54,6 +54,8 @@ class DumpOptions:
     rotate_size: int | None = None
     rotate_every: float | None = None
     rotate_keep: int | None = None
+    #: A program and its arguments, to run on each finished file.
+    rotate_exec: tuple[str, ...] = ()
     line_buffered: bool = False
 
     # how

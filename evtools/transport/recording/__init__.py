@@ -3,13 +3,18 @@
 import codecs
 import errno
 import gzip
+import logging
 import os
 import select
+import shlex
+import signal
 import stat
+import subprocess
+import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import partial
@@ -21,7 +26,7 @@ import zstandard
 
 from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
-from evtools.text import encoding_of
+from evtools.text import encoding_of, human_duration
 from evtools.trust import open_safely, safe_place
 
 if TYPE_CHECKING:
@@ -37,6 +42,16 @@ _BUFFER_BYTES: Final = 64 * 1024
 _PACKED_BUFFER_BYTES: Final = 256 * 1024
 _FLUSH_SECONDS: Final = 1.0
 _STDIN, _STDOUT, _CLOSED = 0, 1, -1
+#: Of a program that is run on finished files: for how long, in seconds, it may run, is waited for
+#: at the end, and has to end by itself; what of its output is logged; how many files may wait.
+_RUN_MAX: Final = 3600.0
+_END_SECONDS: Final = 30.0
+_GRACE: Final = 2.0
+_OUTPUT_BYTES: Final = 4096
+_FILES_MAX: Final = 1000
+_TICK: Final = 0.1
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Compression(Enum):
@@ -204,6 +219,10 @@ class RecordingWriter:
     are kept, 0 keeps all; where names have strftime codes, only files that this writer made are
     removed.  New files have `mode`, less the umask.
 
+    `command` is run on each finished file, the last one included.  Then no file is ever renamed, as
+    the command may be at work on it, and none is removed before it was: where a name is taken, the
+    new file gets the next number, and of the older files only those of this writer are removed.
+
     All methods that write raise OutputError, and for a closed pipe at stdout BrokenPipeError; the
     rest is thrown away then.  A full disk tears no earlier line: half a line is cut off again.
     """
@@ -218,6 +237,7 @@ class RecordingWriter:
         rotate_keep: int = 0,
         append: bool = False,
         mode: int = 0o666,
+        command: "RotateCommand | None" = None,
     ) -> None:
         if path == "-" and (rotate_size or rotate_every):
             raise UsageError("stdout cannot be rotated", "record into a file: -w FILE --rotate-...")
@@ -227,6 +247,9 @@ class RecordingWriter:
         self._every = rotate_every
         self._keep = rotate_keep
         self._mode = mode
+        self._command = command
+        #: Of the file that was begun last, for `command`.
+        self._number = -1
         self._compression = Compression.of(path)
         is_packed = self._compression is not Compression.NONE
         self._buffer_bytes = _PACKED_BUFFER_BYTES if is_packed else _BUFFER_BYTES
@@ -236,7 +259,7 @@ class RecordingWriter:
         self._made: deque[str] = deque()
         self._fd = _CLOSED
         #: The name of the file that is being written, or `-`.
-        self.path = self._current_name()
+        self.path = self._base = self._current_name()
         if append and self._can_append():
             self._open()
         else:
@@ -293,6 +316,8 @@ class RecordingWriter:
         """Flush and close the file; idempotent."""
         try:
             self.flush()
+            if self._command is not None and self._fd > _STDOUT and self._size:
+                self._command.run(self.path)
         finally:
             self._close()
 
@@ -313,8 +338,17 @@ class RecordingWriter:
         return ends_with_line and self._compression is Compression.NONE
 
     def _begin(self, *, keep: bool = False) -> None:
-        self.path, flags = self._current_name(), os.O_TRUNC
-        if keep or self._size_max or self._every:
+        before, flags = self._base, os.O_TRUNC
+        self.path = self._base = self._current_name()
+        if self._command is not None:
+            flags = 0
+            number = self._number + 1 if before == self._base else 0
+            self.path = _numbered(self._base, number) if number else self._base
+            while Path(self.path).exists() if number else _has_content(self._base):
+                number += 1
+                self.path = _numbered(self._base, number)
+            self._number = number
+        elif keep or self._size_max or self._every:
             flags = 0
             with _reported(self.path):
                 _make_room(self.path, self._keep)
@@ -339,7 +373,7 @@ class RecordingWriter:
 
     def _rotate_if_old(self, now: float) -> None:
         if self._every and now - self._begun >= self._every and self._fd > _STDOUT:
-            if self._size or self.path != self._current_name():
+            if self._size or self._base != self._current_name():
                 self._rotate()
             else:
                 self._begun = now
@@ -352,8 +386,14 @@ class RecordingWriter:
             self._made.append(before)
             if not size:
                 _remove(self._made.pop())
+            elif self._command is not None:
+                self._command.run(before)
             while self._keep and len(self._made) > self._keep:
-                _remove(self._made.popleft())
+                oldest = self._made.popleft()
+                if self._command is not None:
+                    self._command.remove(oldest)
+                else:
+                    _remove(oldest)
 
 
 @contextmanager
@@ -393,3 +433,118 @@ def _has_content(name: str) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size > 0
+
+
+# --- what is run on finished files --------------------------------------------------------
+
+
+class RotateCommand:
+    """Run a program on finished files, one after the other, in a thread of its own.
+
+    `words` are the program and its arguments; no shell is involved.  A file's path replaces `{}`,
+    or follows them.  Output and failure are logged.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        #: Paths, and whether to run the program on one or to remove it.
+        self._jobs: deque[tuple[str, bool]] = deque()
+        self._changed = threading.Condition()
+        self._ending = self._given_up = False
+        self._thread: threading.Thread | None = None
+
+    def run(self, path: str) -> None:
+        """Run it on a file as soon as it has ended on those before; never wait."""
+        self._add(path, runs=True)
+
+    def remove(self, path: str) -> None:
+        """Remove a file once the program has ended on it."""
+        self._add(path, runs=False)
+
+    def close(self) -> None:
+        """Wait until it has ended on all files, but not for ever; idempotent."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join(_END_SECONDS)
+        self._given_up = True
+        self._thread.join(2 * _GRACE)
+        if left := [path for path, runs in self._jobs if runs]:
+            _log.warning("--rotate-exec was not run on %s: no time left", ", ".join(left))
+            self._jobs.clear()
+
+    def _add(self, path: str, *, runs: bool) -> None:
+        if len(self._jobs) >= _FILES_MAX:
+            why = f"{_FILES_MAX} files wait for it"
+            _log.warning(
+                "--rotate-exec is not %s %s: %s", "run on" if runs else "removing", path, why
+            )
+            return
+        with self._changed:
+            self._jobs.append((path, runs))
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._work, name="evtools-rotate-exec", daemon=True
+            )
+            self._thread.start()
+
+    def _work(self) -> None:
+        while not self._given_up:
+            with self._changed:
+                while not (self._jobs or self._ending):
+                    self._changed.wait()
+                if not self._jobs:
+                    return
+                path, runs = self._jobs.popleft()
+            try:
+                if runs:
+                    self._run(path)
+                else:
+                    _remove(path)
+            except (OSError, ValueError, OutputError) as error:
+                _log.warning("--rotate-exec: %s: %s", path, error)
+
+    def _run(self, path: str) -> None:
+        path = f"./{path}" if path.startswith("-") else path
+        words = [word.replace("{}", path) for word in self._words]
+        words += [] if any("{}" in word for word in self._words) else [path]
+        # In a session of its own, ctrl-c does not reach it, and all that it starts can be ended.
+        process = subprocess.Popen(  # noqa: S603  (the user's)
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        output, ends_at = bytearray(), time.monotonic() + _RUN_MAX
+        with process:
+            assert process.stdout is not None
+            pipe, reads = process.stdout.fileno(), True
+            while not self._given_up and time.monotonic() < ends_at:
+                if reads and select.select([pipe], [], [], _TICK)[0]:
+                    chunk = os.read(pipe, 65536)
+                    reads = bool(chunk)
+                    output += chunk[: _OUTPUT_BYTES - len(output)]
+                elif process.poll() is not None:  # what it has left running may keep the pipe
+                    break
+                elif not reads:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_TICK)
+            how = _ended(process)
+        text = output.decode(errors="replace").strip()
+        log = _log.warning if how else _log.info
+        log("%s: %s%s", shlex.join(words), how or "done", text and f": {text}")
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> str:
+    # How a program failed, "" if it did not; one that still runs is ended.
+    if (status := process.poll()) is not None:
+        how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
+        return how if status else ""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+            break
+    return f"killed: it may run for {human_duration(_RUN_MAX)}, and {_END_SECONDS:.0f}s at the end"

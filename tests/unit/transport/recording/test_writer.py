@@ -5,12 +5,14 @@ import gzip
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zstandard
 
 from evtools.errors import OutputError
-from evtools.transport.recording import RecordingWriter, write_all
+from evtools.transport import recording
+from evtools.transport.recording import RecordingWriter, RotateCommand, write_all
 from tools.clock import FakeClock
 from tools.disk import full_disk
 
@@ -155,6 +157,86 @@ def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, writer_of):
 def test_a_device_is_never_renamed(writer_of):
     record(writer_of("/dev/null", rotate_size=1), b"one", b"two")
     assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
+
+
+# --- what is run on finished files --------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path, writer_of):
+    """Make the writer of files of a line each, and what runs `words` on each of them."""
+    commands = []
+    (tmp_path / "done").mkdir()
+
+    def make(*words, name="x", **settings):
+        commands.append(RotateCommand(words))
+        return writer_of(name, rotate_size=1, command=commands[-1], **settings), commands[-1]
+
+    yield make
+    for command in commands:
+        command.close()
+
+
+@pytest.mark.parametrize("words", [("mv", "-t", "done"), ("sh", "-c", 'mv "$1" done', "_", "{}")])
+def test_a_program_is_run_on_each_finished_file_the_last_one_included(
+    tmp_path, monkeypatch, finished, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.1").write_text("here before")
+    writer, command = finished(*words)
+    record(writer, b"1", b"2", b"3")
+    writer.close()
+    command.close()
+    assert contents(tmp_path / "done") == {"x": "1\n", "x.2": "2\n", "x.3": "3\n"}
+    assert (tmp_path / "x.1").read_text() == "here before"
+
+
+def test_a_slow_program_holds_up_nothing_and_its_file_is_neither_renamed_nor_removed(
+    tmp_path, finished
+):
+    names = ["x", "x.1", "x.2", "x.3"]
+    for name in names:
+        os.mkfifo(tmp_path / f"{name}.gate")
+    script = 'read word < "$2.gate"; cat "$2" >> "$1"'
+    writer, command = finished("sh", "-c", script, "_", str(tmp_path / "all"), rotate_keep=1)
+    record(writer, b"1", b"2", b"3", b"4")
+    writer.close()
+    assert set(names) <= {path.name for path in tmp_path.iterdir()}
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(command.close)
+        for name in names:
+            (tmp_path / f"{name}.gate").write_text("go\n")
+        closing.result()
+    # One at a time, in their order; then the newest of the older files is left.
+    assert (tmp_path / "all").read_text() == "1\n2\n3\n4\n"
+    assert {path.name for path in tmp_path.iterdir()} & set(names) == {"x.2", "x.3"}
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("/no/such/program",), ["No such file"] * 3), (("false",), ["exit status 1"] * 3),
+    (("sh", "-c", "echo disk\x1b full; kill $$"), ["ended by signal 15: disk\x1b full"] * 3),
+    # It hangs: the first is ended, the others are named.
+    (("sleep", "600", "{}"), ["killed", "not run on {0}.1, {0}.2"]),
+])  # fmt: skip
+def test_a_program_that_fails_or_hangs_is_in_the_log(
+    tmp_path, finished, monkeypatch, caplog, words, told
+):
+    if words[0] == "sleep":
+        words = ("sh", "-c", "sleep 600", "_")
+        monkeypatch.setattr(recording, "_END_SECONDS", 0.1)
+    writer, command = finished(*words)
+    record(writer, b"1", b"2", b"3")
+    writer.close()
+    command.close()
+    messages = [each.getMessage() for each in caplog.records]
+    assert len(messages) == len(told)
+    for message, words in zip(sorted(messages, key=lambda m: "not run" in m), told, strict=True):
+        assert words.format(tmp_path / "x") in message
+    assert len(contents_of(tmp_path)) == 3
+
+
+def contents_of(folder):
+    return [path for path in folder.iterdir() if path.is_file()]
 
 
 # --- logrotate --------------------------------------------------------------------
