@@ -43,6 +43,8 @@ _WHEEL: Final = {4: "up", 5: "down"}
 _MISTAKES_MAX: Final = 20
 #: The shortest time between two looks at the events while they come in, in seconds.
 _DRAIN_GAP: Final = 0.05
+#: The time between two parts of the work for alerts, in seconds.
+_WATCH_EVERY: Final = 0.2
 #: No more pictures than this in any second.
 REDRAWS_MAX: Final = 10
 #: Pictures that may follow each other without a pause, so that a key pressed right after a
@@ -138,6 +140,8 @@ class Console:
         #: The alarm to look at events, if it is set, and when they were last looked at.
         self._draining: Any = None
         self._drained = clock.monotonic()
+        #: The alarm to go on with alerts, if it is set.
+        self._watching: Any = None
         #: The alarm to draw at, and its time (monotonic seconds), if it is set.
         self._drawing: Any = None
         self._draws_at = math.inf
@@ -486,8 +490,22 @@ class Console:
                 cluster.asks_broker = session.model.options.broker_stats
             session.model.refresh(session.view, self.clock.wall())
             session.announce()
+            self._watch_on()
             self._ask_brokers()
             session.look()
+
+    def _watch_on(self) -> None:
+        # What alerts are about is looked at bit by bit where it is very much.
+        if self._watching is None and self.session.model.alerts.waiting:
+            self._watching = self.events.alarm(_WATCH_EVERY, self._watch)
+
+    def _watch(self) -> None:
+        self._watching = None
+        with self._guarded("alerts"):
+            self.session.model.alerts.work()
+            if self.session.announce():
+                self.draw_soon()
+        self._watch_on()
 
     def _ask_brokers(self) -> None:
         # Only about queues on the screen, or of alerts: every question costs the broker.

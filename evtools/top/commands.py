@@ -434,14 +434,18 @@ class Session(Actions):
         self.detail = None
         self._lead(rule.view, rule.filter, f"alert {rule.name}", changes)
 
-    def announce(self) -> None:
-        """Note for the log what has become of alerts, and ring for those that want it."""
+    def announce(self) -> bool:
+        """Note for the log what has become of alerts, and ring for those that want it.
+
+        Return whether anything has.
+        """
         changes = self.model.alerts.changes()
         for change in changes:
             style = "error" if change.alert.rule.level == "critical" else "warning"
             self._noted(change.text, style if change.what == "fired" else "note")
         if any(change.what == "fired" and change.alert.rule.bell for change in changes):
             self.display.send("\a")
+        return bool(changes)
 
     def back(self) -> None:
         """Close the detail, or go back to where the last drill-down began, or leave.

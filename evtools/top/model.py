@@ -300,9 +300,8 @@ class Model:
 
 #: How many tasks alerts are asked about between two looks at the clock.
 _STRIDE: Final = 500
-#: How long alerts may work for one picture, in seconds, and of the time between two pictures.
-_BUDGET: Final = 0.015
-_SHARE: Final = 0.02
+#: How long alerts work at once, in seconds: keys are waiting.
+_ALERT_BUDGET: Final = 0.004
 #: How many changes of alerts wait to be asked for.
 _CHANGES_MAX: Final = 100
 _SUMMARIES: Final[Mapping[str, Callable[[Clusters], TableModel]]] = {
@@ -315,9 +314,8 @@ class AlertTables:
 
     Types, workers, queues and errors are in tables of their own, one for each view and window, as
     those of the screen may be in another window.  They are looked at in turn, and so are the tasks,
-    some hundred at once, as far as there is time: `look` works for a fiftieth of the time, and no
-    longer than the `_BUDGET`, but for one step at least.  What is left waits for the next one.
-    Events are counted as they come.
+    some hundred at once, for no longer than the `_ALERT_BUDGET` but for one step at least; what is
+    left is for `work`.  Events are counted as they come.
 
     Raise ConfigError for a filter that does not fit its rows.
     """
@@ -350,7 +348,6 @@ class AlertTables:
         #: What is left of this round, if anything, and what became of alerts since `changes`.
         self._round: Iterator[None] | None = None
         self._changes: deque[Change] = deque(maxlen=_CHANGES_MAX)
-        self._looked = -math.inf
 
     def take(self, events: Sequence[Event]) -> None:
         """Count the events that alerts are about."""
@@ -360,13 +357,21 @@ class AlertTables:
         """Look at what alerts are about, as of `context.now`: at a part, or the `whole` of it."""
         if not self.alerts:
             return
-        began = self._clock.monotonic()
-        budget = math.inf if whole else min(_BUDGET, _SHARE * (began - self._looked))
-        self._looked, self._context = began, context
+        self._context = context
         for alert in self._on_events:
             self._note(alert.look_at_events(context.now))
         self._round = (None if whole else self._round) or self._look_at_rows()
-        for _ in self._round:
+        self.work(math.inf if whole else _ALERT_BUDGET)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something left for `work`."""
+        return self._round is not None
+
+    def work(self, budget: float = _ALERT_BUDGET) -> None:
+        """Go on with what the last look had no time for; `budget` is in seconds."""
+        began = self._clock.monotonic()
+        for _ in self._round or ():
             if self._clock.monotonic() - began > budget:
                 return
         self._round = None
