@@ -35,6 +35,8 @@ need zsh zsh
 need fish fish
 need sqlite3 sqlite3
 need curl curl
+need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
 need xz xz-utils
 # They read what is packaged for them; no service of theirs is run.
 need systemd-analyze systemd
@@ -97,9 +99,9 @@ fi
 # Nor at the next boot: the tests start servers of their own.
 if [ -d /run/systemd/system ]; then
     for unit in redis-server.service rabbitmq-server.service epmd.service epmd.socket \
-        postgresql.service; do
+        postgresql.service prometheus.service prometheus-alertmanager.service; do
         case "$packages:$unit" in
-            *redis-server*:redis* | *postgresql*:postgresql* | \
+            *redis-server*:redis* | *postgresql*:postgresql* | *prometheus*:prometheus* | \
                 *rabbitmq*:rabbitmq* | *rabbitmq*:epmd*)
                 systemctl disable --quiet --now "$unit" >/dev/null 2>&1 || true ;;
         esac
