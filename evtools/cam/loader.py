@@ -289,6 +289,7 @@ _CALLS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "on_shutter": (("state",), ("shutter",)),
     "on_cleanup": ((), ("cleanup",)),
     "observe": (("changes",), ()),
+    "persist": ((), ()),
     # Under their old names they are not called.
     "snapshot": (("info",), ("capture", "expose")),
     "write": (("snapshot",), ("capture", "develop")),

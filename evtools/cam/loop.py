@@ -552,6 +552,11 @@ class Loop:
             if not each.counters.connected
         )
 
+    @staticmethod
+    def _is_spooled(cluster: Cluster) -> bool:
+        camera = cluster.camera
+        return cluster.is_safe and isinstance(camera, StoreCamera) and camera.spool is not None
+
     def _count(self, cluster: Cluster, events: Sequence[Event]) -> None:
         # At least one, which were applied to the state.
         counters = cluster.counters
@@ -691,6 +696,8 @@ class Loop:
             self._tick()
             if self.clock.monotonic() >= self._deadline:
                 loss, took = "events since its last snapshot may be lost", human_duration(timeout)
+                if all(self._is_spooled(each) for each in self._clusters.values()):
+                    loss = "what it has not stored is in the spool"
                 _log.error("the camera is still at work after %s; %s", took, loss)
                 return 1
         return int(self.thread.last_failed) or status

@@ -245,9 +245,6 @@ class Spool:
         if not self._stored <= self._tried <= self.end:
             self._tried = self._stored
         self._read_gaps()
-        if self.waiting:
-            words = "spool %s: %d events from before are still to be written"
-            _log.info(words, self.folder, self.waiting)
 
     def _opened(self, number: int) -> _Segment | None:
         # One of version or with a beginning that we cannot read is put aside.
@@ -359,6 +356,8 @@ class Spool:
             for record in records:
                 self._unwritten.append(record)
                 self._unwritten_bytes += len(record.data)
+            if not self.is_open:
+                return not self._unwritten
             try:
                 while self._unwritten:
                     self._write(self._unwritten[0])
@@ -547,8 +546,7 @@ class Spool:
             yield "", None, max(0, last.event - expected), last
 
     def _lose_damaged(self, events: int, records: list[Record]) -> None:
-        words = "the spool %s is damaged: %d events in it cannot be read"
-        self._say_of_loss(words, events)
+        _log.error("the spool %s is damaged: %d events in it cannot be read", self.folder, events)
         times = [(each.first, each.last) for each in records[-2:] if each.kind == EVENTS]
         first, last = (times[0][1], times[-1][0]) if times else (0.0, 0.0)
         self._lose(events, min(first, last), max(first, last))

@@ -17,7 +17,7 @@ from evtools.cam.camera import Bytes, Camera
 from evtools.cam.log import named
 from evtools.cam.snapshot import SnapshotInfo, clocks_ahead
 from evtools.cam.spool import EVENTS, GAPS, Piece, Position, Record, Spool
-from evtools.errors import UsageError
+from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State, event_bytes
 from evtools.transport.recording.reader import events_in
 from evtools.wire import EnvelopeWriter, Event, Gap, Schema, encode_line, gap
@@ -134,6 +134,7 @@ class StoreCamera(Camera):
     def install(self) -> None:
         for each in self._cameras:
             each.open_spool()
+        self._warn_of_others()
         super().install()
 
     def observe(self, changes: Sequence[Change]) -> None:
@@ -219,12 +220,31 @@ class StoreCamera(Camera):
         spool = Spool(self._folder(), max_bytes=size, max_waiting=waiting)
         spool.open()
         self.spool = spool
+        if spool.waiting:
+            words = "spool %s: %d events from before are still to be stored"
+            _log.info(words, spool.folder, spool.waiting)
         for event in _events_in(spool.gaps, Schema()):
             if isinstance(event, Gap):
                 self._sequence.note(event)
         now, last = self.clock.wall(), spool.last
         if last is not None and now > last + self.kept_for:
             self._note(gap("stopped", last, now))
+
+    def _warn_of_others(self) -> None:
+        # Of clusters that had another name, or are not recorded any more.
+        spools = [each.spool for each in self._cameras if each.spool is not None]
+        if self._spool_folder is None or len(spools) < len(self._cameras):
+            return
+        for found in sorted(self._spool_folder.glob("*/stored")):
+            folder = found.parent
+            if folder in {each.folder for each in spools}:
+                continue
+            other = Spool(folder, max_bytes=self._spool_size, max_waiting=0)
+            with suppress(OutputError), closing(other):
+                other.open()
+                if other.waiting:
+                    words = "%d events stay in %s, of a cluster that is not recorded any more"
+                    _log.warning(words, other.waiting, folder)
 
     def _folder(self) -> Path:
         # No cluster has such a name.

@@ -462,6 +462,21 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, gate, log, waited, 
     )
 
 
+def test_what_waits_in_a_spool_is_not_lost_when_a_store_hangs_at_the_end(
+    stage, gate, log, tmp_path
+):
+    play = stage([received("a")], kind=partial(Shop, spool=str(tmp_path)), shutdown_timeout=20.0)
+
+    def store(batch):
+        play.clock.now += 20.0
+        gate()
+
+    play.camera.store = store
+    assert play.run() == 1
+    words = "the camera is still at work after 20.0s; what it has not stored is in the spool"
+    assert log()[-1] == words
+
+
 def test_one_that_holds_the_state_for_ever_does_not_either(stage, gate):
     play = stage(shutdown_timeout=20.0)
 

@@ -298,3 +298,20 @@ def test_of_several_clusters_each_has_a_folder_of_its_own_and_a_part(made, tmp_p
     assert {each.spool.max_bytes for each in cameras} == {2**24 // 3}
     with pytest.raises(UsageError, match="spool_size 9 is too small"):
         made(spool="x", spool_size=9)
+
+
+def test_what_is_left_of_a_cluster_that_is_not_recorded_any_more_is_said(made, tmp_path, log):
+    for cluster, events in (("old", 2), ("idle", 0), ("", 1)):
+        camera = made(cluster, spool=str(tmp_path))
+        camera.install()
+        camera.receive(*tasks(*"ab"[:events]))
+        camera.close()
+    camera = made("new", spool=str(tmp_path))
+    camera.install()
+    said = [text for text in log() if "stay in" in text]
+    places = [str(tmp_path / name) for name in ("old", "old", "_unnamed", "old")]
+    counts = (2, 2, 1, 2)
+    assert said == [
+        f"{count} events stay in {place}, of a cluster that is not recorded any more"
+        for count, place in zip(counts, places, strict=True)
+    ]
