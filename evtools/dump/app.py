@@ -200,6 +200,8 @@ class Dump:
         counts, report = self._counts, self.report
         if not self._begun:
             self._begin([])
+        if self._formatter is not None and self._stdout is not None:
+            self._put(self._formatter.footer())
         for output in self._outputs:
             output.flush()
         report.defects(self._source.statistics())
@@ -296,10 +298,15 @@ class Dump:
         if self._formatter is not None and self._stdout is not None:
             if not self._begun:
                 self._begin(events)
-            self._stdout.write(self._formatter.format_all(events)[:-1])
+            self._put(self._formatter.format_all(events))
         if self._recording is not None:
             for line in self._envelopes.lines(events)[:-1].split(b"\n"):
                 self._recording.write(line)
+
+    def _put(self, lines: bytes) -> None:
+        # On stdout; a trace has none for some events.
+        if lines and self._stdout is not None:
+            self._stdout.write(lines[:-1])
 
     def _is_overdue(self) -> bool:
         options, now = self._options, self._clock.monotonic()
@@ -321,7 +328,7 @@ class Dump:
 
     def _summarise(self) -> None:
         if self._tables is not None and self._stdout is not None:
-            self._stdout.write(self._tables.rendered(self._options, self._counts)[:-1])
+            self._put(self._tables.rendered(self._options, self._counts))
             self._stdout.flush()
         seconds = self._clock.monotonic() - self._started
         self.report.summary(self._counts, self._source.statistics(), seconds)

@@ -3,8 +3,10 @@
 import math
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import count
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET
@@ -61,6 +63,10 @@ class Formatter:
     def format_all(self, events: Iterable[Event]) -> bytes:
         """Return the events, each with its newline; never raise."""
         return b"".join(map(self.format, events))
+
+    def footer(self) -> bytes:
+        """Return what stands after the last event, with its newline."""
+        return b""
 
     def style(self, style: str) -> _Style:
         """Return the escape sequences of a style, none where there is no colour."""
@@ -653,7 +659,338 @@ def _filled(value: Any, spec: re.Match[str], *, as_json: bool) -> str:
     return fill * left + text + fill * (missing - left)
 
 
+# --- traces --------------------------------------------------------------------------
+
+#: What is kept of runs: those that go on, those that have ended and may have children, tasks that
+#: wait, children whose parent goes on; and how many processes and threads there may be.
+_OPEN_MAX: Final = 20_000
+_REMEMBERED_MAX: Final = 100_000
+_TRACKS_MAX: Final = 20_000
+_SLOTS_MAX: Final = 5000
+_TRACE_CHARS: Final = 1000
+_OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
+    # The state, and the colour among those that the format has names for.
+    "task-succeeded": ("SUCCESS", "good"), "task-failed": ("FAILURE", "terrible"),
+    "task-retried": ("RETRY", "bad"), "task-revoked": ("REVOKED", "grey"),
+    "task-rejected": ("REJECTED", "grey"), "task-cancelled": ("CANCELLED", "grey"),
+}  # fmt: skip
+_TRACE_FIELDS: Final = (
+    "uuid", "args", "kwargs", "result", "exception", "queue", "retries", "eta", "root_id",
+    "parent_id",
+)  # fmt: skip
+#: Cluster and id of a task.
+_TaskKey: TypeAlias = tuple[str, str]
+
+
+class _Track:
+    # A thread of the trace: up to when it is taken, in microseconds, and by a run that goes on.
+    __slots__ = ("end", "is_taken", "tid")
+
+    def __init__(self, tid: int) -> None:
+        self.tid, self.end, self.is_taken = tid, -math.inf, False
+
+
+class _Process:
+    # A worker, or a queue, with its own thread and those that tasks run in: numbered, and by the
+    # pid of the process of the pool where an event of the task has it.
+    __slots__ = ("children", "own", "pid", "slots", "worker_pid")
+
+    def __init__(self, pid: int, own: int) -> None:
+        self.pid, self.own = pid, own
+        self.slots: list[_Track] = []
+        self.children: dict[int, _Track] = {}
+        self.worker_pid: int | None = None
+
+
+class _Run:
+    # One that goes on: when it began, where, by which event; the pid of its child process; the
+    # runs that it called and that have ended, each with its place and when it was sent.
+    __slots__ = ("called", "child", "event", "process", "start", "track")
+
+    def __init__(self, event: Event, start: int, process: _Process, track: _Track) -> None:
+        self.event, self.start, self.process, self.track = event, start, process, track
+        self.child: int | None = None
+        self.called: list[tuple[int, int, int, int]] = []
+
+
+class TraceFormatter(Formatter):
+    """Chrome's Trace Event Format, as JSON: for Perfetto and others.
+
+    Workers and queues are processes, the processes of a pool threads: those that an event of a
+    task names by its pid, else as many as are needed so that no two runs overlap.  Runs are
+    complete events, waits asynchronous ones of the queue, and flows lead from a run to those that
+    it called.  Times are those of the senders' clocks.  A trace that breaks off is one, too: the
+    last bracket is optional.
+    """
+
+    header = b'[{"name":"process_name","ph":"M","pid":1,"tid":1,"args":{"name":"evdump"}}\n'
+
+    def __init__(self, options: DumpOptions) -> None:
+        super().__init__(options)
+        self._lines: list[bytes] = []
+        self._ids = count(2)
+        self._processes: dict[tuple[str, str, str], _Process] = {}
+        self._tracks = 0
+        self._runs: OrderedDict[_TaskKey, _Run] = OrderedDict()
+        #: Of runs that have ended: pid, tid, start and end.
+        self._ended: OrderedDict[_TaskKey, tuple[int, int, int, int]] = OrderedDict()
+        #: The last events of tasks that have not started.
+        self._waiting: OrderedDict[_TaskKey, Event] = OrderedDict()
+        self._called = self._left_out = 0
+        self._latest = 0
+
+    def format(self, event: Event) -> bytes:
+        if (at := _microseconds(_moment_of(event))) is not None:
+            self._latest = max(self._latest, at)
+            self._take(event, at)
+        return self._taken()
+
+    def footer(self) -> bytes:
+        for key in list(self._runs):
+            self._give_up(key)
+        for event in self._waiting.values():
+            self._wait(event, None)
+        if self._left_out:
+            name = f"{self._left_out} runs or arrows left out: too many at once"
+            self._emit(name=name, ph="i", s="g", ts=self._latest, pid=1, tid=1)
+        return self._taken() + b"]\n"
+
+    def _taken(self) -> bytes:
+        lines, self._lines = self._lines, []
+        return b"".join(lines)
+
+    def _emit(self, **fields: Any) -> None:
+        self._lines.append(b"," + encode_line(fields) + b"\n")
+
+    # --- events ---------------------------------------------------------------------
+
+    def _take(self, event: Event, at: int) -> None:
+        kind, key = event.type, (event.cluster or "", event.uuid)
+        if event.is_gap:
+            name = f"{event.cluster or ''} {_gap_sentence(event)}".strip()
+            self._emit(name=name, cat="gap", ph="i", s="g", ts=at, pid=1, tid=1)
+        elif kind in ("task-sent", "task-received") and event.uuid:
+            self._waiting[key] = event
+            if len(self._waiting) > _REMEMBERED_MAX:
+                self._wait(self._waiting.popitem(last=False)[1], None)
+        elif kind == "task-started" and event.uuid:
+            self._start(event, key, at)
+        elif kind in _OUTCOMES and event.uuid:
+            self._end(event, key, at)
+        elif kind == "worker-heartbeat":
+            process = self._worker(event)
+            process.worker_pid = event.pid
+            if event.active is not None:
+                values = {"active": event.active}
+                self._emit(name="tasks", ph="C", ts=at, pid=process.pid, args=values)
+        else:
+            self._note(event, key, at)
+
+    def _note(self, event: Event, key: _TaskKey, at: int) -> None:
+        # Of a worker that begins or ends, of a task what it says of itself.
+        process, run = self._worker(event), self._runs.get(key) if event.uuid else None
+        if event.type == "worker-online":
+            process.worker_pid = event.pid
+        elif run is not None and event.pid not in (None, run.process.worker_pid):
+            run.child = event.pid
+        self._emit(
+            name=event.type, cat="event", ph="i", s="p", ts=at, pid=process.pid, tid=process.own,
+            args=self._arguments(event, *event.extra),
+        )  # fmt: skip
+
+    def _start(self, event: Event, key: _TaskKey, at: int) -> None:
+        if key in self._runs:  # delivered again: nobody saw the end
+            self._finish(key, self._runs[key].event, at, "end not seen", "grey")
+        process = self._worker(event)
+        process.worker_pid = event.pid if process.worker_pid is None else process.worker_pid
+        if (track := self._slot(process, at)) is None:
+            self._left_out += 1
+            return
+        track.is_taken = True
+        self._runs[key] = _Run(event, at, process, track)
+        self._wait(event, at)
+        self._waiting.pop(key, None)
+        if len(self._runs) > _OPEN_MAX:
+            self._give_up(next(iter(self._runs)))
+
+    def _end(self, event: Event, key: _TaskKey, at: int) -> None:
+        state, colour = _OUTCOMES[event.type]
+        self._waiting.pop(key, None)
+        run = self._runs.get(key)
+        elsewhere = run is not None and event.hostname not in ("", run.event.hostname)
+        if run is None or elsewhere:
+            seconds = None if elsewhere else runtime_of(event)
+            process = self._worker(event)
+            if seconds is None:
+                self._emit(
+                    name=f"{_task_name(event)}: {state}", cat=f"task,{state}", ph="i", s="p", ts=at,
+                    pid=process.pid, tid=process.own, args=self._arguments(event),
+                )  # fmt: skip
+                return
+            start = at - round(max(0.0, min(seconds, at / 1e6)) * 1e6)
+            if (track := self._slot(process, start)) is None:
+                self._left_out += 1
+                return
+            self._runs[key] = _Run(event, start, process, track)
+            self._wait(event, start)
+        self._finish(key, event, at, state, colour)
+
+    def _finish(self, key: _TaskKey, event: Event, at: int, state: str, colour: str) -> None:
+        run = self._runs.pop(key)
+        track, end = run.track, max(run.start, at)
+        track.is_taken = False
+        if run.child is not None and (child := self._child(run.process, run.child)) is not None:
+            track = child if child.end <= run.start else track
+        track.end = end
+        self._emit(
+            name=_task_name(event), cat=f"task,{state}", ph="X", ts=run.start, dur=end - run.start,
+            pid=run.process.pid, tid=track.tid, cname=colour,
+            args={"state": state, **self._arguments(event)},
+        )  # fmt: skip
+        self._link(key, run, track, end)
+
+    def _give_up(self, key: _TaskKey) -> None:
+        # What has not ended has a beginning only, and its thread to itself.
+        run = self._runs.pop(key)
+        self._emit(
+            name=_task_name(run.event), cat="task,STARTED", ph="B", ts=run.start,
+            pid=run.process.pid, tid=run.track.tid,
+            args={"state": "STARTED", **self._arguments(run.event)},
+        )  # fmt: skip
+        self._link(key, run, run.track, max(run.start, self._latest) + 1)
+
+    def _wait(self, event: Event, start: int | None) -> None:
+        # From the sending, or the receipt, to the start, if there was one and clocks agree.
+        own = {"task-sent": "sent", "task-received": "received"}.get(event.type)
+        times = {name: number_of(event.joined.get(name)) for name in ("sent", "received")}
+        if own is not None:
+            times[own] = _moment_of(event)
+        begin = min(filter(None, map(_microseconds, times.values())), default=None)
+        if begin is None or (start is not None and start <= begin):
+            return
+        name = event.get("queue")
+        queue = self._process("queue", event, "(unknown)" if name is None else as_text(name))
+        place = {"cat": "wait", "id": f"0x{next(self._ids):x}", "pid": queue.pid, "tid": queue.own}
+        task = _task_name(event)
+        self._emit(name=task, ph="b", ts=begin, args=self._arguments(event), **place)
+        if start is not None:
+            self._emit(name=task, ph="e", ts=start, **place)
+
+    # --- places ---------------------------------------------------------------------
+
+    def _worker(self, event: Event) -> _Process:
+        name = event.get("hostname")
+        return self._process("worker", event, "(unknown)" if name is None else as_text(name))
+
+    def _process(self, kind: str, event: Event, name: str) -> _Process:
+        key = (kind, event.cluster or "", name[:_TRACE_CHARS])
+        if key not in self._processes and len(self._processes) >= _TRACKS_MAX:
+            key = (kind, "", "(others)")
+        process = self._processes.get(key)
+        if process is None:
+            process = self._processes[key] = _Process(next(self._ids), next(self._ids))
+            words = f"queue {key[2]}" if kind == "queue" else key[2]
+            place = {"ph": "M", "pid": process.pid, "tid": process.own}
+            shown = {"name": f"{key[1]} {words}".strip()}
+            self._emit(name="process_name", args=shown, **place)
+            self._emit(name="thread_name", args={"name": kind}, **place)
+            order = {"sort_index": 1 if kind == "queue" else 2}
+            self._emit(name="process_sort_index", args=order, **place)
+        return process
+
+    def _slot(self, process: _Process, start: int) -> _Track | None:
+        # The first one that is free, None if there are too many.
+        for track in process.slots:
+            if not track.is_taken and track.end <= start:
+                return track
+        if len(process.slots) >= _SLOTS_MAX:
+            return None
+        made = self._new_track(process, f"slot {len(process.slots) + 1}")
+        process.slots += [made] if made is not None else []
+        return made
+
+    def _child(self, process: _Process, pid: int) -> _Track | None:
+        if pid not in process.children:
+            track = self._new_track(process, f"pool process {pid}")
+            if track is None:
+                return None
+            process.children[pid] = track
+        return process.children[pid]
+
+    def _new_track(self, process: _Process, name: str) -> _Track | None:
+        if self._tracks >= _TRACKS_MAX:
+            return None
+        self._tracks += 1
+        track = _Track(next(self._ids))
+        place = {"ph": "M", "pid": process.pid, "tid": track.tid}
+        self._emit(name="thread_name", args={"name": name}, **place)
+        return track
+
+    # --- parents and children ---------------------------------------------------------
+
+    def _link(self, key: _TaskKey, run: _Run, track: _Track, end: int) -> None:
+        # Both ends of an arrow must have their places.
+        parent = (key[0], _text_or_none(run.event.get("parent_id")) or "")
+        sent = _microseconds(number_of(run.event.joined.get("sent")))
+        called = (run.process.pid, track.tid, run.start, run.start if sent is None else sent)
+        place = (run.process.pid, track.tid, run.start, end)
+        self._called -= len(run.called)
+        for each in run.called:
+            self._arrow(place, each)
+        if parent in self._ended:
+            self._arrow(self._ended[parent], called)
+        elif parent in self._runs:
+            if self._called < _REMEMBERED_MAX:
+                self._runs[parent].called.append(called)
+                self._called += 1
+            else:
+                self._left_out += 1
+        self._ended[key] = place
+        self._ended.move_to_end(key)
+        if len(self._ended) > _REMEMBERED_MAX:
+            self._ended.popitem(last=False)
+
+    def _arrow(self, caller: tuple[int, int, int, int], called: tuple[int, int, int, int]) -> None:
+        # It leaves within the run, and leads to a beginning; not back, where clocks differ.
+        sent = max(caller[2], min(called[3], called[2], caller[3] - 1))
+        if sent <= called[2]:
+            flow = {"name": "calls", "cat": "calls", "id": next(self._ids)}
+            self._emit(ph="s", ts=sent, pid=caller[0], tid=caller[1], **flow)
+            self._emit(ph="f", bp="e", ts=called[2], pid=called[0], tid=called[1], **flow)
+
+    def _arguments(self, event: Event, *more: str) -> dict[str, Any]:
+        values = {name: event.get(name) for name in (*_TRACE_FIELDS, *more)}
+        if values["exception"] is not None:
+            values["exception"] = _real_exception(event)
+        shown = {name: value for name, value in values.items() if value is not None}
+        if self.options.full:
+            return shown
+        return {
+            name[:_TRACE_CHARS]: value if number_of(value) is not None else _cut(as_text(value))
+            for name, value in shown.items()
+        }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TRACE_CHARS else text[: _TRACE_CHARS - 1] + _CUT
+
+
+def _task_name(event: Event) -> str:
+    name = event.get("name")
+    return "(unknown)" if name is None else _cut(as_text(name))
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _microseconds(moment: float | None) -> int | None:
+    # Of a moment within the calendar, and after 1970.
+    return None if moment is None or iso_utc(moment) is None or moment <= 0 else round(moment * 1e6)
+
+
 FORMATS: Final[Mapping[Output, type[Formatter]]] = {
     "text": TextFormatter, "json": JsonFormatter, "pretty": PrettyFormatter, "csv": CsvFormatter,
     "logfmt": LogfmtFormatter, "raw": RawFormatter, "template": TemplateFormatter,
+    "trace": TraceFormatter,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 if TYPE_CHECKING:
     from evtools.transport.recording.reader import Moment
 
-Output: TypeAlias = Literal["text", "json", "pretty", "logfmt", "csv", "raw", "template"]
+Output: TypeAlias = Literal["text", "json", "pretty", "logfmt", "csv", "raw", "template", "trace"]
 Timestamps: TypeAlias = Literal["local", "utc", "iso", "epoch", "delta", "start", "none"]
 By: TypeAlias = Literal["type", "name", "worker", "queue", "exception", "state", "cluster"]
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)

@@ -4,18 +4,21 @@ import csv
 import io
 import json
 import math
+import random
 import re
+from itertools import chain, pairwise
 from textwrap import dedent
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.dump.formats import CSV_COLUMNS, FORMATS, TemplateError
+from evtools.dump import formats
+from evtools.dump.formats import CSV_COLUMNS, FORMATS, TemplateError, TraceFormatter
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
-from evtools.wire import GAP, encode_line, envelope, open_envelope
+from evtools.wire import GAP, Joiner, encode_line, envelope, open_envelope
 from tools.gaps import gap
-from tools.typed import event_of
+from tools.typed import event_of, events_of
 
 #: How fast it goes is for the benchmarks to say.
 FEW = settings(max_examples=40)
@@ -65,7 +68,7 @@ def shown(name, event, joined=None, **options):
     return formatter(name, **options).format(event_of(event, joined)).decode()
 
 
-@pytest.mark.parametrize("name", [name for name in OUTPUTS if name != "pretty"])
+@pytest.mark.parametrize("name", [name for name in OUTPUTS if name not in ("pretty", "trace")])
 @FEW
 @given(event=events, joined=joins, verbosity=st.integers(-1, 3), full=st.booleans())
 def test_any_event_is_one_safe_line(name, event, joined, verbosity, full):
@@ -545,3 +548,179 @@ def test_a_bad_template_says_what_and_where(template, problem, column):
     assert caught.value.message == f"bad template at column {column}: {problem}"
     assert (caught.value.text, caught.value.position) == (template, column - 1)
     assert "{runtime:.3f}" in caught.value.hint
+
+
+# --- traces -----------------------------------------------------------------------
+
+#: Chrome's Trace Event Format: which fields each kind of event must have.
+FIELDS_OF = {
+    "M": {"name", "args"}, "X": {"name", "cat", "ts", "dur"}, "B": {"name", "ts"},
+    "i": {"name", "ts", "s"}, "C": {"name", "ts", "args"}, "b": {"name", "cat", "id", "ts"},
+    "e": {"name", "cat", "id", "ts"}, "s": {"name", "cat", "id", "ts"},
+    "f": {"name", "cat", "id", "ts", "bp"},
+}  # fmt: skip
+
+
+class Trace:
+    """The trace of some events, checked against the documents of its format.
+
+    `runs` are its complete events by uuid.
+    """
+
+    def __init__(self, events, **options):
+        formatter = TraceFormatter(DumpOptions(output="trace", **options))
+        Joiner().join(events)
+        text = formatter.header + formatter.format_all(events)
+        assert text.decode().replace("\n", "").isprintable()
+        json.loads(text + b"]")  # one that breaks off
+        self.events = json.loads(text + formatter.footer())
+        self.processes, self.threads = {}, {}
+        for event in self.events:
+            kind, args = event["ph"], event.get("args", {})
+            assert {*event} >= FIELDS_OF[kind] | {"pid"}
+            if kind == "M":
+                if event["name"] == "process_name":
+                    self.processes[event["pid"]] = args["name"]
+                elif event["name"] == "thread_name":
+                    self.threads[event["pid"], event["tid"]] = args["name"]
+                continue
+            assert event["pid"] in self.processes
+            assert type(event["ts"]) is int
+            assert kind == "C" or (event["pid"], event["tid"]) in {**self.threads, (1, 1): ""}
+        self.runs = {event["args"]["uuid"]: event for event in self.kinds("X", "B")}
+        self.check_threads()
+        self.check_pairs("b", "e")
+        self.check_pairs("s", "f")
+
+    def kinds(self, *kinds):
+        return [event for event in self.events if event["ph"] in kinds]
+
+    def check_threads(self):
+        slices = {}
+        for event in self.kinds("X", "B"):
+            end = event["ts"] + event.get("dur", 10**9)
+            slices.setdefault((event["pid"], event["tid"]), []).append((event["ts"], end))
+        for each in map(sorted, slices.values()):
+            assert all(left[1] <= right[0] for left, right in pairwise(each))
+        for event in self.kinds("s", "f"):
+            inside = slices[event["pid"], event["tid"]]
+            assert any(start <= event["ts"] < max(end, start + 1) for start, end in inside)
+
+    def check_pairs(self, first, last):
+        begun = {event["id"]: event for event in self.kinds(first)}
+        assert len(begun) == len(self.kinds(first))
+        for event in self.kinds(last):
+            begin = begun.pop(event["id"])
+            assert begin["ts"] <= event["ts"]
+            assert (begin["name"], begin["cat"]) == (event["name"], event["cat"])
+        assert first == "b" or not begun
+
+    def place(self, uuid):
+        event = self.runs[uuid]
+        return self.processes[event["pid"]], self.threads[event["pid"], event["tid"]]
+
+
+def life(uuid, *moments, worker="w1", **fields):
+    """The events of a task: at which second it was what, by name."""
+    events = []
+    for kind, at in moments:
+        event = {"type": f"task-{kind}", "uuid": uuid, "hostname": worker, "timestamp": at}
+        event |= {"pid": 7, "local_received": at}
+        if kind in ("sent", "received"):
+            event |= {"name": f"name-{uuid}", "parent_id": fields.get("parent")}
+        if kind == "sent":
+            event |= {"queue": "mail", "hostname": "client"}
+        if kind == "succeeded":
+            event |= {"runtime": 1.0, "result": "1"}
+        if kind in ("failed", "retried"):
+            event |= {"exception": "E('\x1b[31m')"}
+        if kind == "progress":
+            event |= {"pid": 99}
+        events.append(event)
+    return events
+
+
+def traced(*tasks, **options):
+    events = sorted(chain.from_iterable(tasks), key=lambda event: event["timestamp"])
+    return Trace(events_of(events), **options)
+
+
+def test_a_trace_has_runs_waits_and_calls_where_they_belong():
+    trace = traced(
+        life("a", ("sent", 10), ("received", 11), ("started", 12), ("succeeded", 20)),
+        life("b", ("sent", 13), ("started", 14), ("failed", 16), parent="a"),
+        life("c", ("sent", 15), ("started", 17), ("succeeded", 30), worker="w2", parent="a"),
+        life("d", ("received", 19), ("started", 21), ("progress", 22), ("succeeded", 23)),
+        life("e", ("sent", 21), ("started", 22), ("retried", 24), parent="c"),
+        life("f", ("sent", 25), ("revoked", 26)),
+        life("g", ("sent", 27)),
+        life("h", ("started", 28), worker="w2", parent="c"),
+        [{"type": "worker-heartbeat", "hostname": "w1", "timestamp": 29.0, "active": 2}],
+    )
+    assert {uuid: trace.place(uuid) for uuid in trace.runs} == {
+        "a": ("w1", "slot 1"), "b": ("w1", "slot 2"), "c": ("w2", "slot 1"),
+        # The process of the pool is known by what its task has said.
+        "d": ("w1", "pool process 99"), "e": ("w1", "slot 2"), "h": ("w2", "slot 2"),
+    }  # fmt: skip
+    times = {uuid: (run["ts"] / 1e6, run.get("dur", 0) / 1e6) for uuid, run in trace.runs.items()}
+    assert times == {
+        "a": (12, 8), "b": (14, 2), "c": (17, 13), "d": (21, 2), "e": (22, 2), "h": (28, 0),
+    }  # fmt: skip
+    # What has not ended has no end.
+    assert [event["args"]["uuid"] for event in trace.kinds("B")] == ["h"]
+    assert {uuid: (run["cat"], run.get("cname")) for uuid, run in trace.runs.items()} == {
+        "a": ("task,SUCCESS", "good"), "b": ("task,FAILURE", "terrible"),
+        "c": ("task,SUCCESS", "good"), "d": ("task,SUCCESS", "good"),
+        "e": ("task,RETRY", "bad"), "h": ("task,STARTED", None),
+    }  # fmt: skip
+    assert trace.runs["b"]["args"]["exception"] == "E('\x1b[31m')"
+    waits = {
+        event["args"]["uuid"]: (trace.processes[event["pid"]], event["ts"] / 1e6)
+        for event in trace.kinds("b")
+    }
+    assert waits == {
+        "a": ("queue mail", 10), "b": ("queue mail", 13), "c": ("queue mail", 15),
+        "d": ("queue (unknown)", 19), "e": ("queue mail", 21), "g": ("queue mail", 27),
+    }  # fmt: skip
+    # g still waits, and f never ran.
+    assert [event["ts"] / 1e6 for event in trace.kinds("e")] == [12, 14, 17, 21, 22]
+    assert "name-f: REVOKED" in {event["name"] for event in trace.kinds("i")}
+    arrows = {(event["pid"], event["tid"], event["ts"] / 1e6) for event in trace.kinds("s")}
+    places = {uuid: (run["pid"], run["tid"]) for uuid, run in trace.runs.items()}
+    assert arrows == {(*places["a"], 13), (*places["a"], 15), (*places["c"], 21)}
+    assert [event["args"] for event in trace.kinds("C")] == [{"active": 2}]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_order_and_no_loss_of_events_breaks_a_trace(seed):
+    chance = random.Random(seed)
+    kinds = ["sent", "received", "started", "progress", *(k.removeprefix("task-") for k in _ENDED)]
+    tasks = [
+        life(f"u{n}", *((kind, chance.uniform(1, 99)) for kind in chance.sample(kinds, 5)),
+             worker=chance.choice(["w1", "w2"]), parent=f"u{chance.randrange(60)}")
+        for n in range(60)
+    ]  # fmt: skip
+    events = [*chain.from_iterable(tasks), *chance.choices(HOSTILE_EVENTS, k=9)]
+    chance.shuffle(events)
+    Trace(events_of(events))
+
+
+_ENDED = ("task-succeeded", "task-failed", "task-retried", "task-revoked", "task-rejected")
+HOSTILE_EVENTS = [
+    {"type": "task-started", "uuid": "", "timestamp": "x"},
+    {"type": "x", "timestamp": 1e300},
+    {"type": "task-succeeded", "uuid": "u1", "timestamp": 5.0, "runtime": 1e300, "name": ["\x1b"]},
+    {"type": "task-started", "uuid": "u1", "timestamp": -5.0, "hostname": 3},
+    {"type": "worker-heartbeat", "active": "many", "timestamp": 3.0, "hostname": {"a": 1}},
+    {"type": "task-x", "uuid": "u2", "timestamp": 3.0, "n" * 3000: "v" * 3000, "name": None},
+    gap("reconnect", 1.0, 5.0),
+]
+
+
+def test_memory_of_a_trace_is_bounded_and_what_is_left_out_is_said(monkeypatch):
+    for name in ("_OPEN_MAX", "_REMEMBERED_MAX", "_TRACKS_MAX"):
+        monkeypatch.setattr(formats, name, 10)
+    trace = traced(*(life(f"u{n}", ("sent", n + 1), ("started", n + 2)) for n in range(50)))
+    assert len(trace.runs) == 10
+    assert "40 runs or arrows left out: too many at once" in {e["name"] for e in trace.kinds("i")}
+    assert len({event["pid"] for event in trace.events}) < 15
