@@ -518,7 +518,8 @@ class Console:
             rows += session.model.alerts.queues()
             if in_view and session.detail is not None:
                 page = queues.subject(session.detail.key)
-        plans = session.model.options.broker_stats and session.view in PLANNED_VIEWS
+        shows_plans = session.view in PLANNED_VIEWS or session.model.alerts.watches("types")
+        plans = session.model.options.broker_stats and shows_plans
         for cluster in session.model.clusters.values():
             cluster.watch_queues(rows, page)
             if cluster.stats is not None:

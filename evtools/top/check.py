@@ -151,11 +151,13 @@ class AlertWatch:
             inspector = Inspector(settings, lambda: None, clock=clock)
             stack.callback(inspector.close)
             cluster.ask(inspector, self._redact)
-        if options.broker_stats and any(rule.view == "queues" for rule in check.alerts):
+        views = {rule.view for rule in check.alerts}
+        if options.broker_stats and views & {"queues", "types"}:
             cluster.stats = BrokerStats(
                 Gauge(settings), lambda: None, clock=clock, redact=self._redact
             )
             cluster.asks_broker = True
+            cluster.stats.watch_plan(wanted="types" in views)
             cluster.stats.start()
             stack.callback(cluster.stats.close)
 

@@ -425,6 +425,10 @@ class AlertTables:
         firing = [alert for alert in self.alerts if alert.fires]
         return sorted(firing, key=lambda one: (LEVELS.index(one.rule.level), one.since or 0.0))
 
+    def watches(self, view: str) -> bool:
+        """Return whether an alert is about the rows of a view."""
+        return any(alert.rule.view == view for alert in self.alerts)
+
     def queues(self) -> list[Any]:
         """Return the rows of queues that alerts are about, for which the broker is to be asked."""
         return [

@@ -47,6 +47,7 @@ def beat(tmp_path: Path, broker_url: str, event_exchange: str) -> Iterator[Proce
     process.stop()
 
 
+@pytest.mark.timeout(120)
 def test_a_schedule_of_beat_is_seen_and_missed_when_it_stops(
     evtop: Callable[..., Any], beat: Process, broker_url: str, event_exchange: str
 ) -> None:
@@ -60,12 +61,12 @@ def test_a_schedule_of_beat_is_seen_and_missed_when_it_stops(
 
     beat.start()
     waiting = watching.stdout_stream.wait
-    row = newest(waiting(lambda text: newest(text).get("period"), 40, beat.log_tail))
+    row = newest(waiting(lambda text: newest(text).get("period"), 60, beat.log_tail))
     assert (row["name"], row["overdue"]) == ("report.often", 0)
-    assert row["period"] == pytest.approx(2, abs=0.1)
-    assert row["next"] == pytest.approx(1, abs=1)
+    assert row["period"] == pytest.approx(2, abs=0.2)
+    assert 0 <= row["next"] <= 3
     beat.stop()
-    row = newest(waiting(lambda text: newest(text).get("overdue"), 20, beat.log_tail))
+    row = newest(waiting(lambda text: newest(text).get("overdue"), 30, beat.log_tail))
     assert (row["name"], row["next"]) == ("report.often", None)
 
 
@@ -98,14 +99,15 @@ def test_what_redbeat_writes_is_read(app: Celery, redis_url: str, options: dict[
     for ran in (now, now.astimezone(app.timezone)):
         save(app, "each hour", "report.hourly", schedule(3600.0, app=app), ran)
     save(app, "weekdays", "report.daily", crontab(0, "9", "1-5", app=app), now)
-    save(app, "monthly", "report.monthly", rrule("MONTHLY", interval=2, app=app), now)
+    each = rrule("MONTHLY", interval=2, dtstart=now - timedelta(days=9), app=app)
+    save(app, "monthly", "report.monthly", each, now)
     save(app, "never ran", "report.new", schedule(60.0, app=app), None, args=["x"] * 1000)
     save(app, "off", "report.off", schedule(60.0, app=app), now, enabled=False)
     once = rrule("DAILY", count=1, dtstart=now - timedelta(days=9), app=app)
     save(app, "over", "report.over", once, now)
     found = plan(redis_url, options=options)
     tasks = {task.task: task for task in found.tasks}
-    assert list(tasks) == ["report.new", "report.hourly", *list(tasks)[2:]]
+    assert found.tasks[0] == tasks["report.new"]
     assert set(tasks) == {f"report.{name}" for name in ("new", "hourly", "daily", "monthly")}
     assert (found.left_out, found.reason) == (0, "")
     hourly = tasks["report.hourly"]
@@ -191,3 +193,18 @@ def test_what_redbeat_has_not_sent_in_time_is_overdue(
     assert row["about"] == "overdue"
     assert row["text"].startswith("report.daily is overdue by 12m (every 5m, last ")
     assert rows("--view", "types", "--no-broker-stats") == []
+
+
+def test_an_alert_says_that_redbeat_has_stopped(
+    app: Celery, redis_url: str, evtop: Callable[..., Any], tmp_path: Path
+) -> None:
+    late = datetime.now(UTC) - timedelta(minutes=17)
+    save(app, "late", "report.daily", schedule(300.0, app=app), late)
+    Redis.from_url(redis_url).zadd("redbeat::schedule", {"redbeat:late": time.time() - 720})
+    settings = tmp_path / "evtools.toml"
+    settings.write_text("[alert.beat]\nview = 'types'\nfilter = 'overdue>1m'\n")
+    where = "-b", redis_url, "--config", settings
+    checked = evtop(*where, "--check", "alerts", "-d", "10", terminal=None)
+    assert checked.wait() in (1, 2)
+    assert "beat fires: " in checked.stdout
+    assert "report.daily" in checked.stdout

@@ -190,6 +190,8 @@ class TypesView(Summary):
         self._earlier: dict[str, Totals] = {}
         #: When tasks are to be sent, by the keys of the rows that are on a schedule.
         self._schedules: dict[str, Schedule] = {}
+        #: Where nothing is on a schedule, nobody has to look at these.
+        self._planned_columns = self._scheduled(_NEVER, _NEVER), self._scheduled(_PERIOD_FROM, 0)
         # fmt: off
         self.own_columns = (
             column("name", "name", "TASK", "the type of task", "name", cols=20),
@@ -211,9 +213,8 @@ class TypesView(Summary):
         # fmt: on
         super().__init__(clusters)
 
-    def _scheduled(self) -> tuple[Column, ...]:
-        # Nobody has to look at them where nothing is.
-        first, second = (_PERIOD_FROM, 0) if self._schedules else (_NEVER, _NEVER)
+    def _scheduled(self, first: int, second: int) -> tuple[Column, ...]:
+        # From which widths of the screen on there are the period and the next run.
         # fmt: off
         return (
             column("duration", "period", "PERIOD", "how often it is sent, if that is regular",
@@ -235,7 +236,7 @@ class TypesView(Summary):
         if self.context.compare == "off":
             usual = super().columns
             at = next(n for n, one in enumerate(usual) if one.name == "active") + 1
-            return (*usual[:at], *self._scheduled(), *usual[at:])
+            return (*usual[:at], *self._planned_columns[bool(self._schedules)], *usual[at:])
         # Beside what they are compared with, and of figures that need less room.
         ago = self.context.compare
         # fmt: off
@@ -255,7 +256,7 @@ class TypesView(Summary):
         # fmt: on
         kept = [one for one in super().columns if one.name not in ("run_p99", "trend", "retried")]
         at = next(n for n, one in enumerate(kept) if one.name == "run_p95") + 1
-        return (*kept[:at], *more, *kept[at:], *self._scheduled())
+        return (*kept[:at], *more, *kept[at:], *self._planned_columns[bool(self._schedules)])
 
     def load(self) -> None:
         self.rows = rows = self.each(Statistics.types)
