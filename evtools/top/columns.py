@@ -153,6 +153,8 @@ class Column:
     natural: bool = False
     #: Says whether the value of a row changes while nothing happens to it.
     moves: Callable[[Any], bool] | None = None
+    #: The style of a cell by its value, "" for the usual one.
+    tint: Callable[[Any], str] | None = None
     #: The attribute of the row that `value` returns, if it is no more than that.
     attribute: str = ""
 

@@ -23,11 +23,15 @@ _TEXT_MAX_CHARS: Final = 1_000_000
 
 
 class Row(NamedTuple):
-    """A row on the screen: sanitised cells as wide as their slots, and a style of the theme."""
+    """A row on the screen: sanitised cells as wide as their slots, and a style of the theme.
+
+    `tints` are the styles of cells by their values, "" for the usual one.
+    """
 
     key: str
     cells: tuple[str, ...]
     style: str = ""
+    tints: tuple[str, ...] = ()
     marked: bool = False
 
 
@@ -128,7 +132,7 @@ class TableModel(ABC):
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
         #: Cells and style of the rows asked for since the last refresh, by their numbers.
-        self._drawn: dict[int, tuple[tuple[str, ...], str]] = {}
+        self._drawn: dict[int, tuple[tuple[str, ...], str, tuple[str, ...]]] = {}
         self._past: Picture | None = None
         #: How many rows had come in when the cursor was last where they come in.
         self._seen = 0
@@ -202,6 +206,15 @@ class TableModel(ABC):
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
         return ""
+
+    def tints(self, subject: Any) -> tuple[str, ...]:
+        """Return the styles of the cells of a row by their values."""
+        now = self.now_of(subject)
+        return tuple(self.tint(slot.column, subject, now) for slot in self.slots)
+
+    def tint(self, column: Column, subject: Any, now: float) -> str:
+        """Return the style of a cell by its value, "" for the usual one."""
+        return "" if column.tint is None else column.tint(column.value(subject, now))
 
     def record_of(self, subject: Any) -> Any:
         """Return what a filter is asked about a row."""
@@ -304,12 +317,11 @@ class TableModel(ABC):
             if subject is None:
                 *others, last = self.slots
                 cells = [slot.fitted("") for slot in others]
-                self._drawn[index] = (*cells, last.fitted("(forgotten)")), "dim"
+                self._drawn[index] = (*cells, last.fitted("(forgotten)")), "dim", ()
             else:
                 is_away = bool(self.context.lost) and subject.cluster in self.context.lost
-                self._drawn[index] = (
-                    self.cells(subject), "dim" if is_away else self.style_of(subject),
-                )  # fmt: skip
+                style = "dim" if is_away else self.style_of(subject)
+                self._drawn[index] = self.cells(subject), style, self.tints(subject)
         return Row(key, *self._drawn[index], key in self.marks)
 
     def in_sight(self, room: int) -> range:

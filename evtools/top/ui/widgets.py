@@ -688,7 +688,8 @@ def _spans(row: Row, coloured: int) -> Line:
     # The cells, of which one says the state by its colour; what is nothing stands back.
     line: Line = []
     for number, cell in enumerate(row.cells):
-        style = "dim" if cell.lstrip() == "0" else "text"
+        tint = row.tints[number] if row.tints else ""
+        style = tint or ("dim" if cell.lstrip() == "0" else "text")
         if row.style and number == coloured:
             style = row.style
         if line and line[-1][0] == style == "text":

@@ -98,6 +98,24 @@ def _change(now: float | None, before: float | None) -> float | None:
     return None if now is None or not before else 100.0 * (now - before) / before
 
 
+#: From these shares of failures on, and these changes of a p95, both in per cent, and from the
+#: latter's opposite on, figures have a colour.
+_FAILS_SOME, _FAILS_MUCH = 5.0, 25.0
+_CHANGED_SOME, _CHANGED_MUCH = 20.0, 50.0
+
+
+def _tint_of_share(share: float | None) -> str:
+    if share is None or share < _FAILS_SOME:
+        return ""
+    return "failure" if share >= _FAILS_MUCH else "late"
+
+
+def _tint_of_change(change: float | None) -> str:
+    if change is None or abs(change) < _CHANGED_SOME:
+        return ""
+    return "good" if change < 0 else "failure" if change >= _CHANGED_MUCH else "late"
+
+
 #: How wide a sparkline is.
 SPARK_COLS: Final = 12
 
@@ -198,7 +216,7 @@ class TypesView(Summary):
             column("rate", "rate", "RATE/s", "completed per second", "rate"),
             column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-                lambda row, _: _percent(row.failure_share)),
+                lambda row, _: _percent(row.failure_share), tint=_tint_of_share),
             column("count", "failed", "FAIL", "failed", _counted("failed"), from_cols=140),
             column("count", "retried", "RETRY", "retries", _counted("retried")),
             column("count", "active", "ACTIVE", "running now", "running"),
@@ -245,7 +263,7 @@ class TypesView(Summary):
                 lambda row, _: self._before(row, lambda one: one.run.p95)),
             column("percent", "p95_change", "p95 +-%", "by how many per cent the p95 has changed",
                 lambda row, _: _change(row.run.p95, self._before(row, lambda one: one.run.p95)),
-                format=known("{:+.0f}".format)),
+                format=known("{:+.0f}".format), tint=_tint_of_change),
             column("rate", "rate_before", f"RATE/s -{ago}", "completed per second, that long ago",
                 lambda row, _: self._before(row, lambda one: one.ok_rate + one.fail_rate),
                 from_cols=110),
@@ -376,7 +394,7 @@ class GroupsView(Summary):
             column("count", "ok", "OK", "of these, succeeded", "ok", cols=5),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
                 lambda row, _: _percent(row.failed / (row.ok + row.failed))
-                if row.ok + row.failed else None),
+                if row.ok + row.failed else None, tint=_tint_of_share),
             column("count", "failed", "FAIL", "failed or rejected", "failed", cols=5),
             column("count", "active", "ACTIVE", "running now", "active"),
             column("count", "waiting", "WAITING", "sent or received, and not started", "waiting"),
@@ -581,7 +599,8 @@ class WorkersView(Summary):
                 cols=13, from_cols=100),
             column("rate", "ok", "OK/s", "succeeded per second", figure("ok_rate", 0.0)),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-                lambda row, _: _percent(getattr(row.figures, "failure_share", None))),
+                lambda row, _: _percent(getattr(row.figures, "failure_share", None)),
+                tint=_tint_of_share),
             trend_column(clusters, "workers", "completed", figure("ok_rate", 0.0), from_cols=120),
             column("duration", "run_p95", "RUN p95", "95 % ran no longer", figure("run.p95"),
                 from_cols=130),

@@ -471,6 +471,14 @@ def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things):
     assert heads == ["", "state", "state", "", "name", "number", ""]
 
 
+def test_a_cell_has_the_style_of_its_value_also_under_the_cursor(things):
+    table = things(3)
+    table.tint = lambda column, *_: "late" if column.name == "number" else ""
+    _, first, second, _ = rows_of(table)
+    assert "selected late" in {style for style, _ in first}
+    assert "late" in {style for style, _ in second}
+
+
 def test_only_rows_on_the_screen_are_formatted(things):
     table = things(100_000)
     asked = []

@@ -47,6 +47,12 @@ class Summary:
         """Return the lines of the first section of a row's page."""
         return next(iter(self.table.detail(key).sections.values()))
 
+    def tints(self, name):
+        """Return what a cell looks like, and the style of that, of each row."""
+        at = [slot.column.name for slot in self.table.slots].index(name)
+        rows = map(self.table.row, range(len(self.table)))
+        return {row.cells[at].strip(): row.tints[at] for row in rows}
+
     def styles(self):
         return [self.table.row(n).style for n in range(len(self.table))]
 
@@ -59,6 +65,16 @@ class Summary:
 
 
 # --- types --------------------------------------------------------------------
+
+
+def test_a_share_of_failures_has_a_colour_by_how_large_it_is(types):
+    life = types.life
+    for name, failed in (("proj.none", 0), ("proj.few", 1), ("proj.some", 2), ("proj.many", 10)):
+        for number in range(40):
+            make = life.failure if number < failed else life.success
+            types.take(*make(f"{name}{number}", name))
+    types.refresh()
+    assert types.tints("share") == {"25.0": "failure", "5.0": "late", "2.5": "", "0": ""}
 
 
 @pytest.fixture

@@ -57,6 +57,20 @@ def tasks():
 UUID = "7a8b8d37-ebe5-4d26-8057-17bb6963e503"
 
 
+@pytest.mark.parametrize(("runs", "longer", "much_longer"), [(100, "late", "failure"), (5, "", "")])
+def test_what_runs_longer_than_is_usual_for_its_type_has_a_colour(tasks, runs, longer, much_longer):
+    life = tasks.life
+    for number in range(runs):
+        tasks.take(*life.success(str(number)))
+    for uuid, seconds in (("longer", 1.0), ("much", 9.0)):
+        tasks.take(life.received(uuid, "proj.add"), life.started(uuid))
+        tasks.take(life.event("task-succeeded", uuid=uuid, runtime=seconds))
+    tasks.refresh()
+    at = [slot.column.name for slot in tasks.table.slots].index("runtime")
+    rows = {key: tasks.table.row(n).tints[at] for n, key in enumerate(tasks.table.keys)}
+    assert (rows["longer"], rows["much"], rows["0"]) == (longer, much_longer, "")
+
+
 def test_a_screen_of_120_columns_shows_what_matters(tasks):
     tasks.take(*tasks.life.failure(UUID))
     (line,) = tasks.lines()
