@@ -138,6 +138,11 @@ class Spool:
         return self._lock_file >= 0
 
     @property
+    def has_unwritten(self) -> bool:
+        """Whether anything waits for room on the disk."""
+        return bool(self._unwritten)
+
+    @property
     def waiting(self) -> int:
         """The number of events that are not stored yet."""
         with self._lock:
@@ -178,7 +183,7 @@ class Spool:
             )
             self._look()
         except OSError as error:
-            self.close()
+            self._release()
             raise self._refused(error) from error
         self._closed = threading.Event()
         name = "evtools-spool"
@@ -358,11 +363,10 @@ class Spool:
                 self._unwritten_bytes += len(record.data)
             if not self.is_open:
                 return not self._unwritten
-            try:
-                while self._unwritten:
-                    self._write(self._unwritten[0])
-                    self._unwritten_bytes -= len(self._unwritten.popleft().data)
-            except OSError as error:
+            error = self._write_out()
+            if error is not None and self._free():
+                error = self._write_out()
+            if error is not None:
                 if not self._is_stuck:
                     words = "cannot write the spool %s: %s: events wait in memory until it can be"
                     _log.error(words, self.folder, error.strerror)
@@ -374,8 +378,33 @@ class Spool:
                 self._is_stuck = False
             return True
 
+    def _write_out(self) -> OSError | None:
+        # All that waits in memory; return what stopped that.
+        try:
+            while self._unwritten:
+                self._write(self._unwritten[0])
+                self._unwritten_bytes -= len(self._unwritten.popleft().data)
+        except OSError as error:
+            return error
+        return None
+
+    def _free(self) -> bool:
+        # Give back the room of what is stored; return whether there was any.
+        before = self.bytes
+        for segment in self._segments[:-1]:
+            if segment.number < self._stored.segment:
+                self._remove(segment)
+        if self._fd >= 0 and self._stored == self.end and self.end.offset > _BEGIN:
+            os.close(self._fd)
+            self._fd = -1
+            self._remove(self._segments[-1])
+            self.end = Position(self.end.segment + 1, _BEGIN, self.end.event)
+            self._stored = self._tried = self.end
+            self._save()
+        return self.bytes < before
+
     def take_losses(self) -> list[Loss]:
-        """Return what was lost since the last call."""
+        """Return what was lost since the last call, in a row as one."""
         with self._lock:
             losses, self._losses = self._losses, []
             return losses
@@ -383,8 +412,9 @@ class Spool:
     def _drop_unwritten(self) -> None:
         gone: list[Record] = []
         while self._unwritten_bytes > self.max_waiting:
-            gone.append(self._unwritten.popleft())
-            self._unwritten_bytes -= len(gone[-1].data)
+            record = self._unwritten.popleft()
+            self._unwritten_bytes -= len(record.data)
+            gone += [record] * (record.kind == EVENTS)
         events = sum(record.events for record in gone)
         if events:
             words = "spool %s: too many events wait for room on its disk: %d were dropped"
@@ -488,7 +518,11 @@ class Spool:
 
     def _lose(self, events: int, first: float, last: float) -> None:
         self.dropped += events
-        self._losses.append(Loss(events, first, max(first, last)))
+        last = max(first, last)
+        if self._losses and self._losses[-1].last <= first:
+            before = self._losses.pop()
+            events, first = before.events + events, before.first
+        self._losses.append(Loss(events, first, last))
 
     def _say_of_loss(self, words: str, events: int) -> None:
         # Of many in a row, when there are twice as many.
@@ -635,22 +669,31 @@ class Spool:
                     return
             words = "the spool %s was moved away, with %d events that are not stored: begun anew"
             _log.warning(words, self.folder, self.waiting)
-            self.close()
+            self._release()
             self.open()
 
     def close(self) -> None:
         with self._lock:
-            self._closed.set()
-            for file in (*self._unsynced, self._fd):
-                if file >= 0:
-                    with suppress(OSError):
-                        os.fdatasync(file)
-                    os.close(file)
-            for file in (self._slots, self._lock_file):
-                if file >= 0:
-                    os.close(file)
-            self._fd = self._slots = self._lock_file = -1
-            self._unsynced = []
+            left = sum(record.events for record in self._unwritten)
+            if left:
+                words = "spool %s: %d events are lost: there was no room for them on its disk"
+                _log.error(words, self.folder, left)
+            self._unwritten.clear()
+            self._unwritten_bytes = 0
+            self._release()
+
+    def _release(self) -> None:
+        self._closed.set()
+        for file in (*self._unsynced, self._fd):
+            if file >= 0:
+                with suppress(OSError):
+                    os.fdatasync(file)
+                os.close(file)
+        for file in (self._slots, self._lock_file):
+            if file >= 0:
+                os.close(file)
+        self._fd = self._slots = self._lock_file = -1
+        self._unsynced = []
 
 
 class _Found(NamedTuple):

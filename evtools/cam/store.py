@@ -145,10 +145,15 @@ class StoreCamera(Camera):
             if change.subject is not None or change.event.is_gap:
                 self._observed.append(change.event)
 
+    def _look(self) -> tuple[SnapshotInfo, Any]:
+        # What is lost before the snapshot is a gap in it; one, not one for each batch.
+        if self.spool is not None and not self.persist():
+            self._note_losses(self.spool)
+        return super()._look()
+
     def snapshot(self, info: SnapshotInfo) -> Period:
         ahead = clocks_ahead(self.state)
         if self.spool is not None:
-            self.persist()
             return Period(self, info, ahead, deque(), 0, self.spool.end)
         waiting, self._waiting = self._waiting, _Waiting(self._waiting.max_bytes)
         waiting.add(self.take_observed())
@@ -261,9 +266,13 @@ class StoreCamera(Camera):
             if self.clock.monotonic() - self._repeated_at > _REPEATS:
                 self._repeatable = None
         is_safe = self.spool.append(*self._records(observed))
-        for events, first, last in self.spool.take_losses():
-            self._note(gap("buffer", first, last, dropped=events))
+        if is_safe:
+            self._note_losses(self.spool)
         return is_safe
+
+    def _note_losses(self, spool: Spool) -> None:
+        for events, first, last in spool.take_losses():
+            self._note(gap("buffer", first, last, dropped=events))
 
     @property
     def has_spool(self) -> bool:
@@ -301,6 +310,12 @@ class StoreCamera(Camera):
                 most = min(BATCH_BYTES, spool.max_bytes // 8)
                 piece = spool.read(until, max_events=BATCH_EVENTS, max_bytes=most)
                 self._unstored, self._unstored_piece = None, piece
+            if piece is None and spool.has_unwritten:
+                # By now there may be room for what waits in memory.
+                spool.append()
+                if spool.end > until:
+                    until = spool.end
+                    continue
             if piece is None:
                 break
             if not spool.begin(piece):

@@ -294,6 +294,20 @@ def test_beyond_its_memory_a_spool_on_a_full_disk_drops_the_oldest(opened, log):
     assert any("too many events wait for room" in text for text in log())
 
 
+def test_on_a_full_disk_what_is_stored_gives_its_room_back(opened, log):
+    spool = opened()
+    with files_of_at_most(10 * LINE):
+        assert not fill(spool, 0, 12)
+        assert drained(spool) == [*range(9)]
+        # All of the file is stored, so that another can take its place.
+        assert spool.append()
+        assert drained(spool) == [9, 10, 11]
+        assert not fill(spool, 12, 30)
+        spool.close()
+    assert any("12 events are lost: there was no room" in text for text in log())
+    assert drained(opened()) == [*range(12, 18)]
+
+
 def test_what_is_stored_is_written_again_if_it_is_not_known(opened, log):
     spool = opened()
     fill(spool, 0, 30)

@@ -1,5 +1,7 @@
 """Events on their way into a store: in order, in bounded batches, each as often as it needs."""
 
+import resource
+
 import pytest
 
 from evtools.cam import store as module
@@ -265,6 +267,25 @@ def test_what_a_full_spool_drops_is_a_gap_of_the_next_snapshot(spooling):
     assert (found[0][:2], {each[0] for each in found}) == (("buffer", 99.0), {"buffer"})
     assert len(camera.uuids) == 41 - dropped < 41
     assert camera.uuids[-1] == "b39"
+
+
+def test_of_a_full_disk_each_snapshot_has_one_gap_and_what_fits_is_stored(spooling):
+    camera = spooling(max_waiting=10_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        for number in range(50):
+            camera.receive(*tasks(f"u{number:02}", local_received=100.0 + number))
+        camera.capture()
+        camera.capture()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    found = [each for batch in camera.stored for each in gaps(batch)]
+    assert len({*found}) <= 2
+    lost = {f"u{number - 100:02.0f}" for _, *ends, _ in found for number in range(*map(int, ends))}
+    lost |= {f"u{last - 100:02.0f}" for _, _, last, _ in found}
+    assert len(lost) == camera.spool.dropped > 0
+    assert camera.uuids == [f"u{n:02}" for n in range(50) if f"u{n:02}" not in lost]
 
 
 def test_events_that_are_delivered_again_are_left_out_if_they_are_in_the_spool(spooling):
