@@ -26,6 +26,7 @@ need epmd erlang-base
 need postgres postgresql
 need initdb postgresql
 if [ "$(id -u)" -eq 0 ]; then need setpriv util-linux; fi # to start it as nobody
+need clickhouse-server clickhouse-server
 need openssl openssl
 need ps procps
 need mandoc mandoc
@@ -54,6 +55,10 @@ for name in "LIBDIR", "INSTSONAME", "VERSION": print(sysconfig.get_config_var(na
         /usr/lib/*.so*) [ -e "$1/$2" ] || miss "$2" "libpython$3" ;;
     esac
 fi
+# The engine of a ClickHouse of today, without the libraries that its package is for.
+if [ -x .venv/bin/python ] && [ ! -d .venv/chdb ]; then
+    .venv/bin/python -m pip install -qq --no-deps --target .venv/chdb chdb-core-lite==26.5.0 >&2
+fi
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
@@ -61,9 +66,9 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     if command -v apt-get >/dev/null 2>&1; then
         echo "Install them with: sudo apt-get install$packages" >&2
     elif command -v brew >/dev/null 2>&1; then
-        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite zsh fish binutils curl xz" >&2
+        echo "Install them with: brew install redis rabbitmq postgresql clickhouse openssl mandoc sqlite zsh fish binutils curl xz" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl, xz, systemd and logrotate." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, ClickHouse, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl, xz, systemd and logrotate." >&2
     fi
     exit 1
 fi
@@ -99,9 +104,10 @@ fi
 # Nor at the next boot: the tests start servers of their own.
 if [ -d /run/systemd/system ]; then
     for unit in redis-server.service rabbitmq-server.service epmd.service epmd.socket \
-        postgresql.service prometheus.service prometheus-alertmanager.service; do
+        postgresql.service clickhouse-server.service prometheus.service prometheus-alertmanager.service; do
         case "$packages:$unit" in
             *redis-server*:redis* | *postgresql*:postgresql* | *prometheus*:prometheus* | \
+                *clickhouse*:clickhouse* | \
                 *rabbitmq*:rabbitmq* | *rabbitmq*:epmd*)
                 systemctl disable --quiet --now "$unit" >/dev/null 2>&1 || true ;;
         esac

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from cluster.celery_capture import CeleryCapture
 from cluster.worker import Worker
+from servers.clickhouse import ClickHouseServer
 from servers.postgres import PostgresServer
 from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer, Sentinel
@@ -28,6 +29,7 @@ _FOREIGN_PREFIXES = (
 _FOREIGN = (
     *("BROKER_URL", "CELERY_CONFIG_MODULE", "DJANGO_SETTINGS_MODULE"),
     *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"),
+    *("CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD"),
     *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGSERVICE"),
     *("COLUMNS", "LINES", "PAGER", "LESS", "TZ", "LANGUAGE"),
     *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NOTIFY_SOCKET", "SOURCE_DATE_EPOCH"),
@@ -240,6 +242,43 @@ def _postgres() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The URL of a database nobody has used."""
     return postgres_server.fresh_url()
+
+
+# --- ClickHouse ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def old_clickhouse() -> Iterator[ClickHouseServer]:
+    """Debian's ClickHouse, of 2018, that tests share."""
+    yield from _clickhouse(is_modern=False)
+
+
+@pytest.fixture(scope="session")
+def new_clickhouse() -> Iterator[ClickHouseServer]:
+    """The engine of today, behind HTTP, that tests share."""
+    yield from _clickhouse(is_modern=True)
+
+
+@pytest.fixture
+def own_clickhouse() -> Iterator[ClickHouseServer]:
+    """Debian's ClickHouse for one test, to stop and freeze."""
+    yield from _clickhouse(is_modern=False)
+
+
+@pytest.fixture(params=["old", "new"])
+def clickhouse(request: pytest.FixtureRequest) -> ClickHouseServer:
+    """Each of the two shared servers in turn."""
+    server: ClickHouseServer = request.getfixturevalue(f"{request.param}_clickhouse")
+    return server
+
+
+def _clickhouse(*, is_modern: bool) -> Iterator[ClickHouseServer]:
+    server = ClickHouseServer(is_modern=is_modern)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
 
 
 # --- Either ----------------------------------------------------------------------

@@ -39,6 +39,7 @@ _CLASS: Final = "name a class, as in mod.Camera or package.mod:Camera"
 _OTHER_NAMES: Final = {
     **dict.fromkeys(("postgresql", "psql", "pg"), "postgres"),
     **dict.fromkeys(("sqlite3", "db"), "sqlite"),
+    "ch": "clickhouse",
     **dict.fromkeys(("json", "ndjson", "jsonlines"), "jsonl"),
     **dict.fromkeys(("metrics", "prom"), "prometheus"),
     **dict.fromkeys(("opentelemetry", "otel", "traces"), "otlp"),

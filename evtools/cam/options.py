@@ -51,6 +51,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
         in_url=("schema", "timeout", "keep", "keep_failed", "keep_tasks", "events", "max_waiting",
                 "spool", "spool_size"),
     ),
+    "clickhouse": BuiltIn("evtools.cam.clickhouse:ClickHouse", "url"),
     "jsonl": BuiltIn("evtools.cam.jsonl:JSONL", "path"),
     "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus", "path"),
     "otlp": BuiltIn("evtools.cam.otlp:OTLP", "url", has_query=False),

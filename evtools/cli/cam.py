@@ -24,6 +24,7 @@ Examples:
 \b
 Cameras are your own classes (mod.Camera), and these:
   sqlite, postgres                       tasks and workers as tables
+  clickhouse                             these and all events
   jsonl                                  one snapshot per line
   prometheus                             metrics
   otlp                                   traces and metrics for OpenTelemetry
@@ -45,7 +46,7 @@ _COMMAND: Final = click.Argument(
 # fmt: off
 _OPTIONS: Final = (
     Option("Common", "-c --camera CAMERA", "Camera: mod.Camera or mod:Camera, or a built-in one,"
-           " sqlite, postgres, jsonl, prometheus or otlp, with :PLACE after it."),
+           " sqlite, postgres, clickhouse, jsonl, prometheus or otlp, with :PLACE after it."),
     Option("Common", "-F --freq --frequency", "Snapshot interval.", types.FREQUENCY, default="1s"),
     Option("Common", "-r --maxrate", "Maximum snapshot rate: 10/m, 100/s, 2/h.", types.RATE),
     Option("Common", "-d --detach", "Run in the background; return once events arrive, or report"
@@ -163,7 +164,7 @@ def _check(ctx: click.Context) -> None:
     # fmt: off
     for is_wrong, text, hint in (
         (not values["camera"], "no camera given",
-         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres, otlp"),
+         "name one with -c: mod.Camera, sqlite, postgres, clickhouse, jsonl, prometheus, otlp"),
         (values["detach"] and (values["once"] or values["test"]),
          "--detach excludes --once and --test", "leave --detach out"),
         (values["detach"] and "-" in values["read"], "--detach and --read - exclude each other",

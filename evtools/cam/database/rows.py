@@ -142,7 +142,7 @@ def merged_extra(one: Extra, other: Extra) -> Extra:
     return kept
 
 
-def _clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
+def clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
     # Fields that Celery does not know; none if they are too large.
     if not own or len(encode_line(own)) > OWN_MAX_BYTES:
         return {}
@@ -349,7 +349,7 @@ class Snapshot:
             is_short = kind == "worker-heartbeat" and event.processed is None
             if isinstance(event, WorkerEvent) and not is_short:
                 known = {name: v for name in _KEPT if (v := getattr(event, name)) is not None}
-                fields = {**_clean_own(event.extra), **schema.clean_value(known)}
+                fields = {**clean_own(event.extra), **schema.clean_value(known)}
                 report = Report(kind, _time_of(event), fields)
                 log.newest[kind] = latest(log.newest.get(kind), report)
         self._make_room()
@@ -382,12 +382,12 @@ class Snapshot:
         self.events += 1
         if not isinstance(event, TaskEvent):
             name = clean_key(event.type)
-            log.note = latest(log.note, Report(name, _time_of(event), _clean_own(own)))
+            log.note = latest(log.note, Report(name, _time_of(event), clean_own(own)))
             return
         step = step_of(event)
         log.steps.append(step)
         if own:
-            extra = {name: (step.timestamp, value) for name, value in _clean_own(own).items()}
+            extra = {name: (step.timestamp, value) for name, value in clean_own(own).items()}
             log.extra = merged_extra(log.extra, extra)
         if event.type != "task-sent" and step.hostname:
             self._worker(step.hostname, received)

@@ -1,0 +1,1103 @@
+# ruff: noqa: S608  (statements are made of names of ours, and of texts that `_text` quotes)
+"""The camera that writes into ClickHouse: an event log, and what the server makes of it.
+
+evcam inserts events and nothing else that several evcams would have to agree on.  Materialized
+views keep what they mean of each task and worker in aggregate states that merge in any order and
+however often an event comes (greatest, newest, a set of steps); views read those.  So no evcam
+reads what others have written, and none has to know more than its own events.
+"""
+
+import gzip
+import logging
+import os
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from http import HTTPStatus
+from pathlib import Path
+from string import Template
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from evtools.cam.camera import Seconds
+from evtools.cam.database.rows import as_json, clean_own
+from evtools.cam.http_client import Answer, HTTPClient, one_line
+from evtools.cam.store import Batch, Period, StoreCamera
+from evtools.errors import OutputError, UsageError
+from evtools.state import State, epoch, unwrapped
+from evtools.text import decode_text, sanitize
+from evtools.transport.recording.database import CLEANERS, clean, clean_key
+from evtools.wire import OWN_FIELDS, Event
+
+_log = logging.getLogger(__name__)
+
+#: The version of the tables.
+VERSION: Final = 1
+#: From this version of the server on there is all that evcam uses: before it, times are whole
+#: seconds, nothing is removed by TTL, and columns have no codecs.
+MODERN: Final = (21, 8)
+_DAY: Final = 86_400.0
+_MICROS: Final = 1_000_000
+#: UTC epoch seconds that every version of the server can have.
+_TIME_MAX: Final = 2**32 - 1
+#: So far, in seconds, the clock of a sender may be behind or ahead of ours for its days to count.
+_BEHIND_MAX, _AHEAD_MAX = 7 * _DAY, _DAY
+_HOUR: Final = 3600
+#: Figures of hours are made anew this often, in seconds, or after this many times the time it took.
+_REFRESH: Final = 60.0
+_REFRESH_SHARE: Final = 20
+_HOURS_MAX: Final = 400
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_CLUSTER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}|\{[A-Za-z0-9_]{1,62}\}", re.ASCII)
+
+# --- the tables -----------------------------------------------------------------------
+
+# fmt: off
+#: Columns of the event log: their types, `Label` for a text of which there are few.
+_EVENTS: Final = {
+    "id": "UInt64", "cluster": "Label", "type": "Label", "day": "Date", "micros": "UInt64",
+    "received": "UInt64", "hostname": "Label", "pid": "UInt64", "clock": "UInt64",
+    "ahead": "Int32", "uuid": "String", "name": "Label", "retries": "UInt32", "args": "String",
+    "kwargs": "String", "root_id": "String", "parent_id": "String", "eta": "String",
+    "due": "UInt64", "expires": "String", "queue": "Label", "exchange": "Label",
+    "routing_key": "Label", "runtime": "Nullable(Float64)", "result": "String",
+    "exception": "String", "traceback": "String", "terminated": "Nullable(UInt8)",
+    "signum": "Label", "expired": "Nullable(UInt8)", "requeue": "Nullable(UInt8)",
+    "freq": "Nullable(Float64)", "active": "Nullable(UInt64)", "processed": "Nullable(UInt64)",
+    "loadavg": "Array(Float64)", "sw_ident": "Label", "sw_ver": "Label", "sw_sys": "Label",
+    "extra": "String",
+}
+_NAMES: Final = tuple(_EVENTS)
+#: Which of them hold long texts, and grow steadily.
+_LONG: Final = frozenset(
+    ("args", "kwargs", "result", "exception", "traceback", "extra", "eta", "expires"),
+)
+_STEADY: Final = frozenset({"micros", "received", "clock"})
+#: Steps of a task in the order of their precedence: of those of one moment, and of its ends.
+_KINDS: Final = (
+    "task-sent", "task-received", "task-started", "task-retried", "task-rejected",
+    "task-cancelled", "task-revoked", "task-failed", "task-succeeded",
+)
+#: As states, those of the ends.
+_ENDS: Final = ("RETRY", "REJECTED", "CANCELLED", "REVOKED", "FAILURE", "SUCCESS")
+
+#: What is kept of a task: by column its aggregate function, the type of what it is of, and that,
+#: with the weight by which the newest is found.  A step is a number that sorts by time: its
+#: microseconds, its kind, and how often the task was retried.
+_OF_TASK: Final = {
+    "receipt_s": ("max", "UInt64", "if($kind = 1, $rank, 0)", ""),
+    "first_receipt_s": ("min", "UInt64", "if($kind = 1, $rank, $most)", ""),
+    "call_s": ("max", "UInt64", "if($kind = 0, $rank, 0)", ""),
+    "start_s": ("max", "UInt64", "if($kind = 2, micros, 0)", ""),
+    "retry_s": ("groupUniqArray", "UInt64", "if($kind = 3, micros, 0)", ""),
+    **{f"{name}_s": ("max", "UInt64", f"if($kind = {kind}, micros, 0)", "")
+       for kind, name in enumerate(("rejected", "cancelled", "revoked", "failed", "succeeded"), 4)},
+    "first_revoked_s": ("min", "UInt64", "if($kind = 6, micros, $most)", ""),
+    "first_s": ("min", "UInt64", "received", ""),
+    "last_s": ("max", "UInt64", "received", ""),
+    "worker_ahead_s": ("max", "Int32", "if($kind BETWEEN 1 AND 8, $clock, $never)", ""),
+    "client_ahead_s": ("max", "Int32", "if($kind = 0, $clock, $never)", ""),
+    "worker_s": ("argMax", "String", "hostname", "if(hostname = '', 0, $at_worker)"),
+    "client_s": ("argMax", "String", "hostname", "$at_client"),
+    **{f"{name}_s": ("argMax", "String", name, f"if({name} = '', 0, $in_call)")
+       for name in ("name", "args", "kwargs", "root_id", "parent_id")},
+    **{f"{name}_s": ("argMax", "String", name, "$at_client")
+       for name in ("queue", "exchange", "routing_key")},
+    "eta_s": ("argMax", "String", "eta", "if(eta = '', $in_try, $in_try + $step)"),
+    "due_s": ("argMax", "UInt64", "due", "if(eta = '', $in_try, $in_try + $step)"),
+    "expires_s": ("argMax", "String", "expires", "if(expires = '', $in_try, $in_try + $step)"),
+    "measured_s": ("argMax", "Float64", "ifNull(runtime, -1)", "if($kind = 8, micros, 0)"),
+    "result_s": ("argMax", "String", "result", "if($kind = 8, micros, 0)"),
+    **{f"{name}_s": ("argMax", "String", name,
+                     "multiIf($kind = 7, 2 * $step + micros, $kind = 3, micros, 0)")
+       for name in ("exception", "traceback")},
+    # What is reported twice was true the first time.
+    **{f"{name}_s": ("argMax", kind, f"ifNull({name}, 2)" if kind == "UInt8" else name,
+                     "if($kind = 6, 2 * $step - micros, 0)")
+       for name, kind in (("terminated", "UInt8"), ("signum", "String"), ("expired", "UInt8"))},
+    "requeue_s": ("argMax", "UInt8", "ifNull(requeue, 2)", "if($kind = 4, micros, 0)"),
+    "extra_s": ("argMax", "String", "extra", "if(extra = '' OR $kind = 15, 0, micros)"),
+    "note_s": ("argMax", "String", "extra", "if($kind = 15, micros, 0)"),
+    "noted_s": ("argMax", "String", "type", "if($kind = 15, micros, 0)"),
+}
+#: Which of them are columns of a view as they are: those have an underscore behind their names, for
+#: a column that is named as what it is made of is taken for that.
+_SHOWN: Final = frozenset(
+    f"{name}_s" for name in (
+        "worker", "client", "name", "args", "kwargs", "root_id", "parent_id", "queue", "exchange",
+        "routing_key", "eta", "expires", "result", "exception", "traceback", "terminated", "signum",
+        "expired", "requeue", "extra", "note",
+    )
+)
+#: What is kept of a worker, likewise.
+_OF_WORKER: Final = {
+    "pid_s": ("argMax", "UInt64", "pid", "if($kind = 1, micros, 0)"),
+    "freq_s": ("argMax", "Float64", "ifNull(freq, 0)", "$beat"),
+    **{f"{name}_s": ("argMax", "UInt64", f"ifNull({name}, 0)", "$beat")
+       for name in ("active", "processed")},
+    "loadavg_s": ("argMax", "String", "toString(loadavg)", "$beat"),
+    **{f"{name}_s": ("argMax", "String", name, "$beat")
+       for name in ("sw_ident", "sw_ver", "sw_sys")},
+    "beat_s": ("max", "UInt64", "$beat", ""),
+    "online_s": ("max", "UInt64", "if(type = 'worker-online', micros, 0)", ""),
+    "offline_s": ("max", "UInt64", "if(type = 'worker-offline', micros, 0)", ""),
+    "told_s": ("max", "UInt64", "if($kind = 1, micros, 0)", ""),
+    "heard_s": ("max", "UInt64", "received", ""),
+    "extra_s": ("argMax", "String", "extra", "if(extra = '' OR $kind != 1, 0, micros)"),
+}
+# fmt: on
+
+#: Names in the statements below.  Microseconds and `$step`, the next greater power of two, make
+#: weights; `$never` is less than any clock is ahead.
+_WORDS: Final = {
+    "hour": f"{_HOUR * _MICROS}",
+    "step": f"{2**52}",
+    "never": f"{-(2**31)}",
+    "most": f"{2**63}",
+    "ends": "['" + "', '".join(_ENDS) + "']",
+    "clock": "if(ahead = 0, $never, ahead)",
+}
+_KIND: Final = (
+    "transform(CAST(type, 'String'), ["
+    + ", ".join(f"'{kind}'" for kind in _KINDS)
+    + "], [0, 1, 2, 3, 4, 5, 6, 7, 8], 15)"
+)
+#: What stands for what in the states of tasks, and of workers: their views have one select only,
+#: as old servers do not find what is made in another.
+_TERMS: Final = {
+    "rank": "(least(retries, 511) * $step + micros)",
+    "at_client": "if($kind = 0, least(retries, 1023) * $step + micros, 0)",
+    "at_worker": "multiIf($kind = 1, (least(retries, 1022) + 1) * $step + micros, "
+    "$kind BETWEEN 2 AND 8, micros, 0)",
+    "in_call": "if($kind <= 1, ($kind * 1024 + least(retries, 1023)) * $step + micros, 0)",
+    "in_try": "if($kind <= 1, least(retries, 511) * 2 * $step + micros, 0)",
+    "kind": _KIND,
+}
+_WORKER_TERMS: Final = {
+    "beat": "if($kind = 1 AND isNotNull(processed), micros, toUInt64(0))",
+    "kind": "startsWith(CAST(type, 'String'), 'worker-')",
+}
+
+#: From what is kept of a task to what it means.  The rule is that of `evtools.state.attempts` as
+#: far as it needs no more than that: an attempt begins with its receipt, and the newest is the one
+#: of the highest number that was received last; an end counts if it is not before that.  A message
+#: that was sent for a later attempt counts as long as no worker has it.
+_TASK: Final = (
+    """
+  receipt % $step AS begun, call % $step AS called, intDiv(call, $step) AS recalled,
+  if(receipt > 0, intDiv(receipt, $step), intDiv(call, $step)) AS tried,
+  if(first_receipt = receipt OR receipt = 0, toUInt64(1), receipt % $step) AS since_at,
+  intDiv(if(receipt > 0, first_receipt, call), $step) AS base,
+  arraySort(arrayFilter(x -> x > 0, retry)) AS again
+""",
+    """
+  greatest(tried, recalled) AS number,
+  if(revoked < since_at, toUInt64(0), if(first_revoked >= since_at, first_revoked, revoked))
+    AS revoked_at,
+  if(start < since_at, toUInt64(0), start) AS start_at,
+  recalled > tried AND receipt > 0 AND start < called AND succeeded < called
+    AND failed < called AND revoked < called AND cancelled < called AND rejected < called AS resent,
+  length(again) > greatest(tried, recalled) - base AND again[-1] >= since_at AS was_retried
+""",
+    """
+  multiIf(resent, 'RETRY', succeeded >= since_at, 'SUCCESS', failed >= since_at, 'FAILURE',
+    revoked >= since_at, 'REVOKED', cancelled >= since_at, 'CANCELLED',
+    rejected >= since_at, 'REJECTED', was_retried, 'RETRY', start_at > 0, 'STARTED',
+    number > 0, 'RETRY', receipt > 0, 'RECEIVED', 'PENDING') AS state,
+  multiIf(resent, toUInt64(0), succeeded >= since_at, succeeded, failed >= since_at, failed,
+    revoked >= since_at, revoked_at, cancelled >= since_at, cancelled,
+    rejected >= since_at, rejected, was_retried, again[-1], toUInt64(0)) AS ended_at,
+  if(resent, toUInt64(0), start_at) AS started_at,
+  if(resent, toUInt64(0), begun) AS received_at,
+  if(recalled = number, called, toUInt64(0)) AS sent_at
+""",
+    # It waits from its sending, by the clock of the worker, where that of the client differs by a
+    # second or more; a message that is delivered again, from its receipt.
+    """
+  multiIf(sent_at = 0, toInt64(0), toInt64(sent_at)
+    + (if(worker_ahead = $never, 0, worker_ahead) - if(client_ahead = $never, 0, client_ahead))
+    * 1000000) AS sent_there,
+  toInt64(greatest(if(received_at > 0 AND (sent_there <= 0 OR sent_there > received_at
+    OR first_receipt != receipt AND intDiv(first_receipt, $step) = tried
+    AND sent_at < first_receipt % $step),
+    toInt64(received_at), sent_there), toInt64(due))) AS waits_since
+""",
+)
+_RUN: Final = (
+    "if(state = 'SUCCESS' AND measured >= 0, measured, if(started_at = 0 OR ended_at < started_at, "
+    "NULL, (ended_at - started_at) / 1000000.))"
+)
+_WAIT: Final = (
+    "multiIf(started_at = 0 OR waits_since <= 0, NULL, due > started_at AND due < started_at + "
+    "100000, 0., waits_since > started_at, NULL, (started_at - waits_since) / 1000000.)"
+)
+#: Of each delivery to a worker.  `steps` are pairs of a number, which sorts by time, kind and
+#: number of retries, and the name of a worker.
+_STEP_OF_ATTEMPT: Final = "micros * 4096 + $kind * 256 + least(retries, 255)"
+_ATTEMPT: Final = (
+    """
+  if(arrayExists(x -> intDiv(x.1, 256) % 16 = 1, steps), arraySort(x -> (x.1 % 256, x.1),
+    arrayFilter(x -> intDiv(x.1, 256) % 16 = 1, steps)), [(toUInt64(0), '')]) AS every,
+  arrayFilter(x -> intDiv(x.1, 256) % 16 = 2, steps) AS starts,
+  arrayMap(x -> intDiv(x.1, 4096), arrayFilter(x -> intDiv(x.1, 256) % 16 = 3, steps)) AS again,
+  arrayFilter(x -> intDiv(x.1, 256) % 16 > 3, steps) AS ends
+""",
+    # The rows of ARRAY JOIN, which stands before this.
+    """
+  intDiv(mine.1, 4096) AS at, mine.1 % 256 AS tries,
+  arraySort(arrayMap(x -> intDiv(x.1, 4096), arrayFilter(x -> x.2 = mine.2, every))) AS own,
+  arraySort(arrayMap(x -> intDiv(x.1, 4096), arrayFilter(x -> x.2 = mine.2 OR mine.2 = '', starts)))
+    AS own_starts,
+  arrayMap(x -> x.1, arrayFilter(x -> x.2 = mine.2 OR mine.2 = '', ends)) AS own_ends,
+  if(nth = length(every) OR next.1 % 256 > mine.1 % 256,
+    again[toUInt64(mine.1 % 256 - every[1].1 % 256 + 1)], toUInt64(0)) AS retried_at
+""",
+    """
+  if(own[1] = at, toUInt64(0), at) AS since_at,
+  arrayConcat(arrayFilter(x -> x > at, own), [toUInt64($step)])[1] AS until_at,
+  if(length(own_starts) = length(own), own_starts[indexOf(own, at)], toUInt64(0)) AS nth_start
+""",
+    # Columns that are used in lambdas only are not found by old servers.
+    """
+  if(nth_start > 0 OR until_at < since_at, nth_start,
+    arrayFilter(x -> x >= since_at AND x < until_at, own_starts)[1]) AS start_at,
+  if(until_at < since_at, emptyArrayUInt64(), arrayFilter(x ->
+    intDiv(x, 4096) >= since_at AND intDiv(x, 4096) < until_at, own_ends)) AS fins
+""",
+    """
+  arraySort(arrayMap(x -> intDiv(x, 256) % 16, fins))[-1] AS end_kind,
+  if(end_kind > 0, intDiv(arrayFilter(x -> intDiv(x, 256) % 16 = end_kind, fins)[1], 4096),
+    retried_at) AS end_at,
+  multiIf(end_kind > 0, $ends[end_kind - 2], retried_at > 0, 'RETRY', start_at > 0, 'STARTED',
+    tries > 0, 'RETRY', at > 0, 'RECEIVED', 'PENDING') AS status
+""",
+)
+#: What stands before the second of them.
+_EACH: Final = (
+    "ARRAY JOIN arrayEnumerate(every) AS nth, every AS mine, "
+    "arrayConcat(arraySlice(every, 2), [(toUInt64(0), '')]) AS next"
+)
+
+#: Figures of the tasks that ended in an hour, of a type and a queue, and of retries in it.
+_OUTCOMES: Final = {
+    "succeeded": "SUCCESS", "failed": "FAILURE", "revoked": "REVOKED",
+    "rejected": "REJECTED", "cancelled": "CANCELLED",
+}  # fmt: skip
+_FIGURES: Final = {
+    **{
+        name: ("UInt64", f"countIf(is_end AND state = '{state}')")
+        for name, state in _OUTCOMES.items()
+    },
+    "retried": ("UInt64", "sum(length(arrayFilter(x -> intDiv(x, $hour) = hours, again)))"),
+    **{
+        f"{of}_{name}": (
+            kind,
+            function.format(f"assumeNotNull({of})", f"is_end AND isNotNull({of})"),
+        )
+        for of in ("run", "wait")
+        for name, kind, function in (
+            ("count", "UInt64", "countIf({1})"),
+            ("sum", "Float64", "sumIf({0}, {1})"),
+            *((f"p{n}", "Float64", f"quantileExactIf(0.{n})({{0}}, {{1}})") for n in (50, 95, 99)),
+            ("max", "Float64", "maxIf({0}, {1})"),
+        )
+    },
+}
+_SNAPSHOTS: Final = {
+    "cluster": "String", "evcam": "String", "sequence": "UInt64", "token": "String",
+    "host": "String", "pid": "UInt64", "day": "Date", "started": "UInt64", "at": "UInt64",
+    "since": "UInt64", "period": "Float64", "warm": "UInt8", "connected": "UInt8",
+    "gaps": "String", "dropped": "UInt64", "missed": "UInt64", "events": "UInt64",
+    "lost": "UInt64",
+}  # fmt: skip
+
+
+class Tables:
+    """The statements that make the tables of evcam in a database, for one version of the server.
+
+    With `cluster_name` all servers of that cluster make them, replicated, with a table beside each
+    that has the parts of all shards.  Rows go after so many days, by table, 0 for never.
+    """
+
+    def __init__(
+        self, database: str, *, is_modern: bool, cluster_name: str = "",
+        days: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        self.database, self.is_modern, self.cluster_name = database, is_modern, cluster_name
+        self.days = days
+        self._on_cluster = f" ON CLUSTER '{cluster_name}'" if cluster_name else ""
+        #: Where rows are, if not in the table that they are written into.
+        self.local = "_local" if cluster_name else ""
+
+    def statements(self) -> Iterator[str]:
+        """Yield the statements, in order; each does nothing where it was carried out before."""
+        steady = ["cluster", "uuid", "micros", "id"]
+        yield from self._table(
+            "events", self._event_columns(), "Replacing", "received", steady, "day"
+        )
+        for name, key, states in (
+            ("tasks", ("cluster", "uuid"), _OF_TASK),
+            ("workers", ("cluster", "hostname"), _OF_WORKER),
+        ):  # fmt: skip
+            columns = dict.fromkeys(key, "String") | {"day": "Date"}
+            for state, (function, kind, _, weight) in states.items():
+                kinds = f"{kind}, UInt64" if weight else kind
+                columns[state] = self._filled(f"AggregateFunction({function}, {kinds})")
+            order = [*key, "day"] if name == "workers" else list(key)
+            by = "day" if name == "tasks" else "toYYYYMM(day)"
+            yield from self._table(name, columns, "Aggregating", "", order, by)
+            yield self._materialized(name, key, states)
+        snapshots = ["cluster", "evcam", "sequence", "token"]
+        yield from self._table("snapshots", _SNAPSHOTS, "Replacing", "", snapshots, "toYYYYMM(day)")
+        hours = ["cluster", "hour", "name", "queue"]
+        columns = {
+            "made": "UInt64", "cluster": "String", "hour": "DateTime('UTC')", "day": "Date",
+            "name": "String", "queue": "String",
+            **{name: kind for name, (kind, _) in _FIGURES.items()},
+        }  # fmt: skip
+        yield from self._table("hourly", columns, "Replacing", "made", hours, "toYYYYMM(day)")
+        for name, question in self.views().items():
+            yield f"CREATE VIEW IF NOT EXISTS {self.place(name)}{self._on_cluster} AS {question}"
+        yield from self._table(
+            "about", {"version": "UInt32", "form": "String"}, "Replacing", "", ["version"], ""
+        )
+
+    def place(self, name: str) -> str:
+        """Return the name of a table or a view with its database."""
+        return f"`{self.database}`.{name}"
+
+    def _event_columns(self) -> dict[str, str]:
+        columns = {}
+        for name, kind in _EVENTS.items():
+            columns[name] = (
+                kind
+                if kind != "Label"
+                else "LowCardinality(String)"
+                if self.is_modern
+                else "String"
+            )
+            if self.is_modern and name in _LONG:
+                columns[name] += " CODEC(ZSTD(1))"
+            elif self.is_modern and name in _STEADY:
+                columns[name] += " CODEC(Delta, ZSTD(1))"
+        columns["timestamp"] = f"{self._moment_type} DEFAULT {self.moment('micros')}"
+        return columns
+
+    @property
+    def _moment_type(self) -> str:
+        return "DateTime64(6, 'UTC')" if self.is_modern else "DateTime('UTC')"
+
+    def moment(self, micros: str) -> str:
+        """Return an expression for microseconds as a time."""
+        if self.is_modern:
+            return f"fromUnixTimestamp64Micro(toInt64({micros}), 'UTC')"
+        return f"toDateTime(intDiv({micros}, 1000000), 'UTC')"
+
+    def _known(self, micros: str) -> str:
+        return f"if({micros} = 0, NULL, {self.moment(micros)})"
+
+    def _filled(self, text: str, terms: Mapping[str, str] = _TERMS) -> str:
+        # Terms are made of others, these of words.
+        for words in (terms, terms, _WORDS, _WORDS):
+            text = Template(text).safe_substitute(words)
+        return text
+
+    def _table(
+        self, name: str, columns: Mapping[str, str], kind: str, version: str,
+        order: Sequence[str], partition: str,
+    ) -> Iterator[str]:  # fmt: skip
+        place, inner = self.place(f"{name}_raw"), self.place(f"{name}_raw{self.local}")
+        listed = ", ".join(f"{column} {kinds}" for column, kinds in columns.items())
+        arguments = version
+        if self.cluster_name:
+            where = f"/clickhouse/tables/{{shard}}/{self.database}/{name}"
+            arguments = ", ".join(filter(None, (f"'{where}', '{{replica}}'", version)))
+            kind = f"Replicated{kind}"
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {inner}{self._on_cluster} ({listed}) "
+            f"ENGINE = {kind}MergeTree({arguments}) "
+        )
+        if partition:
+            statement += f"PARTITION BY {partition} "
+        statement += f"ORDER BY ({', '.join(order)})"
+        if self.is_modern and partition:
+            if self.days[name]:
+                statement += f" TTL {self.ttl(name)}"
+            settings = ["ttl_only_drop_parts = 1"]
+            if not self.cluster_name:
+                settings.append("non_replicated_deduplication_window = 1000")
+            statement += f" SETTINGS {', '.join(settings)}"
+        yield statement
+        if self.cluster_name:
+            key = (
+                "rand()"
+                if name in {"about", "snapshots"}
+                else f"cityHash64({', '.join(order[:2])})"
+            )
+            yield (
+                f"CREATE TABLE IF NOT EXISTS {place}{self._on_cluster} AS {inner} ENGINE = "
+                f"Distributed('{self.cluster_name}', '{self.database}', '{name}_raw_local', {key})"
+            )
+
+    def ttl(self, name: str) -> str:
+        """Return when a row of a table goes."""
+        return f"day + toIntervalDay({self.days[name]})"
+
+    def _materialized(self, name: str, key: Sequence[str], states: Mapping[str, Any]) -> str:
+        # Of what is written here, into what is kept here.
+        listed = [f"CAST({each}, 'String') AS {each}" for each in key] + ["day"]
+        terms, condition = _TERMS, "uuid != ''"
+        if states is _OF_WORKER:
+            terms, condition = _WORKER_TERMS, "hostname != '' AND type != 'task-sent'"
+        for state, (function, kind, of, weight) in states.items():
+            arguments = _arguments(kind, of, weight)
+            listed.append(f"{function}State({arguments}) AS {state}")
+        made = self._filled(
+            f"SELECT {', '.join(listed)} FROM {self.place(f'events_raw{self.local}')} "
+            f"WHERE {condition} GROUP BY {', '.join((*key, 'day'))}",
+            terms,
+        )
+        return (
+            f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.place(f'events_to_{name}')}"
+            f"{self._on_cluster} TO {self.place(f'{name}_raw{self.local}')} AS {made}"
+        )
+
+    # --- views ------------------------------------------------------------------------
+
+    def _of_states(self, condition: str = "") -> str:
+        # What is kept of each task, merged.
+        merged = ", ".join(
+            f"{function}Merge({state}) AS {state[:-1] if state in _SHOWN else state[:-2]}"
+            for state, (function, *_) in _OF_TASK.items()
+        )
+        place = self.place("tasks_raw")
+        return f"SELECT cluster, uuid, {merged} FROM {place} {condition} GROUP BY cluster, uuid"
+
+    def _of_events(self) -> str:
+        # Of each task the steps in the log, and what was raised in them.
+        call = _arguments("String", "name", _OF_TASK["name_s"][3])
+        made = (
+            f"groupUniqArray(({_STEP_OF_ATTEMPT}, CAST(hostname, 'String'))) AS steps, "
+            "groupUniqArray((if($kind IN (3, 7), micros, toUInt64(0)), "
+            f"if($kind IN (3, 7), exception, ''))) AS raised, argMax({call}) AS called"
+        )
+        return (
+            f"SELECT CAST(cluster, 'String') AS of_cluster, uuid, {made} "
+            f"FROM {self.place('events_raw')} WHERE uuid != '' AND $kind < 15 "
+            "GROUP BY of_cluster, uuid"
+        )
+
+    def _layered(self, inner: str, *layers: str) -> str:
+        for layer in layers:
+            inner = f"SELECT *, {layer} FROM ({inner})"
+        return inner
+
+    def _select(self, columns: Sequence[str], inner: str) -> str:
+        return f"SELECT {', '.join(columns)} FROM ({inner})"
+
+    def views(self) -> dict[str, str]:
+        """Return the questions behind the views, by name."""
+        return {name: self._filled(text) for name, text in self._views()}
+
+    def _views(self) -> Iterator[tuple[str, str]]:
+        known, order = self._known, ["timestamp", *_NAMES]
+        yield "events", f"SELECT {', '.join(order)} FROM {self.place('events_raw')} FINAL"
+        inner = self._layered(self._of_states(), *_TASK)
+        texts = (
+            "root_id",
+            "parent_id",
+            "client",
+            "queue",
+            "exchange",
+            "routing_key",
+            "note",
+            "extra",
+        )
+
+        def of_end(name: str, end: str) -> str:
+            nothing = "''" if name == "signum" else "2"
+            there = f"{end} >= since_at AND NOT resent AND {name}_ != {nothing}"
+            return f"if({there}, {name}_, NULL) AS {name}"
+
+        def text(name: str) -> str:
+            return f"nullIf({name}_, '') AS {name}"
+
+        columns = [
+            "cluster", "uuid", "name_ AS name", "state", text("worker"),
+            "if(receipt = 0 AND call = 0, NULL, number) AS retries", text("eta"), text("expires"),
+            *(f"{known(f'{name}_at')} AS {name}"
+              for name in ("sent", "received", "started", "ended")),
+            f"{_RUN} AS runtime", "if(state = 'SUCCESS', nullIf(result_, ''), NULL) AS result",
+            *(f"if(state IN ('FAILURE', 'RETRY'), nullIf({name}_, ''), NULL) AS {name}"
+              for name in ("exception", "traceback")),
+            *(of_end(name, "revoked") for name in ("terminated", "signum", "expired")),
+            of_end("requeue", "rejected"),
+            known("if(state = 'RETRY', again[-1], toUInt64(0))") + " AS retried",
+            f"{_WAIT} AS wait", *map(text, ("args", "kwargs", *texts)),
+            "nullIf(noted, '') AS note_type",
+            known("first") + " AS first_heard", known("last") + " AS last_heard",
+        ]  # fmt: skip
+        yield "tasks", self._select(columns, inner)
+        steps, *others = _ATTEMPT
+        inner = self._layered(self._of_events(), steps)
+        inner = f"SELECT *, nth, mine, next FROM ({inner}) {_EACH}"
+        columns = [
+            "of_cluster AS cluster", "uuid", "nth - 1 AS place", "tries AS number",
+            "called AS name", "status AS state", "nullIf(mine.2, '') AS worker",
+            known("at") + " AS received", known("start_at") + " AS started",
+            known("end_at") + " AS ended",
+            "if(start_at = 0 OR end_at < start_at, NULL, (end_at - start_at) / 1e6) AS runtime",
+            "nullIf(arrayFilter(x -> x.1 = end_at AND end_at > 0, raised)[1].2, '') AS exception",
+        ]  # fmt: skip
+        yield "attempts", self._select(columns, self._layered(inner, *others))
+        merged = ", ".join(
+            f"{function}Merge({state}) AS {state[:-1]}"
+            for state, (function, *_) in _OF_WORKER.items()
+        )
+        inner = (
+            f"SELECT cluster, hostname, {merged} FROM {self.place('workers_raw')} "
+            "GROUP BY cluster, hostname"
+        )
+        columns = [
+            "cluster", "hostname", "nullIf(pid_, 0) AS pid", "nullIf(freq_, 0) AS freq",
+            *(f"if(beat_ = 0, NULL, {name}_) AS {name}"
+              for name in ("active", "processed", "loadavg")),
+            *map(text, ("sw_ident", "sw_ver", "sw_sys")),
+            known("online_") + " AS online_since",
+            known("if(offline_ > online_, offline_, toUInt64(0))") + " AS goodbye",
+            known("told_") + " AS last_told", known("heard_") + " AS last_heard", text("extra"),
+        ]  # fmt: skip
+        yield "workers", self._select(columns, inner)
+        own = "host", "pid", "period", "warm", "connected", "gaps", "dropped", "missed"
+        times = "started", "since"
+        newest = ", ".join(f"argMax({name}, at) AS {name}_" for name in (*times, *own))
+        inner = (
+            f"SELECT cluster, evcam, sequence, {newest}, max(at) AS at_, sum(events) AS events_, "
+            f"sum(lost) AS lost_ FROM {self.place('snapshots_raw')} FINAL "
+            "GROUP BY cluster, evcam, sequence"
+        )
+        columns = [
+            "cluster", "evcam", "sequence",
+            *(f"{known(f'{name}_')} AS {name}" for name in ("at", *times)),
+            *(f"{name}_ AS {name}" for name in (*own, "events", "lost")),
+        ]  # fmt: skip
+        yield "snapshots", self._select(columns, inner)
+        place = self.place("hourly_raw")
+        columns = ["cluster", "hour", "name", "queue", *_FIGURES]
+        newest = f"SELECT cluster, hour, max(made) FROM {place} GROUP BY cluster, hour"
+        yield (
+            "hourly",
+            (
+                f"SELECT {', '.join(columns)} FROM {place} FINAL "
+                f"WHERE (cluster, hour, made) GLOBAL IN ({newest})"
+            ),
+        )
+
+    def refresh(
+        self, made: str, clusters: Sequence[str], hours: Sequence[int], days: Sequence[str]
+    ) -> str:
+        """Return the statement that makes the figures of some hours anew."""
+        listed = ", ".join(_text(each) for each in clusters)
+        ended = ", ".join(f"'{kind}'" for kind in _KINDS[3:])
+        within = ", ".join(map(str, hours))
+        condition = (
+            f"WHERE (cluster, uuid) GLOBAL IN (SELECT CAST(cluster, 'String'), uuid "
+            f"FROM {self.place('events_raw')} WHERE day IN ({', '.join(map(_text, days))}) "
+            f"AND cluster IN ({listed}) AND type IN ({ended}) "
+            f"AND intDiv(micros, {_HOUR * _MICROS}) IN ({within}))"
+        )
+        figures = ", ".join(function for _, function in _FIGURES.values())
+        names = ("made", "cluster", "hour", "day", "name", "queue", *_FIGURES)
+        inner = self._layered(self._of_states(condition), *_TASK)
+        both = "arrayConcat([ended_at], again)"
+        inner = (
+            f"SELECT *, hours FROM ({inner}) ARRAY JOIN arrayReduce('groupUniqArray', "
+            f"arrayMap(x -> intDiv(x, $hour), {both})) AS hours"
+        )
+        inner = (
+            f"SELECT *, {_RUN} AS run, {_WAIT} AS wait, "
+            "state != 'RETRY' AND intDiv(ended_at, $hour) = hours AS is_end "
+            f"FROM ({inner}) WHERE hours IN ({within})"
+        )
+        return self._filled(
+            f"INSERT INTO {self.place('hourly_raw')} ({', '.join(names)}) "
+            f"SELECT {made}, cluster, toDateTime(hours * {_HOUR}, 'UTC') AS hour, "
+            f"toDate(toDateTime(hours * {_HOUR}, 'UTC'), 'UTC') AS day, name_, queue_, {figures} "
+            f"FROM ({inner}) GROUP BY cluster, hours, name_, queue_"
+        )
+
+
+def _arguments(kind: str, of: str, weight: str) -> str:
+    # Of an aggregate function; what has no weight has no value.
+    value = f"CAST({of}, 'String')" if kind == "String" else f"to{kind}({of})"
+    if not weight:
+        return value
+    nothing = "''" if kind == "String" else f"to{kind}(0)"
+    return f"if(({weight}) = 0, {nothing}, {value}), toUInt64({weight})"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+# --- rows -------------------------------------------------------------------------------
+
+_COMMON: Final = frozenset({"hostname", "uuid", "timestamp", "utcoffset", "pid", "clock"})
+#: By kind of event, its own fields with what cleans a text in them.
+_FIELDS_OF: Final = {
+    kind: [(name, CLEANERS.get(name, clean)) for name in own if name not in _COMMON]
+    for kind, own in OWN_FIELDS.items()
+}
+_lines: Final = msgspec.json.Encoder().encode_lines
+
+
+class _Rows(msgspec.Struct):
+    data: list[list[Any]]
+
+
+_decode_rows: Final = msgspec.json.Decoder(_Rows).decode
+
+
+def row_of(event: Event, cluster: str, ahead: Mapping[str, int]) -> dict[str, Any]:
+    """Return the row of an event in the log; columns without a value are left out.
+
+    Two evcams that receive the same event make the same row but for `received` and `ahead`, with
+    the same `id`.
+    """
+    kind, received = event.type, _micros(event.local_received)
+    # A receiver sets the clock of what a client has sent.
+    clock = 0 if kind == "task-sent" else event.clock
+    content = (cluster, event.hostname, event.pid, kind, event.uuid, clock, event.timestamp)
+    digest = blake2b(repr(content).encode(), digest_size=8).digest()
+    micros = received if event.timestamp is None else _micros(event.timestamp) or received
+    hostname = clean_key(event.hostname or "")
+    row = {
+        "id": int.from_bytes(digest), "cluster": cluster, "type": clean_key(kind),
+        "day": _day(day_of(micros, received)), "micros": micros, "received": received,
+        "hostname": hostname, "uuid": clean_key(event.uuid or ""),
+        "pid": event.pid or 0, "clock": event.clock or 0, "ahead": ahead.get(hostname, 0),
+    }  # fmt: skip
+    for name, clean_text in _FIELDS_OF.get(kind, ()):
+        value = getattr(event, name)
+        if value is None:
+            continue
+        if name == "exception":
+            value = unwrapped(value, event.traceback)
+        elif name == "signum":
+            value = str(value)
+        elif name == "eta":
+            due = epoch(value)
+            row["due"] = 0 if due is None else _micros(due)
+        row[name] = clean_text(value) if value.__class__ is str else value
+    own = clean_own(event.extra)
+    if own:
+        row["extra"] = as_json(own)
+    return row
+
+
+def _micros(moment: float | None) -> int:
+    # 0 for none, and for one that not every server can have.
+    return int(moment * _MICROS + 0.5) if moment is not None and 0 <= moment <= _TIME_MAX else 0
+
+
+def day_of(micros: int, received: int) -> int:
+    """Return the day since 1970 that counts: of the sender's clock, or of ours if that is wrong."""
+    off = micros - received
+    is_right = -_BEHIND_MAX * _MICROS <= off <= _AHEAD_MAX * _MICROS
+    return (micros if is_right else received) // int(_DAY * _MICROS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * _DAY, UTC).date().isoformat()
+
+
+# --- the camera -------------------------------------------------------------------------
+
+#: Settings of the server, where it has them.
+_SETTINGS: Final = {
+    "insert_deduplication_token": "",
+    # Or views would not get what was written when the server died before it wrote into them.
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "async_insert": "0",
+    "insert_distributed_sync": "1",
+    "distributed_foreground_insert": "1",
+}
+_NO_ROWS, _READ_ONLY = 108, 164
+_CODE: Final = re.compile(
+    r"Code: (\d+)[.,] (?:e\.displayText\(\) = )?(?:DB::(?:Net)?Exception: )?(.*?)"
+    r"(?:,? e\.what\(\) = .*|,? \(version .*)?",
+    re.DOTALL,
+)
+# fmt: off
+#: What to do about an error, by its code.
+_HINTS: Final = {
+    **dict.fromkeys((164, 497), "grant its user SELECT, INSERT, ALTER, CREATE TABLE and CREATE VIEW"
+                    " on the database, and CREATE DATABASE if there is none"),
+    **dict.fromkeys((192, 193, 194, 516), "give user and password in the url, in password_file, or"
+                    " as CLICKHOUSE_USER and CLICKHOUSE_PASSWORD"),
+    170: "cluster_name is one of SELECT DISTINCT cluster FROM system.clusters",
+    252: "too many parts: let it write less often, as with --frequency 10",
+}
+# fmt: on
+
+
+class ServerError(OutputError):
+    """What ClickHouse refused, with its `code`, 0 if it gave none."""
+
+    def __init__(self, message: str, hint: str, code: int) -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+class ClickHouse(StoreCamera):
+    """Write all events into a `database` of ClickHouse, over HTTP; the server makes the rest.
+
+    `url` is http://HOST:PORT/DATABASE, or https, with the certificates that are trusted in the file
+    `ca`, and those of ours in `cert` and `key`.  User and password are in the URL, in the
+    environment (CLICKHOUSE_USER, CLICKHOUSE_PASSWORD), or the latter in `password_file`.  Events
+    are kept for `events` seconds, tasks, workers and snapshots for `keep`, figures of hours for
+    `keep_hourly`, in whole days; 0 is for ever.  With `cluster_name` the tables are those of that
+    cluster of ClickHouse.  A request may take `timeout` seconds.
+    """
+
+    version: ClassVar = VERSION
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        url: str,
+        user: str = "",
+        password_file: Path | None = None,
+        events: Seconds = 30 * _DAY,
+        keep: Seconds = 30 * _DAY,
+        keep_hourly: Seconds = 400 * _DAY,
+        cluster_name: str = "",
+        timeout: Seconds = 30.0,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+        **standard: Any,
+    ) -> None:
+        super().__init__(state, **standard)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        self._client = HTTPClient(
+            urlunsplit(parts._replace(path="")), timeout=timeout, ca=ca, cert=cert, key=key
+        )
+        self.database = parts.path.strip("/") or "evcam"
+        if _NAME.fullmatch(self.database) is None:
+            name = sanitize(self.database)
+            raise UsageError(
+                f"url: {name} is not a valid database", "use letters, digits and _ only"
+            )
+        if cluster_name and _CLUSTER.fullmatch(cluster_name) is None:
+            raise UsageError(
+                f"cluster_name: {sanitize(cluster_name)} cannot be the name of a cluster"
+            )
+        user = user or self._client.user or os.environ.get("CLICKHOUSE_USER", "")
+        password = self._client.password or _password(password_file)
+        password = password or os.environ.get("CLICKHOUSE_PASSWORD", "")
+        self._user = sanitize(user or "default")
+        self._headers = {}
+        if user or password:
+            credentials = b64encode(f"{user or 'default'}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {credentials}"
+        self._cluster_name = cluster_name
+        tasks = -(-keep // _DAY)
+        self._days = {
+            "events": int(-(-events // _DAY)), "hourly": int(-(-keep_hourly // _DAY)),
+            **dict.fromkeys(("tasks", "workers", "snapshots"), int(tasks)),
+        }  # fmt: skip
+        #: Once they are known to be there.
+        self._tables: Tables | None = None
+        self._settings: dict[str, str] = {}
+        self._noted = ""
+        #: Hours since 1970, by cluster, whose figures have to be made anew.
+        self._hours: dict[str, set[int]] = {}
+        self._refreshed, self._refresh_every = 0.0, _REFRESH
+        #: When the last snapshot of a cluster was noted, by cluster.
+        self._shown: dict[str, float] = {}
+
+    def describe(self) -> str:
+        return f"ClickHouse {self._client.address} database={self.database}"
+
+    def reopen(self) -> None:
+        super().reopen()
+        self._client.close()
+
+    def close(self) -> None:
+        super().close()
+        self._refresh()
+        self._client.close()
+
+    def check(self) -> None:
+        """Raise OutputError if it cannot be reached, or its user may not do what is needed."""
+        super().check()
+        try:
+            version, _ = self._version_in()
+            if version:
+                for name in ("events", "snapshots"):
+                    # Nothing is inserted, but that it may be is looked at.
+                    place = Tables(self.database, is_modern=True, days={}).place(f"{name}_raw")
+                    statement = f"INSERT INTO {place} (cluster) FORMAT JSONEachRow"
+                    try:
+                        self._ask(statement, gzip.compress(b"\n"))
+                    except ServerError as error:
+                        if error.code != _NO_ROWS:
+                            raise
+            else:
+                readonly = (
+                    "SELECT count() FROM system.settings WHERE name = 'readonly' AND value != '0'"
+                )
+                if self._rows(readonly) != [[0]]:
+                    why = f"user {self._user} may only read"
+                    raise self._failed(why, _READ_ONLY)
+        finally:
+            self._client.close()
+
+    # --- batches ------------------------------------------------------------------------
+
+    def store(self, batch: Batch) -> None:
+        self._ready()
+        cluster = batch.cluster
+        rows = [row_of(event, cluster, batch.ahead) for event in batch.events]
+        if rows:
+            self._insert("events", _NAMES, rows, batch.token)
+        self._note_hours(cluster, rows)
+        info = batch.info
+        now, gone = self.clock.wall(), info.gaps or info.dropped or info.missed or batch.lost
+        if rows or gone or not 0 <= now - self._shown.get(cluster, 0.0) < _REFRESH:
+            received = _micros(info.at) or 1
+            row = {
+                "cluster": cluster, "evcam": clean(info.evcam), "sequence": info.sequence,
+                "token": batch.token, "host": clean(info.host), "pid": info.pid,
+                "day": _day(received // int(_DAY * _MICROS)), "started": _micros(info.started),
+                "at": received, "since": _micros(info.since), "period": info.period,
+                "warm": int(info.warm), "connected": int(info.connected),
+                "gaps": as_json([gap.as_dict() for gap in info.gaps]),
+                "dropped": info.dropped, "missed": info.missed,
+                "events": len(rows), "lost": batch.lost,
+            }  # fmt: skip
+            self._insert("snapshots", tuple(_SNAPSHOTS), [row], batch.token)
+            self._shown[cluster] = now
+
+    def write_all(self, snapshots: list[Period]) -> None:
+        super().write_all(snapshots)
+        now = self.clock.monotonic()
+        if now - self._refreshed >= self._refresh_every:
+            self._refresh()
+
+    def sweep(self) -> None:
+        """Make figures of hours anew, and remove old rows where the server does not."""
+        tables = self._ready()
+        self._refresh()
+        if not tables.is_modern:
+            self._drop(tables)
+
+    def _note_hours(self, cluster: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        hours = self._hours.setdefault(cluster, set())
+        pairs = {
+            (row["micros"] // (_HOUR * _MICROS), row["received"] // (_HOUR * _MICROS))
+            for row in rows
+            if row["uuid"]
+        }
+        for hour, received in pairs:
+            # What comes late may be of an attempt that has ended since.
+            is_late = 0 <= received - hour <= _BEHIND_MAX / _HOUR
+            hours.update(range(hour, received + 1) if is_late else ())
+            if -_AHEAD_MAX / _HOUR <= received - hour < 0:
+                hours.add(hour)
+
+    def _refresh(self) -> None:
+        tables = self._tables
+        if tables is None:
+            return
+        waiting = {cluster: sorted(hours) for cluster, hours in self._hours.items() if hours}
+        began = self.clock.monotonic()
+        try:
+            for cluster, hours in waiting.items():
+                for start in range(0, len(hours), 48):
+                    some = hours[start : start + 48]
+                    days = sorted({_day(hour // 24) for hour in some})
+                    made = f"{_micros(self.clock.wall())}"
+                    if tables.is_modern:
+                        # By the server's clock: of two evcams the one that began later knows more.
+                        made = "toUInt64(toUnixTimestamp64Micro(now64(6)))"
+                    self._ask(tables.refresh(made, [cluster], some, days))
+                    self.gets_on()
+                    self._hours[cluster].difference_update(some)
+        except OutputError as error:
+            _log.warning("%s: the figures of hours come later: %s", self.describe(), error)
+        self._refreshed = self.clock.monotonic()
+        self._refresh_every = max(_REFRESH, _REFRESH_SHARE * (self._refreshed - began))
+
+    # --- tables -------------------------------------------------------------------------
+
+    def _ready(self) -> Tables:
+        if self._tables is not None:
+            return self._tables
+        server = self._server_version()
+        known = self._rows(
+            "SELECT name FROM system.settings WHERE name IN ("
+            + ", ".join(map(_text, _SETTINGS))
+            + ")"
+        )
+        self._settings = {name: _SETTINGS[name] for (name,) in known}
+        version, form = self._version_in()
+        is_modern = form == "modern" if version else server >= MODERN
+        tables = Tables(
+            self.database, is_modern=is_modern, cluster_name=self._cluster_name, days=self._days
+        )
+        if not version:
+            on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
+            self._ask(f"CREATE DATABASE IF NOT EXISTS `{self.database}`{on}")
+            for statement in tables.statements():
+                self.gets_on()
+                self._ask(statement)
+            row = {"version": self.version, "form": "modern" if is_modern else "old"}
+            self._insert("about", tuple(row), [row], "")
+        elif is_modern:
+            self._limit(tables)
+        self._tables = tables
+        self._note_features(server, is_modern=is_modern)
+        return tables
+
+    def _server_version(self) -> tuple[int, ...]:
+        [(text,)] = self._rows("SELECT version()")
+        numbers = re.findall(r"\d+", str(text))[:4]
+        return tuple(int(number[:6]) for number in numbers)
+
+    def _version_in(self) -> tuple[int, str]:
+        # With the form of the tables; 0 if they are not there, or not all of them.
+        there = self._rows(
+            f"SELECT count() FROM system.tables WHERE database = {_text(self.database)} "
+            "AND name = 'about_raw'"
+        )
+        if there == [[0]]:
+            return 0, ""
+        place = f"`{self.database}`.about_raw"
+        [(version, form)] = self._rows(f"SELECT max(version), argMax(form, version) FROM {place}")
+        if version > self.version:
+            raise OutputError(
+                f"database {self.database} of ClickHouse was written by a newer evcam (its tables "
+                f"are of version {version}, ours of {self.version})",
+                "update evtools, or give this one another database",
+            )
+        return version, form
+
+    def _note_features(self, server: tuple[int, ...], *, is_modern: bool) -> None:
+        ttl = "TTL (evcam removes old rows itself)"
+        missing = [] if is_modern else ["times finer than seconds", "codecs", ttl]
+        if "insert_deduplication_token" not in self._settings:
+            missing.append("deduplication tokens")
+        number = ".".join(map(str, server))
+        words = f"{self.describe()}: tables for ClickHouse {number}, without {', '.join(missing)}"
+        if missing and words != self._noted:
+            self._noted = words
+            _log.info("%s", words)
+
+    def _limit(self, tables: Tables) -> None:
+        # The options may be others than those that the tables were made with.
+        known = dict(self._rows(
+            "SELECT name, create_table_query FROM system.tables "
+            f"WHERE database = {_text(self.database)} AND endsWith(name, '_raw{tables.local}')"
+        ))  # fmt: skip
+        for name, days in self._days.items():
+            query = known.get(f"{name}_raw{tables.local}", "")
+            there = re.search(r" TTL day \+ (?:toIntervalDay\((\d+)\)|INTERVAL (\d+) DAY)", query)
+            now = int(there[1] or there[2]) if there else 0
+            if query and now != days:
+                change = f"MODIFY TTL {tables.ttl(name)}" if days else "REMOVE TTL"
+                on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
+                self._ask(f"ALTER TABLE {tables.place(f'{name}_raw{tables.local}')}{on} {change}")
+
+    def _drop(self, tables: Tables) -> None:
+        now, gone = self.clock.wall(), []
+        on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
+        for name, days in self._days.items():
+            table = f"{name}_raw{tables.local}"
+            if not days or now < days * _DAY:
+                continue
+            before = _day(int(now // _DAY) - days)
+            found = self._rows(
+                "SELECT DISTINCT partition FROM system.parts WHERE active AND "
+                f"database = {_text(self.database)} AND table = {_text(table)}"
+            )
+            for (partition,) in found:
+                text = str(partition).strip("'")
+                whole = text if "-" in text else f"{text[:4]}-{text[4:]}-31"
+                if re.fullmatch(r"\d{6}|\d{4}-\d\d-\d\d", text) and whole < before:
+                    quoted = f"'{text}'" if "-" in text else text
+                    self._ask(f"ALTER TABLE {tables.place(table)}{on} DROP PARTITION {quoted}")
+                    gone.append(f"{name} {text}")
+        if gone:
+            _log.info("%s: removed old rows: %s", self.describe(), ", ".join(gone))
+
+    # --- requests -----------------------------------------------------------------------
+
+    def _insert(
+        self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], token: str
+    ) -> None:
+        place = f"`{self.database}`.{table}_raw"
+        statement = f"INSERT INTO {place} ({', '.join(columns)}) FORMAT JSONEachRow"
+        settings = {}
+        if token and "insert_deduplication_token" in self._settings:
+            settings["insert_deduplication_token"] = f"{token}-{table}"
+        self._ask(statement, gzip.compress(_lines(rows), 1), settings)
+
+    def _rows(self, question: str) -> list[list[Any]]:
+        body = self._ask(f"{question} FORMAT JSONCompact")
+        try:
+            return _decode_rows(body).data
+        except msgspec.DecodeError:
+            raise self._failed("its answer is not that of ClickHouse") from None
+
+    def _ask(
+        self, statement: str, body: bytes = b"", settings: Mapping[str, str] | None = None
+    ) -> bytes:
+        given = {name: value for name, value in self._settings.items() if value}
+        given |= {"wait_end_of_query": "1", "output_format_json_quote_64bit_integers": "0"}
+        given |= settings or {}
+        headers = dict(self._headers)
+        if body:
+            given["query"] = statement
+            headers["Content-Encoding"] = "gzip"
+        else:
+            body = statement.encode()
+        answer = self._client.request(
+            "POST", f"/?{urlencode(given, quote_via=quote)}", body, headers
+        )
+        if answer.status != HTTPStatus.OK or "x-clickhouse-exception-code" in answer.headers:
+            raise self._refused(answer)
+        return answer.body
+
+    def _refused(self, answer: Answer) -> ServerError:
+        found = _CODE.fullmatch(answer.body[:4096].decode(errors="replace").strip())
+        if found is None:
+            shown = one_line(answer.body) or one_line(answer.reason)
+            return self._failed(f"HTTP {answer.status} {shown}")
+        code = int(found[1])
+        return self._failed(f"{one_line(found[2])} (code {code})", code)
+
+    def _failed(self, why: str, code: int = 0) -> ServerError:
+        self._tables = None  # it may be another server the next time
+        return ServerError(f"cannot write to {self.describe()}: {why}", _HINTS.get(code, ""), code)
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return decode_text(file.read_bytes()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8 or UTF-16"
+        raise UsageError(f"password_file: cannot read {sanitize(str(file))}: {reason}") from None

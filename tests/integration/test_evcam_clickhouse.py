@@ -1,0 +1,434 @@
+"""The camera clickhouse, on Debian's server of 2018 and on the engine of today."""
+
+import itertools
+import logging
+import random
+import re
+import time
+from collections import Counter, defaultdict
+
+import pytest
+
+from evtools.cam.clickhouse import VERSION, ClickHouse
+from evtools.cam.snapshot import SnapshotSequence
+from evtools.errors import OutputError
+from evtools.state import State
+from evtools.wire import gap
+from servers.clickhouse import login
+from tools.clock import FakeClock
+from tools.command import ROOT
+from tools.ledgers import written
+from tools.stories import STORIES
+from tools.told import OTHER, UUID, WORKER, life, told
+
+#: For events of 1970.
+KEPT = {"events": 0, "keep": 0, "keep_hourly": 0}
+_starts = itertools.count(1)
+
+
+class Evcam:
+    """A state, and a camera that writes it into ClickHouse."""
+
+    def __init__(self, url, cluster="", **options):
+        self.state = State(cluster=cluster)
+        self.camera = ClickHouse(self.state, timer=object(), url=url, **{**KEPT, **options})
+        sequence = SnapshotSequence(self.state.workers, float(next(_starts)), cluster=cluster)
+        self.camera.load(sequence, self.camera.clock)
+
+    def shoot(self, events=()):
+        self.camera.observe(self.state.apply(events))
+        self.camera.capture()
+
+    def close(self):
+        self.camera.close()
+
+
+@pytest.fixture
+def url(clickhouse):
+    return clickhouse.fresh_url()
+
+
+@pytest.fixture
+def rows(clickhouse, url):
+    """Return the rows of a view, or what is asked of it: `rows("tasks", "uuid, state")`."""
+
+    def ask(view, columns="*", rest=""):
+        database = url.rpartition("/")[2]
+        return clickhouse.ask(f"SELECT {columns} FROM {database}.{view} {rest}")
+
+    return ask
+
+
+#: Columns as in the databases of SQL, times apart.
+_COLUMNS = (
+    *("uuid", "name", "state", "worker", "retries", "eta", "expires", "runtime", "wait", "result"),
+    *("exception", "traceback", "terminated", "signum", "expired", "requeue", "args", "kwargs"),
+    *("root_id", "parent_id", "client", "queue", "exchange", "routing_key"),
+)
+_TIMES = ("sent", "received", "started", "ended", "retried", "first_heard", "last_heard")
+#: Of a task that two workers ran at a time, the success counts, as in the result backend.
+_LATER = 90_000.0
+_BY_BOTH = "run by both at a time"
+
+
+def _events():
+    lives = [
+        event | {"uuid": name, "root_id": name}
+        for name, story in STORIES.items()
+        for event in story.events
+    ]
+    beats = [
+        told(kind, at, hostname=hostname, active=int(at))
+        for hostname in (WORKER, OTHER)
+        for kind, at in (
+            ("worker-online", 5.0),
+            ("worker-heartbeat", 7.0),
+            ("worker-heartbeat", 9.0),
+        )
+    ]
+    notes = [told("task-progress", 12.0 + n, uuid="succeeded", done=n) for n in range(3)]
+    events = [*lives, *beats, *notes, told("worker-offline", 30.0, hostname=OTHER)]
+    # Old servers take 0 for no time at all.
+    times = ("timestamp", "local_received")
+    return [event | {name: event[name] + _LATER for name in times} for event in events]
+
+
+def _shared_out(url, events, seed):
+    # Among two evcams, in any order, some of them twice.
+    chance = random.Random(seed)
+    evcams = [Evcam(url), Evcam(url)]
+    events = [*events, *chance.sample(events, 30)]
+    chance.shuffle(events)
+    for start in range(0, len(events), 50):
+        chance.choice(evcams).shoot(events[start : start + 50])
+    for evcam in evcams:
+        evcam.close()
+
+
+def test_events_shared_out_among_evcams_end_in_the_rows_of_the_other_databases(
+    clickhouse, url, rows, tmp_path
+):
+    events = _events()
+    _shared_out(url, events, 1)
+    reference = written(tmp_path / "one.db", events)
+    of_sqlite = {row["uuid"]: row for row in reference["tasks"]}
+    seconds = 26 if clickhouse.is_modern else 19
+    found = rows("tasks", ", ".join((*_COLUMNS, *_TIMES)), "ORDER BY uuid")
+    assert [row[0] for row in found] == sorted(of_sqlite)
+    for uuid, *values in found:
+        if uuid == _BY_BOTH:
+            continue
+        expected = of_sqlite[uuid]
+        own = dict(zip((*_COLUMNS[1:], *_TIMES), values, strict=True))
+        for name in _TIMES:
+            text = expected[name] and expected[name].replace("T", " ").rstrip("Z")[:seconds]
+            assert (name, own[name]) == (name, text), uuid
+        for name in _COLUMNS[1:]:
+            value = expected[name] or (None if expected[name] == "" else expected[name])
+            if isinstance(value, float):
+                value = pytest.approx(value)
+            assert own[name] == value, (uuid, name)
+    attempts = defaultdict(list)
+    for uuid, state in rows("attempts", "uuid, state", "ORDER BY uuid, place"):
+        attempts[uuid].append(state)
+    for name, story in STORIES.items():
+        # Those that a worker received.
+        expected = list(story.attempts)[: 1 if name == "sent for its second try" else None]
+        assert attempts[name] == expected, name
+    workers = rows("workers", "hostname, pid, active, sw_ver, goodbye IS NULL", "ORDER BY hostname")
+    assert workers == [[WORKER, 77, 9, "5.6.2", 1], [OTHER, 77, 0, "5.6.2", 0]]
+    [[note, note_type]] = rows("tasks", "note, note_type", "WHERE uuid = 'succeeded'")
+    assert (note, note_type) == ('{"done":2}', "task-progress")
+    assert rows("events", "count()") == [[len(events)]]
+
+
+def _by_hand(events, of_sqlite):
+    # Figures of 1970's first hour: tasks that ended by how, and retries.
+    counts, waits, runs = Counter(), defaultdict(list), defaultdict(list)
+    retried = {(e["uuid"], e["timestamp"]) for e in events if e["type"] == "task-retried"}
+    for row in of_sqlite:
+        key = (row["name"] or "", row["queue"] or "")
+        counts[(*key, "RETRY")] += sum(uuid == row["uuid"] for uuid, _ in retried)
+        if row["state"] in {"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "CANCELLED"}:
+            counts[(*key, row["state"])] += 1
+            for kept, value in ((waits, row["wait"]), (runs, row["runtime"])):
+                if value is not None:
+                    kept[key].append(value)
+    return counts, waits, runs
+
+
+def test_the_figures_of_an_hour_are_those_of_a_count_by_hand(url, rows, tmp_path):
+    events = [e for e in _events() if e.get("uuid") != _BY_BOTH]
+    _shared_out(url, events, 2)
+    of_sqlite = written(tmp_path / "one.db", events)["tasks"]
+    counts, waits, runs = _by_hand(events, of_sqlite)
+    names = ("succeeded", "failed", "retried", "revoked", "rejected", "cancelled")
+    states = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "CANCELLED")
+    figures = [
+        f"{of}_{name}" for of in ("run", "wait") for name in ("count", "sum", "p50", "p95", "max")
+    ]
+    found = rows("hourly", ", ".join(("hour", "name", "queue", *names, *figures)))
+    assert {row[0] for row in found} == {"1970-01-02 01:00:00"}
+    for _, name, queue, *values in found:
+        own = dict(zip((*names, *figures), values, strict=True))
+        for each, state in zip(names, states, strict=True):
+            assert own[each] == counts[name, queue, state], (name, queue, each)
+        for of, kept in (("run", runs), ("wait", waits)):
+            ordered = sorted(kept[name, queue])
+            assert own[f"{of}_count"] == len(ordered)
+            assert own[f"{of}_sum"] == pytest.approx(sum(ordered))
+            for column, level in (("p50", 0.5), ("p95", 0.95)):
+                expected = ordered[int(level * len(ordered))] if ordered else None
+                if expected is None:  # old servers have no NaN, and new ones show it as null
+                    assert not own[f"{of}_{column}"]
+                else:
+                    assert own[f"{of}_{column}"] == pytest.approx(expected)
+            assert own[f"{of}_max"] == pytest.approx(ordered[-1] if ordered else 0)
+    assert len(found) == len({key[:2] for key, count in counts.items() if count})
+
+
+def test_hours_are_counted_anew_when_something_comes_late(url, rows):
+    evcam = Evcam(url)
+    first = life("received", "started", "succeeded")
+    evcam.shoot(first)
+    # The type was not known.
+    evcam.shoot([*life("started", "failed", start=12.0, uuid="other"), *first])
+    evcam.camera.sweep()
+    evcam.shoot([told("task-sent", 9.0, uuid="other", name="shop.late", queue="slow")])
+    evcam.close()
+    found = rows("hourly", "name, queue, succeeded, failed", "ORDER BY name")
+    assert found == [["shop.late", "slow", 0, 1], ["shop.pay", "", 1, 0]]
+
+
+HOSTILE = "'); DROP TABLE tasks; -- \\ \" \0 \ud800 é\n\t{x:String} \x1b[31m"
+
+
+def test_what_senders_choose_stays_data(url, rows):
+    texts = dict.fromkeys(("name", "args", "kwargs", "queue", "root_id", "eta", "expires"), HOSTILE)
+    events = [
+        told("task-sent", uuid=HOSTILE, **texts),
+        told(
+            "task-failed",
+            11.0,
+            uuid=HOSTILE,
+            hostname=HOSTILE,
+            exception=HOSTILE,
+            traceback="x" * 99_999,
+        ),
+        told("task-revoked", uuid="r", signum=2**53, timestamp=1e300),
+        told("task-received", uuid="u" * 999, timestamp=-1, retries=2**53, name="n" * 999),
+        told(
+            "worker-heartbeat", 1.0, hostname=HOSTILE, processed=2**53, loadavg=[0.5], own=[HOSTILE]
+        ),
+        told("task-progress", uuid=HOSTILE, **{"o\0": HOSTILE}),
+        {"type": HOSTILE, "uuid": "x", "hostname": "h", "timestamp": 1.0, "local_received": 1.0},
+        {"type": "task-started", "uuid": "bare", "local_received": 5.0},
+    ]
+    evcam = Evcam(url, "e-u.1")
+    evcam.shoot(events)
+    evcam.close()
+    clean = HOSTILE.replace("\0", "�").replace("\ud800", "�")
+    found = rows(
+        "tasks",
+        "cluster, name, args, queue, exception, length(traceback)",
+        "WHERE state = 'FAILURE'",
+    )
+    assert [row[:5] for row in found] == [["e-u.1", clean, clean, clean, clean]]
+    assert rows("workers", "hostname, processed", "WHERE sw_ident IS NOT NULL") == [[clean, 2**53]]
+    assert rows("tasks", "max(lengthUTF8(uuid)), max(lengthUTF8(name))") == [[255, 255]]
+    assert rows("tasks", "state", "WHERE uuid = 'bare'") == [["STARTED"]]
+
+
+def test_snapshots_have_gaps_and_what_was_lost(url, rows):
+    evcam = Evcam(url, max_waiting=1)
+    evcam.camera._sequence.note(gap("buffer", 1.0, 2.0, dropped=3))
+    evcam.shoot(life("sent", "received"))
+    evcam.shoot()
+    evcam.close()
+    [[gaps, dropped, events, lost]] = rows("snapshots", "gaps, dropped, events, lost")
+    assert ('"reason":"buffer"' in gaps, dropped > 0, events, lost) == (True, True, 0, 2)
+
+
+# --- trouble ---------------------------------------------------------------------------
+
+
+def test_a_batch_that_was_written_and_not_confirmed_is_written_once(new_clickhouse):
+    url = new_clickhouse.fresh_url()
+    database = url.rpartition("/")[2]
+    evcam = Evcam(url)
+    store = evcam.camera.store
+    kept = []
+    evcam.camera.store = lambda each: (kept.append(each), store(each))
+    evcam.shoot(life("sent", "received", "started"))
+    [batch] = kept
+    before = new_clickhouse.ask(f"SELECT count() FROM {database}.events_raw")
+    store(batch)
+    # Rows that are the same are not merged yet: the server knew the token.
+    for table, count in (("events_raw", before[0][0]), ("snapshots_raw", 1)):
+        assert new_clickhouse.ask(f"SELECT count() FROM {database}.{table}") == [[count]]
+    evcam.close()
+
+
+def test_a_newer_schema_is_refused(clickhouse, url):
+    evcam = Evcam(url)
+    evcam.camera.check()
+    evcam.shoot()
+    evcam.camera.check()
+    database = url.rpartition("/")[2]
+    clickhouse.ask(f"INSERT INTO {database}.about_raw VALUES ({VERSION + 1}, 'x')")
+    other = Evcam(url)
+    for call in (evcam.camera.check, other.shoot):
+        with pytest.raises(OutputError, match="written by a newer evcam") as raised:
+            call()
+        assert "update evtools" in raised.value.hint
+    evcam.close()
+    other.close()
+
+
+def test_several_that_begin_at_once_make_the_tables_once(clickhouse, url, rows):
+    evcams = [Evcam(url) for _ in range(2)]
+    for evcam in evcams:
+        evcam.camera._version_in = lambda: (0, "")  # as if neither saw those of the other
+        evcam.shoot(life("sent"))
+        evcam.close()
+    assert rows("tasks", "state") == [["PENDING"]]
+
+
+def test_what_an_old_server_lacks_is_said_once(old_clickhouse, caplog):
+    caplog.set_level(logging.INFO)
+    evcam = Evcam(old_clickhouse.fresh_url())
+    for _ in range(2):
+        evcam.shoot()
+        evcam.camera._tables = None
+    evcam.close()
+    said = [record.getMessage() for record in caplog.records if "tables for" in record.getMessage()]
+    assert len(said) == 1
+    assert "ClickHouse 18.16.1, without times finer than seconds, codecs, TTL" in said[0]
+
+
+def test_a_user_has_a_password_and_rights(old_clickhouse, caplog):
+    name = old_clickhouse.fresh_url().rpartition("/")[2]
+    evcam = Evcam(old_clickhouse.url(name, login()))
+    evcam.shoot(life("sent"))
+    evcam.close()
+    wrong = Evcam(old_clickhouse.url(name, "evcam:wr0ng@"))
+    for call in (wrong.camera.check, wrong.shoot):
+        with pytest.raises(OutputError, match=r"Wrong password for user evcam|code 19\d") as raised:
+            call()
+        assert "wr0ng" not in f"{raised.value} {raised.value.hint}"
+    wrong.close()
+    reader = Evcam(old_clickhouse.url("nothing", "reader:@"))
+    with pytest.raises(OutputError, match="readonly mode") as raised:
+        reader.camera.check()
+    assert "CREATE TABLE" in raised.value.hint
+    assert "wr0ng" not in caplog.text
+
+
+def test_what_was_not_written_while_the_server_was_away_comes_next(own_clickhouse):
+    url = own_clickhouse.fresh_url()
+    database = url.rpartition("/")[2]
+    evcam = Evcam(url, timeout=1.0)
+    evcam.shoot(life("sent"))
+    own_clickhouse.freeze()
+    with pytest.raises(OutputError, match="no answer within 1s"):
+        evcam.shoot(life("received"))
+    own_clickhouse.thaw()
+    own_clickhouse.stop()
+    with pytest.raises(
+        OutputError, match=r"cannot reach http://127\.0\.0\.1:\d+: Connection refused"
+    ):
+        evcam.shoot(life("started", start=11.0))
+    own_clickhouse.start()
+    evcam.camera._client._timeout = 30.0
+    evcam.shoot(life("succeeded", start=12.0))
+    evcam.close()
+    assert own_clickhouse.ask(f"SELECT state, count() FROM {database}.tasks GROUP BY state") == [
+        ["SUCCESS", 1]
+    ]
+    assert own_clickhouse.ask(f"SELECT count() FROM {database}.events") == [[4]]
+
+
+# --- retention -------------------------------------------------------------------------
+
+_DAY = 86_400.0
+_NOW = 1.8e9
+
+
+def test_an_old_server_drops_days_that_are_over(old_clickhouse):
+    url = old_clickhouse.fresh_url()
+    database = url.rpartition("/")[2]
+    evcam = Evcam(url, events=2 * _DAY, keep=40 * _DAY, keep_hourly=400 * _DAY)
+    for days in (0, 3, 80):
+        at = _NOW - days * _DAY
+        evcam.shoot([told("task-sent", at, uuid=f"{days}", local_received=at)])
+    evcam.camera.clock = FakeClock(_NOW)
+    evcam.camera.sweep()
+    evcam.close()
+    for view, left in (("events", ["0"]), ("tasks", ["0", "3"])):
+        found = old_clickhouse.ask(f"SELECT uuid FROM {database}.{view} ORDER BY uuid")
+        assert [uuid for (uuid,) in found] == left
+
+
+def test_a_new_server_has_ttls_which_follow_the_options(new_clickhouse):
+    url = new_clickhouse.fresh_url()
+    database = url.rpartition("/")[2]
+    for options, days in (
+        ({"events": 2 * _DAY, "keep": 0.5 * _DAY}, {"events": 2, "tasks": 1, "hourly": 0}),
+        (
+            {"events": 0, "keep": 40 * _DAY, "keep_hourly": 9 * _DAY},
+            {"events": 0, "tasks": 40, "hourly": 9},
+        ),
+    ):
+        evcam = Evcam(url, **options)
+        evcam.shoot()
+        evcam.close()
+        for name, number in days.items():
+            [[query]] = new_clickhouse.ask(
+                "SELECT create_table_query FROM system.tables "
+                f"WHERE database = '{database}' AND name = '{name}_raw'"
+            )
+            assert (f"TTL day + toIntervalDay({number})" in query) is bool(number), query
+            assert (" TTL " in query) is bool(number)
+
+
+# --- the manual ------------------------------------------------------------------------
+
+
+def test_the_queries_of_the_manual_answer_what_they_say(clickhouse, url):
+    now = time.time()
+    # Within one hour.
+    old, name = (now - 2000.0) // 60 * 60, url.rpartition("/")[2]
+    chain = {"root_id": UUID, "parent_id": UUID}
+    evcam = Evcam(url, keep=30 * _DAY, events=30 * _DAY)
+    evcam.camera._sequence.note(gap("buffer", now - 9, now - 8, dropped=3))
+    events = [
+        *life("sent", "received", "started", "retried", start=old),
+        told("task-received", old + 5, retries=1),
+        told("task-failed", old + 6),
+        *life("sent", "received", "started", start=old, uuid="stuck", **chain),
+        *life("sent", "received", "started", "succeeded", start=old, uuid="done", **chain),
+        told("worker-heartbeat", old),
+    ]
+    evcam.shoot([event | {"local_received": event["timestamp"] + 0.1} for event in events])
+    evcam.close()
+    page = (ROOT / "man/evcam-clickhouse.7").read_text()
+    queries = [each.partition("\n.EE")[0] for each in page.split("\n.EX\n")[1:]]
+    answers = []
+    for query in queries:
+        plain = query.replace("\\(aq", "'").replace("\\-", "-")
+        answers.append(clickhouse.ask(re.sub(r"(FROM|JOIN) (\w+)", rf"\1 {name}.\2", plain)))
+    assert len(answers) == 10
+    failed, attempts, log, stuck, rates, waits, times, silent, tree, missing = answers
+    assert [row[:3] for row in failed] == [["shop.pay", "OSError(5)", 1]]
+    assert [(row[2], row[7]) for row in attempts] == [
+        ("RETRY", "OSError(5)"),
+        ("FAILURE", "OSError(5)"),
+    ]
+    assert [row[1] for row in log] == [event["type"] for event in events[:6]]
+    assert [row[:3] for row in stuck] == [["shop.pay", "stuck", WORKER]]
+    assert [[name, ended, retries] for name, ended, _, retries in rates] == [["shop.pay", 2, 1]]
+    assert [(row[1], row[4]) for row in waits] == [("mail", 1)]
+    assert [(row[0], row[1]) for row in times] == [("shop.pay", 0.5)]
+    assert [row[0] for row in silent] == [WORKER]
+    assert {row[0] for row in tree} == {UUID, "stuck", "done"}
+    assert [row[4:] for row in missing] == [[3, 0, 0]]
