@@ -4,11 +4,11 @@ import copy
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, due_in, running_since, task_fields
-from evtools.state import ALIVE, Task, TypeStatistics, epoch
+from evtools.state import ALIVE, Quantiles, Task, TypeStatistics, epoch
 from evtools.text import elide_middle, human_duration, pad, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import Column, RenderContext, Slot, column, one_line, own_column, was_cut
@@ -138,6 +138,7 @@ _WITH_TIMES: Final = tuple(
 #: From so many runs on it is known what is usual; p95s are off by 5 %, and so is what is longer.
 _USUAL_FROM: Final = 20
 _LONGER, _MUCH_LONGER = 1.1, 3.0
+_Usual: TypeAlias = tuple[Quantiles | None, Quantiles | None]
 #: For how long what is usual is not looked up again, in seconds.
 _USUAL_FOR: Final = 5.0
 
@@ -158,7 +159,7 @@ class TasksView(LiveTable):
         #: The number of the last event of each cluster that was noted.
         self._noted: dict[str, int] = {}
         #: What is usual for each type, by cluster, with the slot of time that it is of.
-        self._usual: dict[str, tuple[float, Mapping[str, TypeStatistics]]] = {}
+        self._usual: dict[str, tuple[float, Mapping[str, TypeStatistics], dict[str, _Usual]]] = {}
         super().__init__(clock, lambda _, task: task.stored_in.get(task.uuid) is task)
 
     def note(self) -> None:
@@ -217,23 +218,27 @@ class TasksView(LiveTable):
         """Return the style of a time that is longer than is usual for its type."""
         if column.name not in ("wait", "runtime"):
             return super().tint(column, subject, now)
-        seconds, types = column.value(subject, now), self._types_of(subject.cluster or "", now)
-        usual = types.get(subject.name)
-        if seconds is None or usual is None:
+        seconds = column.value(subject, now)
+        wait, run = self._usual_of(subject, now) if seconds is not None else (None, None)
+        usual = wait if column.name == "wait" else run
+        if usual is None or usual.count < _USUAL_FROM or not usual.p95:
             return ""
-        quantiles = usual.wait if column.name == "wait" else usual.run
-        if quantiles.count < _USUAL_FROM or not quantiles.p95:
-            return ""
-        times = seconds / quantiles.p95
+        times = seconds / usual.p95
         return "failure" if times > _MUCH_LONGER else "late" if times > _LONGER else ""
 
-    def _types_of(self, cluster: str, now: float) -> Mapping[str, TypeStatistics]:
-        # Not for each picture: what is usual changes slowly.
-        slot = now // _USUAL_FOR
+    def _usual_of(self, task: Task, now: float) -> _Usual:
+        # Of the wait and the run of its type.  Not for each picture: they change slowly.
+        cluster, slot = task.cluster or "", now // _USUAL_FOR
         if self._usual.get(cluster, (None,))[0] != slot:
             found = self._clusters.of(cluster).statistics.types("all", now)
-            self._usual[cluster] = slot, {row.name: row for row in found}
-        return self._usual[cluster][1]
+            self._usual[cluster] = slot, {row.name: row for row in found}, {}
+        _, types, known = self._usual[cluster]
+        row = types.get(task.name or "")
+        if row is None:
+            return None, None
+        if row.name not in known:
+            known[row.name] = row.wait, row.run
+        return known[row.name]
 
     def matching(self) -> Sequence[str]:
         keys, rows = super().matching(), self.rows
