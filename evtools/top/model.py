@@ -440,13 +440,13 @@ class AlertTables:
 
 
 def _row_name(row: Any) -> str:
-    if (exception := getattr(row, "exception", None)) is not None:
-        return f"{row.task} {exception}"
-    return f"{row.cluster} {row.name}" if row.cluster else str(row.name)
+    exception = getattr(row, "exception", None)
+    name = row.name if exception is None else f"{row.task} {exception}"
+    return f"{row.cluster} {name}" if row.cluster else name
 
 
 def _task_name(task: Any) -> str:
-    return f"{task.name or '?'} {task.uuid[:_UUID_CHARS]}"
+    return f"{task.cluster or ''} {task.name or '?'} {task.uuid[:_UUID_CHARS]}".lstrip()
 
 
 #: How many workers are named.

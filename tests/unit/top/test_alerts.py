@@ -200,7 +200,8 @@ def test_of_a_replay_the_time_is_that_of_the_recording(tmp_path):
 
 
 def test_each_cluster_has_rows_of_its_own():
-    terminal = watching({**FAILING, "count": 2}, names=("eu", "us"))
+    errors = {"view": "errors", "filter": "cluster:us count>=3"}
+    terminal = watching({**FAILING, "count": 2}, errors, names=("eu", "us"))
     for cluster in ("eu", "us"):
         assert not strip(terminal)
         for number in range(3):
@@ -210,7 +211,11 @@ def test_each_cluster_has_rows_of_its_own():
             for event in events:
                 event.cluster = cluster
             terminal.take(events)
-    assert "failing: 2 types, eu mail.send, us mail.send" in strip(terminal)
+    assert "! 2 alerts: failing for 0s, a1 for 0s" in strip(terminal)
+    assert log(terminal) == [
+        "alert failing fired: share>5 failed>=3: 2 types, eu mail.send, us mail.send",
+        "alert a1 fired: cluster:us count>=3: us mail.send ValueError",
+    ]
 
 
 def test_what_a_sender_chose_reaches_strip_log_and_overview_sanitised():
