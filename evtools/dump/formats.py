@@ -703,13 +703,12 @@ class _Process:
 
 
 class _Run:
-    # One that goes on: when it began, where, by which event; the pid of its child process; the
-    # runs that it called and that have ended, each with its place and when it was sent.
-    __slots__ = ("called", "child", "event", "process", "start", "track")
+    # One that goes on: when it began, where, by which event; the runs that it called and that
+    # have ended, each with its place and when it was sent.
+    __slots__ = ("called", "event", "process", "start", "track")
 
     def __init__(self, event: Event, start: int, process: _Process, track: _Track) -> None:
         self.event, self.start, self.process, self.track = event, start, process, track
-        self.child: int | None = None
         self.called: list[tuple[int, int, int, int]] = []
 
 
@@ -736,6 +735,9 @@ class TraceFormatter(Formatter):
         self._ended: OrderedDict[_TaskKey, tuple[int, int, int, int]] = OrderedDict()
         #: The last events of tasks that have not started.
         self._waiting: OrderedDict[_TaskKey, Event] = OrderedDict()
+        #: The pids that tasks have sent events of their own from: which may come before those of
+        #: their worker, that waits for more to send.
+        self._pids: OrderedDict[_TaskKey, int] = OrderedDict()
         self._called = self._left_out = 0
         self._latest = 0
 
@@ -788,11 +790,13 @@ class TraceFormatter(Formatter):
 
     def _note(self, event: Event, key: _TaskKey, at: int) -> None:
         # Of a worker that begins or ends, of a task what it says of itself.
-        process, run = self._worker(event), self._runs.get(key) if event.uuid else None
+        process = self._worker(event)
         if event.type == "worker-online":
             process.worker_pid = event.pid
-        elif run is not None and event.pid not in (None, run.process.worker_pid):
-            run.child = event.pid
+        elif event.uuid and event.pid is not None:
+            self._pids[key] = event.pid
+            if len(self._pids) > _REMEMBERED_MAX:
+                self._pids.popitem(last=False)
         self._emit(
             name=event.type, cat="event", ph="i", s="p", ts=at, pid=process.pid, tid=process.own,
             args=self._arguments(event, *event.extra),
@@ -839,7 +843,8 @@ class TraceFormatter(Formatter):
         run = self._runs.pop(key)
         track, end = run.track, max(run.start, at)
         track.is_taken = False
-        if run.child is not None and (child := self._child(run.process, run.child)) is not None:
+        pid = self._pids.pop(key, run.process.worker_pid)
+        if pid != run.process.worker_pid and (child := self._child(run.process, pid)) is not None:
             track = child if child.end <= run.start else track
         track.end = end
         self._emit(
@@ -909,7 +914,9 @@ class TraceFormatter(Formatter):
         process.slots += [made] if made is not None else []
         return made
 
-    def _child(self, process: _Process, pid: int) -> _Track | None:
+    def _child(self, process: _Process, pid: int | None) -> _Track | None:
+        if pid is None:
+            return None
         if pid not in process.children:
             track = self._new_track(process, f"pool process {pid}")
             if track is None:

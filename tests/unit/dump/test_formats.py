@@ -650,7 +650,8 @@ def test_a_trace_has_runs_waits_and_calls_where_they_belong():
         life("a", ("sent", 10), ("received", 11), ("started", 12), ("succeeded", 20)),
         life("b", ("sent", 13), ("started", 14), ("failed", 16), parent="a"),
         life("c", ("sent", 15), ("started", 17), ("succeeded", 30), worker="w2", parent="a"),
-        life("d", ("received", 19), ("started", 21), ("progress", 22), ("succeeded", 23)),
+        # What a task says itself may come before what its worker says of it.
+        life("d", ("received", 19), ("progress", 20), ("started", 21), ("succeeded", 23)),
         life("e", ("sent", 21), ("started", 22), ("retried", 24), parent="c"),
         life("f", ("sent", 25), ("revoked", 26)),
         life("g", ("sent", 27)),
@@ -659,7 +660,6 @@ def test_a_trace_has_runs_waits_and_calls_where_they_belong():
     )
     assert {uuid: trace.place(uuid) for uuid in trace.runs} == {
         "a": ("w1", "slot 1"), "b": ("w1", "slot 2"), "c": ("w2", "slot 1"),
-        # The process of the pool is known by what its task has said.
         "d": ("w1", "pool process 99"), "e": ("w1", "slot 2"), "h": ("w2", "slot 2"),
     }  # fmt: skip
     times = {uuid: (run["ts"] / 1e6, run.get("dur", 0) / 1e6) for uuid, run in trace.runs.items()}
