@@ -28,10 +28,23 @@ LICENCES = {
     "python-daemon": "Apache-2.0",
 }
 
+# Libraries inside of the wheel psycopg-binary besides OpenSSL: their licences, and the
+# names of the files with their texts, and with what psycopg's own refers to.
+OF_PSYCOPG = {
+    "cyrus-sasl": ("BSD-4-Clause (CMU)", ("cyrus-sasl",)),
+    "keyutils": ("LGPL-2.0-or-later", ()),
+    "krb5": ("MIT", ("krb5",)),
+    "libcom-err": ("MIT", ()),
+    "libcrypt": ("LGPL-2.1-or-later (of glibc)", ()),
+    "libpq": ("PostgreSQL", ("libpq", "GPL-3")),
+    "openldap": ("OLDAP-2.8", ("openldap",)),
+}
+
 NOTICE = """\
-urwid is under the GNU Lesser General Public License 2.1. To use another version of it,
-or one that you have changed: name it in packaging/requirements.txt of the sources of
-evtools and run `make binary`, which builds this program anew with any Python.
+urwid is under the GNU Lesser General Public License 2.1, psycopg and psycopg-binary are
+under its version 3. To use another version of them, or one that you have changed: name
+it in packaging/requirements.txt of the sources of evtools and run `make binary`, which
+builds this program anew with any Python.
 """
 
 # In a subprocess: the environment that was frozen is not the one that runs this.
@@ -78,7 +91,24 @@ def parts(built: Built) -> list[Part]:
     )
     found = [_part(entry) for entry in json.loads(done.stdout)]
     inside = [part for part in found if part.name not in NOT_INSIDE]
-    return sorted((*inside, *interpreter(built)), key=lambda part: part.name)
+    libraries = libraries_of_psycopg(built, inside)
+    return sorted((*inside, *interpreter(built), *libraries), key=lambda part: part.name)
+
+
+def libraries_of_psycopg(built: Built, inside: Iterable[Part]) -> list[Part]:
+    """Return the libraries that are inside of its wheel, if that is inside."""
+    folder = built.root / "packaging" / "licences"
+    return [
+        Part(
+            name,
+            f"of psycopg-binary {wheel.version}",
+            licence,
+            {f"{text}.txt": (folder / f"{text}.txt").read_text() for text in texts},
+        )
+        for wheel in inside
+        if wheel.name == "psycopg-binary"
+        for name, (licence, texts) in OF_PSYCOPG.items()
+    ]
 
 
 def _part(entry: Mapping[str, Any]) -> Part:

@@ -31,15 +31,24 @@ _PLACE = "00000000-0000-4000-8000-%012d"
 
 
 def bodies(
-    count: int, batch: int, *, first: int = 0, kinds: int = 1, apart: int = 0, unknown: int = 0
+    count: int,
+    batch: int,
+    *,
+    first: int = 0,
+    kinds: int = 1,
+    apart: int = 0,
+    unknown: int = 0,
+    now: bool = False,
 ) -> Iterator[bytes]:
     """Yield bodies with `count` events of tasks, `batch` in each; 1: no list.
 
     The tasks are numbered from `first` on, and of `kinds` different types.  Between two
     events of a task `apart` others begin.  Each event has `unknown` fields that Celery
-    does not send.
+    does not send.  They are of one moment, or with `now` of when they are published.
     """
     events = islice(_events(first, kinds, apart, unknown), count)
+    if now:
+        events = (event.replace(_MOMENT, b"%d" % time.time()) for event in events)
     if batch == 1:
         yield from events
         return
@@ -65,6 +74,8 @@ def _events(first: int, kinds: int, apart: int, unknown: int) -> Iterator[bytes]
                 yield lives[task % kinds][step].replace(b"UUID", place)
 
 
+#: The whole seconds of the time of all events.
+_MOMENT = b"1795186532"
 _COMMON = {
     "hostname": "celery@bench-1",
     "utcoffset": 0,
@@ -141,7 +152,7 @@ class Publisher:
     ) -> float:
         """Publish `count` events at `rate` events/s; return the seconds it took.
 
-        `tasks` are `first`, `kinds`, `apart` and `unknown` of `bodies`.
+        `tasks` are `first`, `kinds`, `apart`, `unknown` and `now` of `bodies`.
         """
         started = time.monotonic()
         sent = 0
@@ -245,6 +256,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--kinds", type=int, default=1)
     parser.add_argument("--apart", type=int, default=0)
+    parser.add_argument("--now", action="store_true")
     options = parser.parse_args()
     publisher = Publisher(options.url, exchange=options.exchange)
     seconds = publisher.send(
@@ -254,6 +266,7 @@ def main() -> None:
         first=options.first,
         kinds=options.kinds,
         apart=options.apart,
+        now=options.now,
     )
     publisher.close()
     print(f"{options.count} events in {seconds:.2f} s")

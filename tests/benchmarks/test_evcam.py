@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from publish import Publisher, bodies
 
@@ -170,6 +171,45 @@ def states_after(count: int, **tasks: int) -> Counter[str]:
     events = map(json.loads, bodies(count, 1, **tasks))
     ends = {event["uuid"]: _STATES[event["type"]] for event in events}
     return Counter(ends.values())
+
+
+# --- an event log ---------------------------------------------------------------------
+
+LOG_RATE, LOG_SECONDS = 10_000, 60
+
+
+def test_a_minute_of_10_000_events_a_second_is_in_the_event_log(
+    evcam, site, redis_url, event_exchange, postgres_url
+):
+    cam = evcam(
+        *("-c", f"postgres:{postgres_url}&events=1d", "--listen", site.address),
+        *("-b", redis_url, "--event-exchange", event_exchange),
+    )
+    site.wait_value("evcam_connected", 1)
+    count = LOG_RATE * LOG_SECONDS
+    before = site.value("process_cpu_seconds_total")
+    words = [sys.executable, str(_PUBLISH), redis_url, f"--exchange={event_exchange}", "--now"]
+    words += [f"--count={count}", f"--rate={LOG_RATE}", f"--batch={_BATCH}", f"--apart={LOG_RATE}"]
+    published = subprocess.run(words, check=True, capture_output=True, text=True)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+
+        def select(what: str) -> Any:
+            return connection.execute(f"SELECT {what}").fetchone()
+
+        logged = "(SELECT count(*) FROM evcam.events)"
+        began = time.monotonic()
+        wait_until(lambda: select(logged) == (count,), deadline=120, what=lambda: select(logged))
+        after = time.monotonic() - began
+        cpu = (site.value("process_cpu_seconds_total") - before) * 1e6 / count
+        assert select("sum(lost), sum(dropped), sum(events) FROM evcam.snapshots") == (0, 0, count)
+        sizes = "sum(pg_total_relation_size(relid)) FROM pg_partition_tree('evcam.events')"
+        [size] = select(sizes)
+    assert site.value("evcam_events_lost_total") == 0
+    assert cam.stop(deadline=30) == 0, cam.stderr
+    print(
+        f"\n{published.stdout.strip()}, all in the log {after:.1f} s later; evcam takes "
+        f"{cpu:.0f} us of CPU an event, the log {size / count:.0f} bytes a row"
+    )
 
 
 # --- a day ----------------------------------------------------------------------------

@@ -143,6 +143,7 @@ def test_clusters_with_the_same_names_are_apart(evcam, query):
 
 def test_events_wait_in_a_spool_if_there_is_one(evcam, query, tmp_path):
     one = evcam(spool=str(tmp_path / "spool"))
+    one.camera.open_spool()
     for step in ("sent", "received"):
         one.hear(at_noon(told(f"task-{step}", 10.0)))
         one.shoot()

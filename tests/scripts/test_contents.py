@@ -24,6 +24,8 @@ def test_every_distribution_has_version_and_licence(built):
     assert found["click"].texts
     assert not set(found) & contents.NOT_INSIDE
     assert found["cpython"].licence == "PSF-2.0 (of the machine)"
+    assert found["libpq"].version == f"of psycopg-binary {found['psycopg-binary'].version}"
+    assert "PostgreSQL Global Development Group" in found["libpq"].texts["libpq.txt"]
 
 
 def test_a_release_knows_what_its_interpreter_is_made_of(built, tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from servers.process import wait_until
@@ -107,6 +108,26 @@ def test_what_is_killed_leaves_no_process(redis_url, detach, program, folder):
     wait_until(lambda: not runs(pid), what="the end of evcam")
     # The boot loader of the single file outlives the program and tidies up.
     wait_until(lambda: not program.left_behind(), what="a clean temporary folder")
+
+
+def test_it_writes_into_postgresql_and_evtop_reads_that(program, postgres_server):
+    database = postgres_server.fresh_database()
+    postgres_server.make_role(database, owns="evcam")
+    url = postgres_server.tcp_url(database)
+    done = program.run(
+        *("evcam", "--demo", "--once", "--freq", "2s", "-c", f"postgres:{url}?events=1d")
+    )
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(postgres_server.url(database)) as connection:
+        question = (
+            "SELECT (SELECT count(*) FROM evcam.events WHERE uuid IS NOT NULL), "
+            "(SELECT sum(events) FROM evcam.snapshots), (SELECT count(*) FROM evcam.tasks)"
+        )
+        [[in_log, events, tasks]] = connection.execute(question).fetchall()
+    assert (in_log, tasks > 0) == (events, True)
+    shown = program.run("evtop", "-B", "--view", "tasks", "-o", "json", "-r", f"postgres:{url}")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count('"uuid"') >= tasks
 
 
 def test_an_extension_for_another_python_is_named(program, place, folder):

@@ -773,8 +773,6 @@ def psycopg_for(user: str, url: str, **settings: str) -> tuple[Any, dict[str, An
         import psycopg  # noqa: PLC0415  (an extra that need not be there)
     except ImportError as error:
         install = "pip install 'evtools[postgres]'"
-        if getattr(sys, "frozen", False):
-            install = f"a standalone program takes no libraries; use {install}"
         text = f"{user} needs psycopg, which cannot be imported ({error})"
         raise UsageError(text, install) from error
     try:
