@@ -65,10 +65,11 @@ class Cluster:
 
     def schedules(self, now: float) -> dict[str, Schedule]:
         """Return the types of task that are sent on a schedule, as of `now`."""
-        found = self.statistics.schedules(now)
-        if self.connection.status == "connecting":
-            # What a history has of before says nothing of now.
-            found = {name: each.unseen(now) for name, each in found.items()}
+        found, connection = self.statistics.schedules(now), self.connection
+        # What a history has of before says nothing of now.  (In a replay it is another now.)
+        unseen = now if connection.status == "connecting" else connection.live_since
+        if unseen <= now:
+            found = {name: each.unseen(unseen) for name, each in found.items()}
         if self.stats is not None and self.asks_broker:
             plan, at = self.stats.plan()
             # Of several entries of one type the earliest.

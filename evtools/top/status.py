@@ -26,8 +26,8 @@ class ConnectionStatus:
     """The connection, by the notices of a source.
 
     `lost_at` is when it was lost, in UTC epoch seconds, None while there is one; `reason` is
-    why, and `attempts` counts the vain ones to connect again.  `emptiness` is why a replay
-    has shown nothing at all, at its end.
+    why, and `attempts` counts the vain ones to connect again.  `live_since` is since when there
+    is one, in UTC epoch seconds, and `emptiness` why a replay has shown nothing at all, at its end.
     """
 
     clock: Clock
@@ -36,6 +36,7 @@ class ConnectionStatus:
     attempts: int = 0
     lost_at: float | None = None
     emptiness: str = ""
+    live_since: float = 0.0
 
     @property
     def cause(self) -> str:
@@ -44,7 +45,7 @@ class ConnectionStatus:
 
     def apply(self, notice: Notice) -> None:
         if notice.kind in ("listening", "restored"):
-            self.status, self.reason = "live", ""
+            self.status, self.reason, self.live_since = "live", "", self.clock.wall()
             self.attempts, self.lost_at = 0, None
         elif notice.kind == "retry":
             self.attempts += 1

@@ -158,6 +158,11 @@ def test_types_that_run_at_a_period_say_when(types, cols, shown):
     connection.status = "connecting"
     types.refresh(1021.0)
     assert types.table.record("proj.report")["overdue"] is None
+    # Since then it has been watched for longer than a period, or shorter.
+    for since, overdue in ((3000.0, 221.0), (3300.0, None)):
+        connection.status, connection.live_since = "live", since
+        types.refresh(1021.0)
+        assert types.table.record("proj.report")["overdue"] == overdue
 
 
 #: What RedBeat said at 1000: the task, how late it is by events, and what is shown at 1010.
