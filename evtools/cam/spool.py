@@ -117,6 +117,8 @@ class Spool:
         #: gaps that were not stored.
         self.last: float | None = None
         self.gaps: list[bytes] = []
+        #: What was to be remembered last.
+        self.remembered = b""
         self._lock = threading.RLock()
         self._segments: list[_Segment] = []
         #: Where all is stored up to; to where the batch reaches that was tried last, if that
@@ -182,6 +184,8 @@ class Spool:
                 self.folder / "stored", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
             )
             self._look()
+            with suppress(FileNotFoundError):
+                self.remembered = (self.folder / "remembered").read_bytes()
         except OSError as error:
             self._release()
             raise self._refused(error) from error
@@ -646,6 +650,19 @@ class Spool:
         yield from (record.data for record in unwritten)
 
     # --- the disk, and the end --------------------------------------------------------
+
+    def remember(self, data: bytes) -> None:
+        """Keep a few bytes for who opens it next, instead of the last, if there is room."""
+        new = self.folder / "remembered.new"
+        with suppress(OSError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            file = open_safely(new, flags, 0o600)
+            try:
+                _, error = write_all(file, data)
+            finally:
+                os.close(file)
+            if error is None:
+                new.rename(self.folder / "remembered")
 
     def _sync(self, closed: threading.Event) -> None:
         # In a thread of its own, as it may take seconds.

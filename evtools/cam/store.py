@@ -5,12 +5,13 @@ import uuid
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from evtools.cam.camera import Bytes, Camera
@@ -114,6 +115,11 @@ class StoreCamera(Camera):
         self._spool_folder = Path(spool).expanduser().absolute() if spool else None
         #: What was observed and is not in the spool yet.
         self._observed: list[Event] = []
+        #: The clocks that are ahead as they are remembered, and as they were for what was in the
+        #: spool before this event of it.
+        self._ahead: Mapping[str, int] = {}
+        self._ahead_before: Mapping[str, int] = {}
+        self._began = 0
         self._lines, self._schema = EnvelopeWriter(), Schema()
         #: Events that the broker may deliver again, once it did, and when it did last.
         self._repeatable: set[tuple[Any, ...]] | None = None
@@ -154,6 +160,10 @@ class StoreCamera(Camera):
     def snapshot(self, info: SnapshotInfo) -> Period:
         ahead = clocks_ahead(self.state)
         if self.spool is not None:
+            both = {**self._ahead_before, **ahead}
+            if both != self._ahead:
+                self._ahead = both
+                self.spool.remember(msgspec.json.encode(both))
             return Period(self, info, ahead, deque(), 0, self.spool.end)
         waiting, self._waiting = self._waiting, _Waiting(self._waiting.max_bytes)
         waiting.add(self.take_observed())
@@ -224,7 +234,9 @@ class StoreCamera(Camera):
         waiting = self._waiting.max_bytes
         spool = Spool(self._folder(), max_bytes=size, max_waiting=waiting)
         spool.open()
-        self.spool = spool
+        self.spool, self._began = spool, spool.end.event
+        with suppress(msgspec.MsgspecError):
+            self._ahead = self._ahead_before = _decode_ahead(spool.remembered)
         if spool.waiting:
             words = "spool %s: %d events from before are still to be stored"
             _log.info(words, spool.folder, spool.waiting)
@@ -322,14 +334,7 @@ class StoreCamera(Camera):
                 # Its beginning was dropped to make room.
                 self._unstored_piece = None
                 continue
-            if self._unstored is None:
-                records = [each for each in piece.records if each.kind == EVENTS]
-                events = _events_in([each.data for each in records], self._schema)
-                unreadable = sum(each.events for each in records) - len(events)
-                if unreadable:
-                    words = "the spool %s has %d events that cannot be read: they are left out"
-                    _log.error(words, spool.folder, unreadable)
-                self._unstored = self._batch(period, events, piece.token)
+            self._unstored = self._unstored or self._batch_of(piece, period)
             try:
                 if self._unstored.events:
                     yield self._unstored
@@ -342,6 +347,20 @@ class StoreCamera(Camera):
         if is_first:
             yield self._batch(period, [], next(self._tokens))
 
+    def _batch_of(self, piece: Piece, period: Period) -> Batch:
+        records = [each for each in piece.records if each.kind == EVENTS]
+        events = _events_in([each.data for each in records], self._schema)
+        unreadable = sum(each.events for each in records) - len(events)
+        if unreadable and self.spool is not None:
+            words = "the spool %s has %d events that cannot be read: they are left out"
+            _log.error(words, self.spool.folder, unreadable)
+        batch = self._batch(period, events, piece.token)
+        if piece.start.event < self._began:
+            # As far as it is not known better by now.
+            return replace(batch, ahead={**self._ahead_before, **period.ahead})
+        self._ahead_before = {}
+        return batch
+
     def unrepeated(self, events: list[Event]) -> list[Event]:
         """Return those that are not among the last in the spool; of brokers that deliver again."""
         if self._repeatable is None:
@@ -353,6 +372,9 @@ class StoreCamera(Camera):
             self._repeatable = {_identity(event) for event in _events_in(newest, Schema())}
         self._repeated_at = self.clock.monotonic()
         return [each for each in events if each.is_gap or _identity(each) not in self._repeatable]
+
+
+_decode_ahead: Final = msgspec.json.Decoder(dict[str, int]).decode
 
 
 def _events_in(texts: Iterable[bytes], schema: Schema) -> list[Event]:

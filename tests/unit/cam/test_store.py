@@ -194,6 +194,22 @@ def test_events_come_out_of_the_spool_as_they_went_in(spooling):
     assert camera.spool.waiting == 0
 
 
+@pytest.mark.parametrize("remembered", [None, b"?"])
+def test_clocks_are_known_to_the_next_evcam_for_what_came_before_it(spooling, remembered):
+    camera = spooling()
+    camera.receive(told("worker-heartbeat", timestamp=20.0, local_received=10.0))
+    camera.away = 1
+    assert not shoot(camera)
+    if remembered is not None:
+        (camera.spool.folder / "remembered").write_bytes(remembered)
+    camera = spooling(now=200.0)
+    assert shoot(camera)
+    camera.receive(*tasks("a"))
+    assert shoot(camera)
+    expected = {"celery@one": 10} if remembered is None else {}
+    assert [batch.ahead for batch in camera.stored] == [expected, {}]
+
+
 def test_what_was_not_stored_is_the_first_that_the_next_evcam_stores(spooling, monkeypatch):
     monkeypatch.setattr(module, "BATCH_EVENTS", 3)
     monkeypatch.setattr(module, "RECORD_EVENTS", 1)
