@@ -326,12 +326,12 @@ class Spans:
         if state == "FAILURE":
             kind = kind or _NO_CLASS
         elif state == "REVOKED":
-            kind = "expired" if attempt.expired else "revoked"
-            text = kind
-            if attempt.terminated:
-                kind = "terminated"
-                text = clean_name(f"terminated by {attempt.signum or 'a signal'}")
-        elif state == "REJECTED" and not attempt.requeue:
+            # Tasks have these only if an event had them.
+            kind = text = "expired" if getattr(attempt, "expired", None) else "revoked"
+            if getattr(attempt, "terminated", None):
+                kind, by = "terminated", getattr(attempt, "signum", None)
+                text = clean_name(f"terminated by {by or 'a signal'}")
+        elif state == "REJECTED" and not getattr(attempt, "requeue", None):
             kind = text = "rejected"
         elif state == "CANCELLED":
             kind, text = "cancelled", "its worker lost the connection to the broker"

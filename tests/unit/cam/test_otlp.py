@@ -225,12 +225,15 @@ def test_the_attempt_that_ran_then_is_the_one_that_sent_a_task(studio):
         life("received", "started", end, start=start, retries=number)
         for number, (start, end) in enumerate([(10.0, "retried"), (20.0, "succeeded")])
     )
-    studio.take(BEAT, *first, *second, *child("sent", "started", "succeeded", start=21.5)).shoot()
+    studio.take(BEAT, *first, *second, *child("sent", "started", "succeeded", start=21.5))
+    studio.take(*child("sent", "started", "succeeded", start=11.5, uuid="other")).shoot()
     runs = {
         attributes(run)["celery.retries"]: run for run in studio.runs() if run.name == "shop.pay"
     }
     (wait,) = [s for s in studio.spans() if attributes(s).get("messaging.message.id") == CHILD][:1]
     assert wait.parent_span_id == runs[1].span_id
+    (wait,) = [s for s in studio.spans() if attributes(s)["messaging.message.id"] == "other"][:1]
+    assert wait.parent_span_id == runs[0].span_id
     # The attempt before sent the next one.
     (again,) = [s for s in studio.spans() if s.span_id == runs[1].parent_span_id]
     assert again.parent_span_id == runs[0].span_id
@@ -251,6 +254,12 @@ def test_a_parent_in_another_trace_is_a_link(studio):
     assert wait.parent_span_id == b""
     (link,) = wait.links
     assert (link.trace_id, link.span_id) == (run.trace_id, run.span_id)
+
+
+def test_a_task_that_says_it_is_its_own_parent_has_none(studio):
+    studio.take(BEAT, *life("received", "started", "succeeded", parent_id=UUID)).shoot()
+    wait, run = studio.spans()
+    assert (wait.parent_span_id, run.parent_span_id) == (b"", wait.span_id)
 
 
 def test_a_message_that_was_given_back_is_linked_to_its_next_delivery(studio):
@@ -287,6 +296,9 @@ def test_an_id_that_is_no_uuid_has_a_trace_of_its_own(studio, task_id):
         ("revoked", {}, ERROR, "terminated", "terminated by SIGTERM"),
         ("revoked", {"terminated": False, "expired": True}, ERROR, "expired", "expired"),
         ("revoked", {"terminated": False}, ERROR, "revoked", "revoked"),
+        ("revoked", {"signum": None}, ERROR, "terminated", "terminated by a signal"),
+        ("revoked", dict.fromkeys(("terminated", "expired")), ERROR, "revoked", "revoked"),
+        ("rejected", {"requeue": None}, ERROR, "rejected", "rejected"),
         ("rejected", {}, UNSET, None, ""),
         ("rejected", {"requeue": False}, ERROR, "rejected", "rejected"),
         ("cancelled", {}, ERROR, "cancelled", "its worker lost the connection to the broker"),
@@ -335,15 +347,21 @@ def test_a_start_that_is_not_known_is_not_made_up(studio, events, times, is_unkn
 def test_times_are_by_our_clock(studio):
     """The clock of the client is an hour fast, and that of the worker 100 s slow."""
     fast, slow = 3600.0, -100.0
-    events = life("sent", "received", "started", "succeeded")
+    events = life("sent", "received", "started", "succeeded", start=1000.0)
     for event in events:
         event["timestamp"] += fast if event["hostname"] == CLIENT else slow
-    beat = told("worker-heartbeat", 1.0)
-    studio.take({**beat, "timestamp": 1.0 + slow}, *events).shoot()
+    beat = told("worker-heartbeat", 990.0)
+    studio.take({**beat, "timestamp": 990.0 + slow}, *events).shoot(2000.0)
     # By what events take to reach us, clocks seem to be slow.
-    assert [seconds(span) for span in studio.spans()] == [
-        (pytest.approx(10.25), pytest.approx(12.25)), (pytest.approx(12.25), pytest.approx(13.25))
-    ]  # fmt: skip
+    times = [moment for span in studio.spans() for moment in seconds(span)]
+    assert times == pytest.approx([1000.25, 1002.25, 1002.25, 1003.25])
+
+
+def test_a_message_was_not_sent_after_it_was_received(studio):
+    """The clock of the client is fast by less than can be known."""
+    sent = told("task-sent", 11.5)
+    studio.take(BEAT, sent, *life("received", "started", "succeeded", start=11.0)).shoot()
+    assert [seconds(span) for span in studio.spans()] == [(11, 12), (12, 13)]
 
 
 def test_arguments_and_results_are_exported_only_if_asked_for(collector):
@@ -397,7 +415,7 @@ kinds = st.sampled_from(
 @given(st.lists(st.tuples(kinds, st.dictionaries(st.sampled_from(sorted(
     {*told("task-sent"), *told("task-failed"), *told("task-revoked"), "runtime"} - {"type"}
 )), odd, max_size=4)), max_size=8))  # fmt: skip
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_events_of_any_shape_are_survived(steps):
     camera = OTLP(State(), url="http://localhost:1", delay=0.0, arguments=True)
     events = [told(f"task-{kind}", 10.0 + n, **fields) for n, (kind, fields) in enumerate(steps)]
@@ -509,12 +527,12 @@ def test_metrics_count_from_the_start_or_since_the_last_time(collector, temporal
 
 def test_a_series_that_was_forgotten_has_a_new_start(collector):
     studio = Studio(collector, interval=0.0, max_series=1)
-    studio.take(*life("received")).shoot(20.0).shoot(30.0)
+    studio.take(*life("received"), *life("received", uuid="z")).shoot(20.0).shoot(30.0)
     studio.camera._metrics.instruments["task_received"].forget(("shop.pay", "(unknown)"))
     studio.take(*life("received", uuid=CHILD)).shoot(40.0)
     key = ("celery.task.received", NAMED[0], ("messaging.destination.name", "(unknown)"))
     found = [points(message)[key] for message in collector.accepted(METRICS)]
-    assert [(p.as_int, p.start_time_unix_nano // 10**9) for p in found] == [(1, 0), (1, 0), (1, 0)]
+    assert [(p.as_int, p.start_time_unix_nano // 10**9) for p in found] == [(2, 0), (2, 0), (1, 30)]
     studio.take(*life("received", uuid="x"))
     studio.camera._metrics.instruments["task_received"].forget(("shop.pay", "(unknown)"))
     studio.shoot(50.0).take(*life("received", uuid="y")).shoot(60.0)
