@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 from evtools.state import Totals
 from evtools.state.statistics.rows import BOUNDS
 from evtools.state.statistics.windows import WIDTHS
-from evtools.text import clip, elide_middle, human_count, human_duration, pad, sanitize
+from evtools.text import clip, elide_middle, human_count, human_duration, pad, sanitize, width
 from evtools.top.clusters import Cluster
 from evtools.top.model import Model
 from evtools.top.options import Window
@@ -26,7 +26,8 @@ _STEPS: Final = (300.0, 900.0, 3600.0)
 _TWO_COLS, _THREE_COLS = 76, 150
 #: The least and the most rows of a panel, with its title and its time.
 PANEL_MIN, PANEL_MAX = 7, 16
-_TITLE_COLS: Final = 60
+#: The least of a name in a title, and how much of it is looked at.
+_NAME_COLS_MIN, _NAME_CHARS = 8, 200
 _GAP: Final = 2
 
 
@@ -62,7 +63,7 @@ def _row_panel(
     wide = (cols - 1 - _GAP * (len(found) - 1)) // len(found)
     room = Room(wide, rows - 2, span, cluster.as_of(model.context().now), ascii=model.options.ascii)
     axis = graphs.time_axis(wide, span, ascii_only=room.ascii)
-    blocks = [[_title(title, span), *draw(room), axis] for title, draw in found]
+    blocks = [[_title(name, what, room), *draw(room), axis] for name, what, draw in found]
     lines = blocks[0]
     for number, block in enumerate(blocks[1:], 1):
         lines = graphs.beside(lines, block, number * wide + (number - 1) * _GAP, gap=_GAP)
@@ -103,15 +104,44 @@ def _span_of(cluster: Cluster, window: Window) -> float:
     return min(_SPANS[window], next((one for one in _STEPS if one >= watched), math.inf))
 
 
-def _title(text: str, span: float) -> Line:
-    words = clip(sanitize(text[:_TITLE_COLS]), _TITLE_COLS)
-    return [("head", words), ("dim", f"  {graphs.span_text(span)}")]
+#: What is drawn: a word for each part, its style, and what a curve is drawn with in ASCII.
+_RATES: Final = (("completed", "good", ""), ("failed", "failure", ""))
+_RUN: Final = (("run p50", "good", " ."), ("p95", "retry", " o"))
+_WAIT: Final = (("wait p50", "good", " ."), ("p95", "retry", " o"))
+_BOTH_P95: Final = (("run p95", "retry", " ."), ("wait p95", "spark", " o"))
+
+
+def _title(name: str, what: Sequence[tuple[str, str, str]] | str, room: Room) -> Line:
+    # The parts in the colours that they are drawn in.
+    line: Line = [("head", what)] if isinstance(what, str) else []
+    for word, style, mark in what if not isinstance(what, str) else ():
+        line += [("head", ", ")] if line else []
+        line.append((style, word + (mark if room.ascii else "")))
+    line.append(("dim", f"  {graphs.span_text(room.span)}"))
+    left = room.cols - sum(width(text) for _, text in line) - len(": ")
+    if name and left >= _NAME_COLS_MIN:
+        line.insert(0, ("head", f"{elide_middle(sanitize(name[:_NAME_CHARS]), left)}: "))
+    return line
+
+
+def _over_time(cluster: Cluster, kind: Any, name: Any, room: Room, columns: int) -> list[Totals]:
+    rows = cluster.statistics.over_time(kind, name, room.span, room.now, columns)
+    return _spread(rows, room.span, columns)
+
+
+def _spread(rows: list[Totals], span: float, columns: int) -> list[Totals]:
+    # As a row is a whole number of slots there may be fewer of them than columns, and the scale
+    # below is that of all columns: some rows take two, the same ones at any time.
+    whole = round(span / rows[0].seconds) if len(rows) > 1 else columns
+    if whole >= columns:
+        return rows
+    found = [back * whole // columns for back in range(columns)]
+    return [rows[-1 - back] for back in reversed(found) if back < len(rows)]
 
 
 def _rates(cluster: Cluster, kind: Any, name: Any) -> Draw:
     def draw(room: Room) -> list[Line]:
-        over_time = cluster.statistics.over_time
-        rows = over_time(kind, name, room.span, room.now, room.plot_cols)
+        rows = _over_time(cluster, kind, name, room, room.plot_cols)
         good, failed = [row.ok_rate for row in rows], [row.fail_rate for row in rows]
         return graphs.rates(good, failed, room.size, ascii_only=room.ascii)
 
@@ -120,7 +150,7 @@ def _rates(cluster: Cluster, kind: Any, name: Any) -> Draw:
 
 def _durations(cluster: Cluster, kind: Any, name: Any, what: str) -> Draw:
     def draw(room: Room) -> list[Line]:
-        rows = cluster.statistics.over_time(kind, name, room.span, room.now, room.points)
+        rows = _over_time(cluster, kind, name, room, room.points)
         found = [getattr(row, what) for row in rows]
         series = [one.p50 for one in found], [one.p95 for one in found]
         return graphs.durations(series, ("good", "retry"), room.size, ascii_only=room.ascii)
@@ -130,8 +160,7 @@ def _durations(cluster: Cluster, kind: Any, name: Any, what: str) -> Draw:
 
 def _heat(cluster: Cluster, kind: Any, name: Any, what: Literal["run", "wait"]) -> Draw:
     def draw(room: Room) -> list[Line]:
-        over_time = cluster.statistics.over_time
-        rows = over_time(kind, name, room.span, room.now, room.plot_cols)
+        rows = _over_time(cluster, kind, name, room, room.plot_cols)
         counted = [row.buckets(what) for row in rows]
         present = sorted({bucket for each in counted for bucket in each})
         first, last = (present[0], present[-1]) if present else (0, 0)
@@ -154,47 +183,50 @@ def _heat(cluster: Cluster, kind: Any, name: Any, what: Literal["run", "wait"]) 
     return draw
 
 
-def _of_type(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
+#: A name, what is drawn of it, and what draws it.
+Graph = tuple[str, Sequence[tuple[str, str, str]] | str, Draw]
+
+
+def _of_type(cluster: Cluster, row: Any, heat: bool) -> list[Graph]:  # noqa: FBT001
     name = row.name
-    rates = f"{name}: completed, failed", _rates(cluster, "types", name)
+    rates: Graph = name, _RATES, _rates(cluster, "types", name)
     if heat:
         return [
             rates,
-            ("run: heat map", _heat(cluster, "types", name, "run")),
-            ("wait: heat map", _heat(cluster, "types", name, "wait")),
+            ("", "run: heat map", _heat(cluster, "types", name, "run")),
+            ("", "wait: heat map", _heat(cluster, "types", name, "wait")),
         ]
     return [
         rates,
-        ("run p50, p95", _durations(cluster, "types", name, "run")),
-        ("wait p50, p95", _durations(cluster, "types", name, "wait")),
+        ("", _RUN, _durations(cluster, "types", name, "run")),
+        ("", _WAIT, _durations(cluster, "types", name, "wait")),
     ]
 
 
-def _of_worker(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
+def _of_worker(cluster: Cluster, row: Any, heat: bool) -> list[Graph]:  # noqa: FBT001
     name = row.hostname
-    rates = f"{name}: completed, failed", _rates(cluster, "workers", name)
+    rates: Graph = name, _RATES, _rates(cluster, "workers", name)
     if heat:
-        return [rates, ("run: heat map", _heat(cluster, "workers", name, "run"))]
-    return [rates, ("run p50, p95", _durations(cluster, "workers", name, "run"))]
+        return [rates, ("", "run: heat map", _heat(cluster, "workers", name, "run"))]
+    return [rates, ("", _RUN, _durations(cluster, "workers", name, "run"))]
 
 
-def _of_failure(cluster: Cluster, row: Any, _: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
+def _of_failure(cluster: Cluster, row: Any, _: bool) -> list[Graph]:  # noqa: FBT001
     name = row.task, row.exception, row.message
     return [
-        (f"{row.exception or row.task}: failures", _rates(cluster, "errors", name)),
-        (f"{row.task}: completed, failed", _rates(cluster, "types", row.task)),
+        (row.exception or row.task, "failures", _rates(cluster, "errors", name)),
+        (row.task, _RATES, _rates(cluster, "types", row.task)),
     ]
 
 
-def _of_queue(cluster: Cluster, row: Any, heat: bool) -> list[tuple[str, Draw]]:  # noqa: FBT001
-    found: list[tuple[str, Draw]] = []
+def _of_queue(cluster: Cluster, row: Any, heat: bool) -> list[Graph]:  # noqa: FBT001
+    found: list[Graph] = []
     samples = cluster.broker_facts().history.get(row.name, ())
     if len(samples) > 1:
-        found.append((f"{row.name}: depth", _depths(samples)))
-    title, draw = "wait p50, p95", _durations(cluster, "queues", row.name, "wait")
+        found.append((row.name, "depth", _depths(samples)))
     if heat:
-        title, draw = "wait: heat map", _heat(cluster, "queues", row.name, "wait")
-    return [*found, (title if found else f"{row.name}: {title}", draw)]
+        return [*found, (row.name, "wait: heat map", _heat(cluster, "queues", row.name, "wait"))]
+    return [*found, (row.name, _WAIT, _durations(cluster, "queues", row.name, "wait"))]
 
 
 def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
@@ -217,7 +249,7 @@ def _depths(samples: Sequence[tuple[float, int]]) -> Draw:
 
 
 #: What is drawn of a row by view: titles, and what draws them.
-_GRAPHS: Final[Mapping[str, Callable[[Cluster, Any, bool], list[tuple[str, Draw]]]]] = {
+_GRAPHS: Final[Mapping[str, Callable[[Cluster, Any, bool], list[Graph]]]] = {
     "types": _of_type, "workers": _of_worker, "queues": _of_queue, "errors": _of_failure,
 }  # fmt: skip
 
@@ -226,6 +258,8 @@ _GRAPHS: Final[Mapping[str, Callable[[Cluster, Any, bool], list[tuple[str, Draw]
 
 #: The least rows of one of its panels.
 _OVERVIEW_MIN: Final = 4
+#: From this number of rows on a graph of it has a scale of time below.
+_AXIS_FROM: Final = 5
 _METER_COLS: Final = 12
 
 
@@ -239,29 +273,26 @@ def overview(model: Model, size: tuple[int, int]) -> list[Line]:
 def _overview(model: Model, size: tuple[int, int]) -> list[Line]:
     cols, rows = size
     span = max(_span_of(cluster, "15m") for cluster in model.clusters.values())
-    panels: list[tuple[Line, DrawAll]] = [
-        (_title("completed, failed", span), _all_rates),
-        (_title("run p95, wait p95", span), _all_durations),
-        ([("head", "queues, the deepest first")], _queue_lines),
-        ([("head", "workers, the busiest first")], _worker_lines),
-        ([("head", "errors"), ("dim", "  5m")], _error_lines),
-    ]
+    panels: tuple[DrawAll, ...] = (
+        _all_rates, _all_durations, _queue_lines, _worker_lines, _error_lines,
+    )  # fmt: skip
     across = 3 if cols >= _THREE_COLS else 2 if cols >= _TWO_COLS else 1
     grid = [panels[start : start + across] for start in range(0, len(panels), across)]
     # As many as have room: the first ones are the most telling.
     grid = grid[: max(1, rows // _OVERVIEW_MIN)]
-    lines: list[Line] = []
-    for number, row in enumerate(grid):
-        high = rows // len(grid) + (number < rows % len(grid))
+    blocks: list[list[Line]] = []
+    # From below: what lists leave empty is that of the graphs above them.
+    for row in reversed(grid):
+        high = rows // (len(grid) - len(blocks))
         wide = (cols - 1 - _GAP * (len(row) - 1)) // len(row)
         room = Room(wide, high - 2, span, model.context().now, ascii=model.options.ascii)
-        blocks = [[title, *_drawn(model, room, draw)] for title, draw in row]
-        block = blocks[0]
-        for at, other in enumerate(blocks[1:], 1):
+        drawn = [_drawn(model, room, draw) for draw in row]
+        block = drawn[0]
+        for at, other in enumerate(drawn[1:], 1):
             block = graphs.beside(block, other, at * wide + (at - 1) * _GAP, gap=_GAP)
-        block = [[("text", " "), *line] for line in block]
-        lines += [*block, *[[] for _ in range(high - len(block))]][:high]
-    return lines
+        blocks.append([*([("text", " "), *line] for line in block), []][:high])
+        rows -= len(blocks[-1])
+    return [line for block in reversed(blocks) for line in block]
 
 
 def _drawn(model: Model, room: Room, draw: DrawAll) -> list[Line]:
@@ -279,22 +310,39 @@ def _of_all(model: Model, room: Room, columns: int) -> list[Totals]:
         for cluster in model.clusters.values()
     ]
     longest = max(map(len, series), default=0)
-    return [
+    rows = [
         Totals.sum([each[-back] for each in series if len(each) >= back])
         for back in range(longest, 0, -1)
     ]
+    return _spread(rows, room.span, columns)
 
 
 def _all_rates(model: Model, room: Room) -> list[Line]:
     rows = _of_all(model, room, room.plot_cols)
     good, failed = [row.ok_rate for row in rows], [row.fail_rate for row in rows]
-    return graphs.rates(good, failed, room.size, ascii_only=room.ascii)
+
+    def plot(size: tuple[int, int]) -> list[Line]:
+        return graphs.rates(good, failed, size, ascii_only=room.ascii)
+
+    return [_title("", _RATES, room), *_with_axis(room, plot)]
 
 
 def _all_durations(model: Model, room: Room) -> list[Line]:
     rows = _of_all(model, room, room.points)
     series = [row.run.p95 for row in rows], [row.wait.p95 for row in rows]
-    return graphs.durations(series, ("retry", "spark"), room.size, ascii_only=room.ascii)
+
+    def plot(size: tuple[int, int]) -> list[Line]:
+        return graphs.durations(series, ("retry", "spark"), size, ascii_only=room.ascii)
+
+    return [_title("", _BOTH_P95, room), *_with_axis(room, plot)]
+
+
+def _with_axis(room: Room, plot: Callable[[tuple[int, int]], list[Line]]) -> list[Line]:
+    # The scale of time has a line where the graph does not need it more.
+    if room.rows < _AXIS_FROM:
+        return plot(room.size)
+    axis = graphs.time_axis(room.cols, room.span, ascii_only=room.ascii)
+    return [*plot((room.cols, room.rows - 1)), axis]
 
 
 def _meter(share: float, cols: int, *, ascii_only: bool) -> str:
@@ -302,45 +350,71 @@ def _meter(share: float, cols: int, *, ascii_only: bool) -> str:
     return ("#" if ascii_only else "█") * full + ("." if ascii_only else "░") * (cols - full)
 
 
-def _named(row: Any, cols: int) -> str:
-    # The name, and its cluster if it has one.
-    where = f"{row.cluster} " if row.cluster else ""
-    return pad(elide_middle(sanitize(f"{where}{row.name}"[:200]), cols), cols)
+def _listed(entries: Sequence[tuple[Any, Line]], room: Room) -> list[Line]:
+    # The name of each row, with its cluster if it has one, and beside the names what is said.
+    names = [
+        sanitize(f"{row.cluster} {row.name}".lstrip()[:_NAME_CHARS]) if row.cluster else
+        sanitize(row.name[:_NAME_CHARS])
+        for row, _ in entries
+    ]  # fmt: skip
+    most = max((sum(width(text) for _, text in said) for _, said in entries), default=0)
+    cols = max(_NAME_COLS_MIN, min(max(map(width, names), default=0), room.cols - most - 1))
+    return [
+        [("text", f"{pad(elide_middle(name, cols), cols)} "), *said]
+        for name, (_, said) in zip(names, entries, strict=True)
+    ]
 
 
 def _queue_lines(model: Model, room: Room) -> list[Line]:
-    known = [row for row in model.views["queues"].rows.values() if row.depth.ready is not None]
+    rows = list(model.views["queues"].rows.values())
+    known = [row for row in rows if row.depth.ready is not None]
+    counted = sorted(
+        (row for row in rows if row.backlog is not None), key=lambda row: (-row.backlog, row.name)
+    )
+    if not known and counted:
+        # No broker is asked, as in a replay.
+        found: list[tuple[Any, Line]] = []
+        for row in counted[: room.rows]:
+            count = f"{human_count(row.backlog)}{'+' if row.backlog_reason else ''}"
+            found.append((row, [("text" if row.backlog else "dim", f"{count:>5}")]))
+        return [[("head", "queues: sent and not received yet")], *_listed(found, room)]
     known.sort(key=lambda row: -row.depth.ready)
-    most = max((row.depth.ready for row in known), default=0)
-    lines: list[Line] = []
+    most, entries = max((row.depth.ready for row in known), default=0), list[tuple[Any, Line]]()
     for row in known[: room.rows]:
         meter = _meter(row.depth.ready / max(1, most), _METER_COLS, ascii_only=room.ascii)
         trend = f" {row.net_per_min:+.0f}/min" if row.net_per_min else ""
         style = "late" if row.grows or (row.depth.ready and row.consumers == 0) else "text"
-        name = _named(row, max(8, room.cols - _METER_COLS - 18))
         count = f" {human_count(row.depth.ready):>5}"
-        lines.append([("text", f"{name} "), ("spark", meter), (style, count + trend)])
-    return lines or [[("dim", "none whose depth is known")]]
+        entries.append((row, [("spark", meter), (style, count + trend)]))
+    lines = _listed(entries, room) or [[("dim", "none whose depth is known")]]
+    return [[("head", "queues, the deepest first")], *lines]
 
 
 def _worker_lines(model: Model, room: Room) -> list[Line]:
-    rows = list(model.views["workers"].rows.values())
+    table = model.views["workers"]
+    status = table.find_column("status")
 
-    def use(row: Any) -> float:
-        return (row.active or 0) / row.pool if row.pool else 0.0
+    def order(row: Any) -> tuple[int, float, int, str]:
+        # Those in trouble, those that work, the busiest first, and those that have left.
+        rank = {"online": 1, "silent": 1, "offline": 2}.get(row.status, 0)
+        active = row.active or 0
+        return rank, -(active / row.pool) if row.pool else 0.0, -active, row.name
 
-    rows.sort(key=lambda row: (row.status in ("online", "silent"), -use(row), row.name))
-    lines: list[Line] = []
+    rows, entries = sorted(table.rows.values(), key=order), list[tuple[Any, Line]]()
     for row in rows[: room.rows]:
-        name = _named(row, max(8, room.cols - _METER_COLS - 18))
+        active = "?" if row.active is None else str(row.active)
         if row.status not in ("online", "silent"):
-            lines.append([("text", f"{name} "), ("late", row.status)])
-            continue
-        meter = _meter(use(row), _METER_COLS, ascii_only=room.ascii)
-        count = "?" if row.active is None else str(row.active)
-        of = f"/{row.pool}" if row.pool else ""
-        lines.append([("text", f"{name} "), ("running", meter), ("text", f" {count}{of}")])
-    return lines or [[("dim", "none was seen")]]
+            words = sanitize(status.text(row, table.context.of(row)))
+            said: Line = [(table.style_of(row), words)]
+        elif row.pool:
+            meter = _meter((row.active or 0) / row.pool, _METER_COLS, ascii_only=room.ascii)
+            said = [("running", meter), ("text", f" {active}/{row.pool}")]
+        else:
+            # Of how many is not known: a meter would be a guess.
+            said = [("text", f"{active} active")]
+        entries.append((row, said))
+    lines = _listed(entries, room) or [[("dim", "none was seen")]]
+    return [[("head", "workers: in trouble, then the busiest")], *lines]
 
 
 def _error_lines(model: Model, room: Room) -> list[Line]:
@@ -353,4 +427,5 @@ def _error_lines(model: Model, room: Room) -> list[Line]:
         what = f"{group.exception}: {group.message}" if group.message else group.exception
         text = clip(sanitize(f"{group.task}  {what}"[:400]), max(8, room.cols - 7))
         lines.append([("failure", f"{human_count(group.count):>5}"), ("text", f"  {text}")])
-    return lines or [[("good", "none")]]
+    title: Line = [("head", "errors"), ("dim", "  5m")]
+    return [title, *(lines or [[("good", "none")]])]

@@ -204,7 +204,8 @@ def _errors(cluster: Cluster, context: RenderContext) -> Iterator[Any]:
         is_new = now - row.first < RECENT < cluster.statistics.watched(now)
         if is_new:
             what = f"{row.exception}: {row.message}" if row.message else row.exception
-            text = f"new, {row.count} times in {row.task}: {what}"
+            times = f"{row.count} time{'' if row.count == 1 else 's'}"
+            text = f"new, {times} in {row.task}: {what}"
             where = f"name={quote(row.task)} exc:{quote(row.exception)}"
             yield _row("error", row.name, text, row.first, where, "errors")
 

@@ -62,6 +62,32 @@ def test_the_row_under_the_cursor_is_drawn_and_followed(watched):
     assert "▒" not in "".join(lines[1:-1])
 
 
+@pytest.fixture(scope="module")
+def steady():
+    """Return a terminal after 20 minutes of a type, one task every two seconds."""
+    terminal = FakeTerminal((120, 40))
+    for number in range(600):
+        terminal.life.now = 1000.0 + 2.0 * number
+        terminal.session.model.take([event_of(one) for one in terminal.life.success(f"a{number}")])
+    terminal.clock.now = terminal.life.now
+    terminal.tick(0.0)
+    return terminal
+
+
+@pytest.mark.parametrize("cols", [76, 80, 104, 120, 137, 160, 200, 250])
+@pytest.mark.parametrize("view", ["overview", "types", "queues"])
+def test_a_graph_begins_where_its_scale_of_time_does(steady, cols, view):
+    steady.size = cols, 40
+    steady.command(f"view {view}")
+    lines = steady.lines()
+    plots = [line for line in lines if line.startswith("  ") and "│" in line]
+    wide = next(line.find("─ now") for line in lines if "─ now" in line) + len("─ now") - 7
+    drawn = [plot.split("│")[1][:wide].ljust(wide) for plot in plots]
+    blank = [at for at in range(wide) if all(row[at] == " " for row in drawn)]
+    # The newest column may have had no time yet.
+    assert set(blank) <= {wide - 1}, "\n".join(lines)
+
+
 def test_durations_are_a_heat_map_if_wanted(slower):
     slower.size = 160, 40
     slower.command("window 1h")
@@ -120,12 +146,15 @@ def found(terminal):
 
 def test_a_quiet_cluster_needs_no_attention():
     terminal = FakeTerminal((120, 40))
-    terminal.take(terminal.life.beat("w1@host"), *terminal.life.success("a"))
+    terminal.take(*terminal.life.success("a"), terminal.life.beat("w1@host"))
     terminal.press("0")
     assert found(terminal) == []
     assert "Nothing needs attention." in terminal.text
-    for title in ("completed, failed", "run p95, wait p95", "queues,", "workers,", "errors"):
+    for title in ("completed, failed", "run p95, wait p95", "queues,", "workers:", "errors"):
         assert title in terminal.text
+    # Of how many it runs is not known.
+    assert "w1@host  1 active" in terminal.text
+    assert "░" not in terminal.text
 
 
 def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
