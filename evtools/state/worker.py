@@ -227,6 +227,11 @@ class Worker:
         self._beats_at = beats
 
     @property
+    def last_beat(self) -> float | None:
+        """When its last heartbeat came, None if none did or it has said goodbye since."""
+        return self._beats_at[-1] if self._beats_at else None
+
+    @property
     def skew(self) -> float | None:
         """Seconds that its clock is ahead of ours, None if no event had a time.
 

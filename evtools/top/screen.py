@@ -250,6 +250,8 @@ def _footer(session: Session, cols: int) -> ui.Line:
         ("open", "Detail", session.table.has_page and session.detail is None),
         ("open", "Go there", session.view == "overview"),
         ("open", "", session.reading),
+        ("choose", "", isinstance(session.layer, ui.Messages)),
+        ("search-next", "", session.detail is not None and not session.detail.pager.sought),
         ("back", "Back", session.detail is not None or session.trail),
         ("pause", "Resume", session.model.paused),
         ("tree", "", session.view != "tasks"),

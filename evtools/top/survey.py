@@ -212,6 +212,8 @@ _TASKS_MAX: Final = 50
 _PAGE_EVERY: Final = 5.0
 #: For how long it is open before all of it is asked for.
 _PAGE_STAYS: Final = 0.5
+#: Of how many workers what they replied is kept after one has left their page.
+_PAGES_KEPT: Final = 20
 #: How many workers and tasks are remembered to have been asked about.
 _NODES_MAX: Final = 5000
 _ASKED_MAX: Final = 20_000
@@ -233,13 +235,15 @@ class WorkerFacts:
     """What a worker said of itself; None until it did.
 
     `pool` is the size of its pool, `pid` that of its main process, `queues` the names of those
-    it consumes, and `shown_queues` the same, masked as events are.
+    it consumes, and `shown_queues` the same, masked as events are.  `at` is when it said any of
+    that last, in UTC epoch seconds by our clock.
     """
 
     pool: int | None = None
     pid: int | None = None
     queues: tuple[str, ...] | None = None
     shown_queues: tuple[str, ...] | None = None
+    at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -278,6 +282,10 @@ class Survey:
         #: Since when it is open, and when it was asked last, by command.
         self._page_at = 0.0
         self._page_asked: dict[str, float] = {}
+        #: What workers replied whose pages were open before, and since when a command of the page
+        #: has not been replied to.
+        self._kept: dict[str, dict[str, Reply]] = {}
+        self.waits_since: dict[str, float] = {}
         #: Of the last question to all: how many workers replied, how many there were, and when
         #: the last reply came, in UTC epoch seconds.
         self.replied = self.expected = 0
@@ -342,8 +350,8 @@ class Survey:
     def look_at(self, node: str, commands: Collection[str], now: float) -> None:
         """Have a worker asked for its page, and again for what is looked at: `commands`."""
         if node != self.page:
-            self.page, self.replies, self._page_asked = node, {}, {}
-            self._page_at = now
+            self.close_page()
+            self.page, self.replies, self._page_at = node, self._kept.pop(node, {}), now
         for one in PAGE_COMMANDS:
             asked = self._page_asked.get(one)
             if asked is None:
@@ -353,11 +361,16 @@ class Survey:
                 is_due = one in commands and now - asked >= _PAGE_EVERY
             if is_due:
                 self._page_asked[one] = now
+                self.waits_since.setdefault(one, now)
                 self._ask(one, {}, (node,))
 
     def close_page(self) -> None:
-        """Ask no more for the page, and forget it."""
-        self.page, self.replies, self._page_asked = "", {}, {}
+        """Ask no more for the page; what the last ones replied is kept for when they are gone."""
+        if self.replies:
+            self._kept[self.page] = self.replies
+            while len(self._kept) > _PAGES_KEPT:
+                del self._kept[next(iter(self._kept))]
+        self.page, self.replies, self._page_asked, self.waits_since = "", {}, {}, {}
 
     def report(self, nodes: Collection[str]) -> Report:
         """Ask workers for all that they say of themselves; return what `take` fills in."""
@@ -450,6 +463,7 @@ class Survey:
             self.replied_at = answer.at
         if self.page and self.page in answer.by_node and command in PAGE_COMMANDS:
             self.replies[command] = self._reply(answer, self.page)
+            self.waits_since.pop(command, None)
         self._fill_reports(answer)
         for node, value in answer.by_node.items():
             # Whatever it is, it shows that the worker is there.
@@ -460,9 +474,9 @@ class Survey:
             facts = self.workers.setdefault(node, WorkerFacts())
             if command == "stats":
                 self._nodes.add(node)
-                facts.pool, facts.pid = pool_size(value), pid
+                facts.pool, facts.pid, facts.at = pool_size(value), pid, answer.at
             elif command == "active_queues":
-                facts.queues = queue_names(value)
+                facts.queues, facts.at = queue_names(value), answer.at
                 facts.shown_queues = facts.queues and tuple(map(self._masked_queue, facts.queues))
             elif command not in _OF_TASKS:
                 continue

@@ -1,6 +1,8 @@
 """The overview: what needs attention, in all clusters, beneath graphs of the whole."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, ClassVar, Final
 
 from evtools.alerts import Alert
@@ -98,7 +100,10 @@ class OverviewView(TableModel):
     def _workers(self, cluster: Cluster, context: RenderContext) -> Iterator[Any]:
         for row in self._others["workers"].rows.values():
             if row.cluster == cluster.name and row.status in ("gone", "late", "busy?"):
-                running = f", {row.active} running" if row.active else ""
+                # Of one that is gone, what it reported last.
+                active = row.active or cluster.state.workers[row.hostname].active
+                then = " then" if row.active is None else ""
+                running = f", {active} running{then}" if active else ""
                 text = f"{row.hostname} is {row.status}: no event for"
                 age = human_age(max(0.0, cluster.as_of(context.now) - row.seen))
                 where, view = f"worker={quote(row.hostname)}", "workers"
@@ -115,9 +120,19 @@ class OverviewView(TableModel):
             if row.consumers == 0:
                 text = f"{row.name} has {ready} and no consumer"
                 yield _row("queue", row.name, text, None, where, "queues")
-            elif row.grows and row.net_per_min:
-                text = f"{row.name} grows by {human_count(row.net_per_min)}/min to {ready}"
-                yield _row("queue", row.name, text, None, where, "queues")
+                continue
+            count = "consumers unknown"
+            if row.consumers is not None:
+                count = f"{row.consumers} consumer{'' if row.consumers == 1 else 's'}"
+                count += "" if row.counts_all else " at least"
+            if row.grows and row.net_per_min:
+                change = f"+{human_count(row.net_per_min)}/min"
+            elif row.consumers is None and (since := _same_since(row)):
+                change = f"the same for {human_age(since)}"
+            else:
+                continue
+            text = f"{row.name}: depth {ready}, {change}, {count}"
+            yield _row("queue", row.name, text, None, where, "queues")
 
     def _slow(self, cluster: Cluster, context: RenderContext) -> list[Any]:
         # Once a minute: an hour ago is known in whole minutes only.
@@ -135,6 +150,14 @@ class OverviewView(TableModel):
             return None
         of_cluster = f" cluster={quote(row.cluster)}" if row.cluster else ""
         return row.view, row.where + of_cluster
+
+
+def _same_since(row: Any) -> float:
+    # For how long, in seconds, the broker has given the same depth; 0 below a minute.
+    latest, depth = row.samples[-1]
+    same = takewhile(lambda sample: sample[1] == depth, reversed(row.samples))
+    lasted: float = latest - deque(same, maxlen=1)[0][0]
+    return lasted if lasted >= _MINUTE else 0.0
 
 
 def _alert(alert: Alert) -> Any:

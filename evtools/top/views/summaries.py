@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final, Literal
@@ -20,7 +21,7 @@ from evtools.top.survey import Reply, WorkerFacts
 from evtools.top.table import Detail, TableModel, labelled, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.views.tasks import DUE, STATES, state_of
-from evtools.top.views.worker import worker_page, worker_report
+from evtools.top.views.worker import GONE, last_signs, last_tasks, worker_page, worker_report
 
 
 class Fields(SimpleNamespace):
@@ -513,6 +514,8 @@ class GroupsView(Summary):
 
 # --- workers --------------------------------------------------------------------
 
+#: How many open tasks are looked through for those of a worker.
+_OPEN_MAX: Final = 100_000
 #: The fields of a worker that its row has, too.
 _OF_WORKER: Final = ("hostname", "processed", "skew", "missed", "pid", "freq")
 #: From this number of seconds on, the skew of a clock is marked.
@@ -666,12 +669,23 @@ class WorkersView(Summary):
 
     def detail_of(self, subject: Any) -> Detail:
         detail, cluster = super().detail_of(subject), self._clusters[subject.cluster]
-        survey, name, context = cluster.survey, subject.hostname, self.context.of(subject)
-        if survey is None:
+        survey, context = cluster.survey, self.context.of(subject)
+        worker = cluster.state.workers[subject.hostname]
+        lines = last_signs(worker, subject, context)
+        last: tuple[str, ...] = ()
+        if subject.status in GONE:
+            opened = islice(cluster.state.tasks.settled()[2].values(), _OPEN_MAX)
+            own = [task for task in opened if task.worker is worker]
+            last = last_tasks(own, subject, context)
+        info = detail.sections["Info"]
+        if survey is not None:
+            p95 = self._p95(cluster, context.now)
+            return worker_page(subject, lines, last, info, survey, p95, context)
+        if not last:
             return detail
-        replies = survey.replies if survey.page == name else {}
-        p95 = self._p95(cluster, context.now)
-        return worker_page(name, (), detail.sections["Info"], replies, p95, context)
+        return replace(
+            detail, lines=lines, section="Tasks", sections={"Tasks": last, **detail.sections}
+        )
 
     def report(
         self, cluster: Cluster, name: str, replies: Mapping[str, Reply], now: float

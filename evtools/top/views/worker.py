@@ -1,13 +1,13 @@
 """What a worker said of itself when it was asked, a section for each command: page and report."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from evtools.state import TASK_COMMANDS, InspectedTask, epoch, tasks_in
 from evtools.text import hide_credentials, human_age, human_duration, sanitize
 from evtools.top.columns import RenderContext, as_text, one_line
-from evtools.top.survey import Reply
+from evtools.top.survey import Reply, Survey, WorkerFacts
 from evtools.top.table import Detail, labelled, paragraph
 
 #: No figure of a worker is larger.
@@ -20,6 +20,8 @@ _REPORT_COLS: Final = (255, 255, 2000)
 _SHOWN_CHARS: Final = 2000
 #: Settings whose values are secrets, whatever the worker itself has masked.
 _SECRETS: Final = re.compile("API|TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL", re.IGNORECASE)
+#: How long an answer may well take, in seconds.
+_ANSWERS_WITHIN: Final = 2.0
 #: Of its run times, what share a task may be beyond before it is marked.
 _LONG: Final = 3.0
 
@@ -39,21 +41,125 @@ REPORT_SECTIONS: Final = {"Report": ("report",), **SECTIONS}
 _GROUPS: Final = {"active": "running", "reserved": "reserved", "scheduled": "scheduled"}
 
 
+#: Of these workers nothing more will come.
+GONE: Final = ("gone", "offline")
+
+
 def worker_page(
-    name: str,
+    row: Any,
     lines: tuple[str, ...],
+    last: tuple[str, ...],
     info: tuple[str, ...],
-    replies: Mapping[str, Reply],
+    survey: Survey,
     p95: Callable[[str], float | None],
     context: RenderContext,
 ) -> Detail:
-    """Return the page of the worker `name`, with what it `replies` to commands.
+    """Return the page of a worker, the `row` of the table, with what it replied to commands.
 
-    `lines` stand above the sections, and `info` is one.  `p95` returns how long 95 % of a
-    type of task run at most, in seconds.  What was not answered yet says so.
+    `lines` stand above the sections, and `info` is one; `last` are the tasks that it had by its
+    events, if it is gone.  `p95` returns how long 95 % of a type of task run at most, in seconds.
+    What was not answered says why, or for how long it has been waited for.
     """
-    sections = _sections(SECTIONS, replies, p95, context, _PAGE_COLS, "No answer yet.")
-    return Detail(one_line(name, _PAGE_COLS[1]), lines, {**sections, "Info": info}, "Tasks")
+    replies = survey.replies if survey.page == row.hostname else {}
+
+    def missing(command: str) -> list[str]:
+        return [
+            *_why_missing(command, row, survey, context),
+            *_known(command, row, survey, context),
+        ]
+
+    asked = SECTIONS
+    if row.status in GONE:
+        # One sentence on it is enough.
+        said = tuple(one for one in TASK_COMMANDS if one in replies)
+        asked = {**SECTIONS, "Tasks": said}
+    sections = _sections(asked, replies, p95, context, _PAGE_COLS, missing)
+    if row.status in GONE:
+        older = sections["Tasks"]
+        heading = ("", "as it had replied before it went", "") if older else ()
+        sections["Tasks"] = (*last, *heading, *older)
+    title = one_line(row.hostname, _PAGE_COLS[1])
+    return Detail(title, lines, {**sections, "Info": info}, "Tasks")
+
+
+def _why_missing(command: str, row: Any, survey: Survey, context: RenderContext) -> Iterator[str]:
+    if row.status in GONE:
+        yield f"It is {row.status}, and did not say so before."
+        return
+    since = survey.waits_since.get(command)
+    if since is None:
+        yield "Not asked yet."
+        return
+    waited = max(0.0, context.now - since)
+    if waited < _ANSWERS_WITHIN:
+        yield "No answer yet."
+        return
+    yield f"No answer for {human_age(waited)}."
+    yield "With the pool solo a worker answers between two tasks only."
+    if survey.error:
+        yield sanitize(f"The workers could not be asked: {survey.error[:_SHOWN_CHARS]}")
+
+
+def _known(command: str, row: Any, survey: Survey, context: RenderContext) -> Iterator[str]:
+    # What all workers are asked now and then.
+    facts = survey.workers.get(row.hostname, WorkerFacts())
+    found: list[tuple[str, Any]] = []
+    if command == "stats":
+        found = [("size", facts.pool), ("pid", facts.pid)]
+    elif command == "active_queues" and facts.shown_queues is not None:
+        found = [("queues", ", ".join(facts.shown_queues)[:_SHOWN_CHARS] or "none")]
+    if facts.at and any(value is not None for _, value in found):
+        yield from ("", *labelled(found))
+        yield from ("", f"as it replied {human_age(max(0.0, context.now - facts.at))} ago")
+
+
+def last_signs(worker: Any, row: Any, context: RenderContext) -> tuple[str, ...]:
+    """Return lines on a worker that is not there, as the `row` says: since when, and its last."""
+    if row.status not in GONE:
+        return ()
+    what = "it said goodbye" if row.status == "offline" else "its last event came"
+    age = human_age(max(0.0, context.now - row.seen))
+    beat = "no heartbeat"
+    if worker.last_beat is not None:
+        beat = f"the last heartbeat {human_age(max(0.0, context.now - worker.last_beat))} ago"
+    elif row.status == "offline":
+        beat = "heartbeats until then"
+    reported = [
+        None if worker.active is None else f"{worker.active} running",
+        None if worker.processed is None else f"{worker.processed} processed",
+        "load " + " ".join(map("{:.1f}".format, row.load)) if row.load else None,
+    ]
+    software = " ".join(filter(None, (row.version, row.system)))
+    runs = [software or None, None if worker.pid is None else f"pid {worker.pid}"]
+    lines = (
+        f"state   {row.status}: {what} at {context.time_of_day(row.seen)}, {age} ago; {beat}",
+        f"said    {', '.join(filter(None, reported)) or 'nothing of its tasks'}, in the last one",
+        f"was     {', '.join(filter(None, runs)) or 'not known'}",
+    )
+    return tuple(map(sanitize, lines))
+
+
+def last_tasks(tasks: Iterable[Any], row: Any, context: RenderContext) -> tuple[str, ...]:
+    """Return lines on the open `tasks` of a worker that is gone, as its events have them."""
+    if row.status not in GONE:
+        return ()
+    running: list[str] = []
+    received: list[str] = []
+    skew = row.skew or 0.0
+    for task in tasks:
+        uuid, name = sanitize(task.uuid[: _PAGE_COLS[0]]), one_line(task.name or "?", _PAGE_COLS[1])
+        called = one_line(f"{task.args or '?'} {task.kwargs or '?'}", _PAGE_COLS[2])
+        at = task.started if task.state == "STARTED" else task.received
+        when = "" if at is None else f"since {context.time_of_day(at - skew)}"
+        into = running if task.state == "STARTED" else received
+        into.append(f"  {when:<28}{uuid:<8}  {name}  {called}")
+    if not running and not received:
+        return ("It had no task, by its events.",)
+    lines = [f"it ran {len(running)} when it went, by its events", *running]
+    if received:
+        lines += ["", f"it had received {len(received)} more; the broker may give them to another"]
+        lines += received
+    return tuple(lines[:_LINES_MAX])
 
 
 def worker_report(
@@ -63,8 +169,12 @@ def worker_report(
     p95: Callable[[str], float | None],
     context: RenderContext,
 ) -> Iterator[str]:
-    """Yield the lines of a report on the worker `name`; arguments as of `worker_page`."""
-    sections = _sections(REPORT_SECTIONS, replies, p95, context, _REPORT_COLS, "No answer.")
+    """Yield the lines of a report on the worker `name`; `replies` are what it said to commands."""
+
+    def missing(_: str) -> list[str]:
+        return ["No answer."]
+
+    sections = _sections(REPORT_SECTIONS, replies, p95, context, _REPORT_COLS, missing)
     yield f"==== {sanitize(name[:_SHOWN_CHARS])} ===="
     for title, lines in {**sections, "Info, by its events": info}.items():
         yield from ("", f"---- {title} ----", "", *lines)
@@ -82,7 +192,7 @@ def _sections(
     p95: Callable[[str], float | None],
     context: RenderContext,
     cols: tuple[int, int, int],
-    missing: str,
+    missing: Callable[[str], list[str]],
 ) -> dict[str, tuple[str, ...]]:
     sections: dict[str, tuple[str, ...]] = {}
     for title, commands in commands_of.items():
@@ -90,7 +200,7 @@ def _sections(
         for command in commands:
             reply = replies.get(command)
             if reply is None:
-                found, age = [missing], ""
+                found, age = missing(command), ""
             else:
                 found = list(_section(command, reply.value, p95, context, cols))
                 age = f"{human_age(max(0.0, context.now - reply.at))} ago"

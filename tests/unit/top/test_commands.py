@@ -544,6 +544,8 @@ def test_the_help_has_the_keys_of_the_view(terminal, session):
 
 def test_messages_are_kept_to_be_read(terminal, session):
     terminal.press("m")
+    # Nothing can be chosen here.
+    assert terminal.lines()[-1] == " q Close"
     assert "there has been no message yet" in popup(terminal)
     for number in range(120):
         session.say(f"answer {number}\x1b")

@@ -1,7 +1,11 @@
 """What the empty half of the screen shows: the row under the cursor over time."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from evtools.top.feed import QueueFacts
+from evtools.transport.queues import Depth
 from tools.screen import FakeTerminal
 from tools.typed import event_of
 
@@ -150,7 +154,7 @@ def test_a_quiet_cluster_needs_no_attention():
     terminal.press("0")
     assert found(terminal) == []
     assert "Nothing needs attention." in terminal.text
-    for title in ("completed, failed", "run p95, wait p95", "queues,", "workers:", "errors"):
+    for title in ("completed, failed", "run p95, wait p95", "queues:", "workers:", "errors"):
         assert title in terminal.text
     # Of how many it runs is not known.
     assert "w1@host  1 active" in terminal.text
@@ -168,7 +172,8 @@ def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
     assert about["failing"].startswith("proj.new fails: 100%, 20 of 20")
     assert about["error"] == "new, 20 times in proj.new: CardError: no *"
     watched.tick(120.0)
-    assert ("worker", "w2@host is gone: no event for 2m01s") in found(watched)
+    # Of what it ran, how much is known by its last heartbeat.
+    assert ("worker", "w2@host is gone: no event for 2m01s, 1 running then") in found(watched)
     watched.press("0", "g", "enter")
     assert watched.session.view == "workers"
     assert watched.session.table.filter_text == 'worker="w2@host"'
@@ -191,6 +196,27 @@ def test_a_type_that_has_not_run_at_its_time_needs_attention(terminal):
     terminal.session.model.clusters[""].connection.end("away")
     terminal.tick(600.0)
     assert found(terminal) == [("overdue", text)]
+
+
+@pytest.mark.parametrize(
+    ("depths", "said"),
+    [
+        ((20, 30, 40), ["mail: depth 40, +10/min, consumers unknown"]),
+        ((40, 40, 40), ["mail: depth 40, the same for 2m00s, consumers unknown"]),
+        # Somebody takes from it, or may have taken.
+        ((40, 30, 20), []),
+        ((40, 50, 49), []),
+    ],
+)
+def test_a_queue_of_which_no_consumer_is_known_is_listed_for_what_is_known(depths, said):
+    terminal = FakeTerminal((120, 40))
+    terminal.take(terminal.life.sent("a"))
+    cluster = terminal.session.model.clusters[""]
+    samples = tuple((60.0 * number, depth) for number, depth in enumerate(depths))
+    facts = QueueFacts({"mail": Depth(depths[-1])}, {"mail": samples}, at=120.0)
+    cluster.asks_broker, cluster.stats = True, SimpleNamespace(known=lambda: facts)
+    terminal.tick()
+    assert [text for about, text in found(terminal) if about == "queue"] == said
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

@@ -1,6 +1,7 @@
 """Enter on a worker or a queue: what is said of it, refreshed while somebody looks."""
 
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +49,63 @@ def test_enter_opens_the_page_and_enter_again_the_tasks(asked):
     terminal.press("enter")
     assert terminal.session.view == "tasks"
     assert terminal.session.table.filter_text == f'worker="{W1}"'
+
+
+def test_a_page_says_for_how_long_a_worker_has_not_answered(asked):
+    terminal, workers = asked
+    terminal.press("3", "enter")
+    for _ in range(12):
+        terminal.take(terminal.life.beat(W1))
+        refresh(terminal)
+    assert re.search(r"running\s+No answer for 1\ds\.", terminal.text)
+    terminal.press("]")
+    # What all workers are asked is known all the same.
+    assert re.search(
+        r"No answer for 1\ds\.[^$]*size +4\n[^$]*as it replied 1\dm\d\ds ago", terminal.text
+    )
+    workers.answer_all(stats={W1: STATS})
+    refresh(terminal)
+    assert "No answer" not in terminal.text
+
+
+def test_the_page_of_a_worker_that_is_gone_says_what_it_was_and_had(asked):
+    terminal, workers = asked
+    life = terminal.life
+    terminal.take(life.received("dddd4444", "proj.wait"), life.beat(W1, active=1, processed=77))
+    terminal.press("3", "enter")
+    active = [{**ACTIVE, "time_start": terminal.clock.wall() - 90}]
+    workers.answer_all(active={W1: active}, reserved={W1: []})
+    refresh(terminal)
+    terminal.press("q")
+    refresh(terminal)
+    terminal.tick(200.0)
+    terminal.press("enter")
+    terminal.size = 120, 50
+    refresh(terminal)
+    text = terminal.text
+    assert "No answer" not in text
+    assert re.search(
+        r"state +gone: its last event came at [\d:]+, 3m2\ds ago; the last heartb", text
+    )
+    assert "said    1 running, 77 processed, load 1.0 2.0 3.0, in the last one" in text
+    assert "was     py-celery 5.6 Linux, pid 7" in text
+    # Of the tasks two are known by their events, and one by an answer.
+    assert re.search(r"it ran 2 when it went, by its events\n +since .*cccc3333  proj.slow", text)
+    assert re.search(r"it had received 1 more;.*\n +since .*dddd4444  proj.wait", text)
+    assert re.search(
+        r"as it had replied before it went\n\nrunning +\d+m\d\ds ago\n.*shop.pay", text
+    )
+    terminal.press("]")
+    assert re.search(r"It is gone, and did not say so before\.[^$]*size +4\n", terminal.text)
+
+
+def test_what_a_worker_that_is_gone_had_is_known_without_asking(busy):
+    busy.tick(200.0)
+    busy.press("3", "i")
+    assert re.search(r"state +gone: .*\[Tasks\]", busy.text)
+    assert re.search(
+        r"it ran 1 when it went, by its events\n +since .*cccc3333  proj.slow", busy.text
+    )
 
 
 def test_the_page_of_a_queue_stays_that_of_this_queue_and_leads_to_its_tasks(asked):

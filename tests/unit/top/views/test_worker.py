@@ -1,5 +1,7 @@
 """The page of a worker: whatever it answers, in lines that are safe to look at."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +22,10 @@ STATS = {
 
 
 def page(command, value, *, at=NOW - 3.0, p95=None):
+    row = SimpleNamespace(hostname="w1@host", status="online")
     replies = {command: Reply(value, at)}
-    return worker_page("w1@host", (), (), replies, lambda _: p95, RenderContext(NOW))
+    survey = SimpleNamespace(page="w1@host", replies=replies, workers={}, waits_since={})
+    return worker_page(row, (), (), (), survey, lambda _: p95, RenderContext(NOW))
 
 
 def section(command, value, **how):
@@ -69,7 +73,7 @@ def test_a_task_that_runs_far_longer_than_usual_is_marked():
 def test_what_was_not_answered_yet_says_so():
     sections = page("active", []).sections
     assert [*sections] == [*SECTIONS, "Info"]
-    assert sections["Config"] == ("No answer yet.",)
+    assert sections["Config"] == ("Not asked yet.",)
 
 
 def test_a_long_answer_is_cut():
