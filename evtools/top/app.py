@@ -487,7 +487,9 @@ class Console:
             for cluster in clusters:
                 if cluster.survey is not None:
                     cluster.survey.go_on(self.clock.wall())
-                cluster.asks_broker = session.model.options.broker_stats
+                # In a replay there is no broker.
+                wanted = session.model.options.broker_stats
+                cluster.asks_broker = wanted and cluster.stats is not None
             session.model.refresh(session.view, self.clock.wall())
             session.announce()
             self._watch_on()

@@ -18,7 +18,7 @@ from evtools.alerts import Alert
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, FilterError, UsageError
 from evtools.filters import argument_names, caret
-from evtools.text import clip, human_age, human_size, parse_duration, sanitize
+from evtools.text import clip, human_age, human_size, pad, parse_duration, sanitize, width
 from evtools.top import rerun
 from evtools.top.actions import AGAIN, CALLS, Actions
 from evtools.top.clusters import Cluster, row_name
@@ -726,8 +726,11 @@ class Session(Actions):
             if name.startswith("-"):
                 table.invert()
             return
+        cols = max(width(column.title) for column in table.columns)
         choices = [
-            ui.Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
+            ui.Choice(
+                f"{pad(column.title, cols)}  {column.about}", partial(table.sort_by, column.name)
+            )
             for column in table.columns
         ]
         at = self._columns_of().index(table.sort_key)

@@ -24,7 +24,7 @@ _SLOT: Final = WIDTHS[0]
 _STEPS: Final = (300.0, 900.0, 3600.0)
 #: From this width on two graphs stand side by side, and three.
 _TWO_COLS, _THREE_COLS = 76, 150
-#: The least and the most rows of a panel, with its title and its time.
+#: The least and, on screens that are not tall, the most rows of a panel, with title and time.
 PANEL_MIN, PANEL_MAX = 7, 16
 #: The least of a name in a title, and how much of it is looked at.
 _NAME_COLS_MIN, _NAME_CHARS = 8, 200

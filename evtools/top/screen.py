@@ -45,6 +45,7 @@ _GAP_COLS: Final = 5
 _FRAME_ROWS: Final = 3
 #: Of the rows of a split screen, the share of the table.
 _TABLE_SHARE: Final = 0.45
+_SPLIT_ROWS_MIN: Final = 5
 #: The least that the table of the overview has.
 _OVERVIEW_ROWS: Final = 4
 #: Between a table and what is shown of its row over time.
@@ -78,7 +79,10 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     body = table_rows = rows - bar - len(strip) - filter_row - _FRAME_ROWS
     if detail is not None:
         split = rows >= _TALL_ROWS and not detail.full
-        table_rows = max(5, round(body * _TABLE_SHARE)) if split else 0
+        table_rows = max(_SPLIT_ROWS_MIN, round(body * _TABLE_SHARE)) if split else 0
+        if table_rows and len(table):
+            # What a short table leaves empty is for what is read.
+            table_rows = min(table_rows, max(_SPLIT_ROWS_MIN, len(table) + 2))
     session.table_shown = table_rows > 0
 
     frame = Frame(status_bar(session, cols, bar))
@@ -158,7 +162,9 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
         key = session.keymap.key_of(f"view {view}")
         text = f"{key} {session.model.views[view].title}".lstrip()
         on = view == session.view
-        text = f"[{text}]" if on else f" {text} " if wide else f"{text} "
+        text = f"[{text}]" if on else f" {text} " if wide else text
+        if line and not wide:
+            line.append(("tab", " "))
         line.append(("tab-on" if on else "tab", text))
         ends.append((ui.columns(line), view))
     table, options = session.table, session.model.options
@@ -188,7 +194,7 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
         rows = min(rows, own)
     top = len(frame.lines)
     # What the table leaves empty shows its row under the cursor over time.
-    left = min(PANEL_MAX, rows - 1 - len(table) - _GAP_ROWS)
+    left = min(max(PANEL_MAX, rows // 2), rows - 1 - len(table) - _GAP_ROWS)
     panel: list[ui.Line] = []
     if left >= PANEL_MIN and session.detail is None:
         panel = row_panel(session.model, session.view, (cols, left), table.focus_key)

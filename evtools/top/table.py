@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any, ClassVar, Final, NamedTuple
 
 from evtools.clock import Clock
 from evtools.errors import ConfigError, UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
-from evtools.text import sanitize, sanitize_lines
+from evtools.text import pad, sanitize, sanitize_lines, width
 from evtools.top.columns import Column, RenderContext, as_text, fields_of, layout, one_line
 from evtools.top.index import LiveIndex, Matches
 from evtools.top.status import Figures
@@ -68,6 +69,22 @@ def labelled(pairs: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
     return tuple(f"{label:<14}{sanitize(text)}" for label, text in known)
 
 
+#: The columns of a label, and those of a value beside which there is what it means.
+_LABEL_COLS, _VALUE_COLS = 14, 13
+_ABOUT_COLS_MIN: Final = 20
+
+
+def _explained(label: str, value: str, about: str, cols: int) -> Iterator[str]:
+    # A value, and beside or below it what it means, in lines that are not wrapped any more.
+    begin = f"{label:<{_LABEL_COLS}}{pad(value, _VALUE_COLS)}"
+    if width(value) >= _VALUE_COLS:
+        yield f"{label:<{_LABEL_COLS}}{value}"
+        begin = ""
+    for piece in wrap(about, max(_ABOUT_COLS_MIN, cols - _LABEL_COLS - _VALUE_COLS)):
+        yield f"{begin or ' ' * (_LABEL_COLS + _VALUE_COLS)}{piece}"
+        begin = ""
+
+
 def paragraph(text: str) -> tuple[str, ...]:
     """Return a text of several lines as sanitised lines."""
     lines = sanitize_lines(text[:_TEXT_MAX_CHARS]).rstrip("\n").split("\n")
@@ -124,8 +141,9 @@ class TableModel(ABC):
         self.own: dict[str, Column] = {}
         #: Columns moved out of sight to the left.
         self._scrolled = 0
-        #: The first row on the screen, how many have room there, and the line with the cursor.
-        self.top, self.room, self._line = 0, 10, 0
+        #: The first row on the screen, how many have room there, and the line with the cursor, and
+        #: in which room it came there.
+        self.top, self.room, self._line, self._line_room = 0, 10, 0, 0
         self._seen_key: str | None = None
         self.filter: Filter | None = None
         self._filter_zone = self.context.zone
@@ -226,12 +244,12 @@ class TableModel(ABC):
 
     def detail_of(self, subject: Any) -> Detail:
         """Return all that is known of a row."""
-        info = labelled(
-            (column.name, f"{column.text(subject, self.context.of(subject)):<12} {column.about}")
-            for column in self.columns
-        )
+        info: list[str] = []
+        for column in self.columns:
+            text = sanitize(column.text(subject, self.context.of(subject))[:_TEXT_MAX_CHARS])
+            info += _explained(column.name, text, column.about, self.screen_cols)
         title = one_line(self.columns[0].text(subject, self.context), 100)
-        return Detail(title, (), {"Info": info, "Raw": raw(self.plain(subject))})
+        return Detail(title, (), {"Info": tuple(info), "Raw": raw(self.plain(subject))})
 
     def plain(self, subject: Any) -> dict[str, Any]:
         """Return a row as plain values by the names of its columns."""
@@ -336,7 +354,10 @@ class TableModel(ABC):
             self.top = index - min(self._line, self.room - 1)
         last = max(0, len(self) - self.room)
         self.top = min(max(self.top, index - self.room + 1, 0), index, last)
-        self._seen_key, self._line = key, index - self.top
+        if key != self._seen_key or room == self._line_room:
+            # In another room it may not have place there, and comes back to it after that.
+            self._line, self._line_room = index - self.top, room
+        self._seen_key = key
         return range(self.top, min(len(self), self.top + room))
 
     def heads(self) -> str:

@@ -52,13 +52,14 @@ SCREENS = (
     Screen("compared with an hour ago", ("V", "esc"), "p95 -1h", ("V", "V", "esc")),
     Screen("the tasks of a type", ("enter",), "STATE", ("q", "g")),
     Screen("workers", ("3",), "BEAT"),
-    Screen("a worker", ("i",), "[Info]", ("q",)),
+    Screen("a worker", ("i",), "[Tasks]", ("q",)),
     Screen("queues", ("4",), "IN/s"),
     Screen("a queue", ("i",), "[Queue]", ("q",)),
     Screen("events", ("5",), "[5 Events]"),
     Screen("errors", ("6",), "EXCEPTION"),
     Screen("an error", ("i",), "[Info]", ("q",)),
     Screen("a menu", ("o",), "sort by", ("q",)),
+    Screen("options", ("f2",), "options", ("q",)),
     Screen("a filter that hides all", (":filter nothing-like-it",), "The filter hides", ("esc",)),
     Screen("a filter with an error", ("/", *"stat:="), "invalid operator", ("ctrl-c",)),
     Screen("help", ("?",), "find>", ("q",)),
@@ -218,6 +219,49 @@ def test_every_view_is_the_same_in_all_themes_but_for_colours(shown, size, look,
         write(name, shades)
     else:
         compare(name, read(name), shades)
+
+
+# --- other sizes --------------------------------------------------------------------------
+
+#: From the whole one down to what is too small, and up again.
+RESIZED = ((100, 28), (80, 24), (50, 12), (49, 12), (20, 5), (119, 27))
+
+
+@pytest.mark.timeout(180)
+def test_after_any_size_a_screen_is_what_it_was(shown):
+    whole = (200, 50)
+    expected, evtop = read(file_of(whole)), shown(whole)
+    for screen in SCREENS:
+        press(evtop, screen.keys)
+        before = see(evtop, screen, expected[screen.name])
+        for size in RESIZED:
+            evtop.resize(*size)
+            too_small = f"too small: {size[0]}x{size[1]}"
+            if size < (50, 12):
+                wait_until(
+                    lambda said=too_small: said in " ".join(evtop.screen().split()),
+                    what=evtop.screen,
+                )
+            else:
+                evtop.wait_screen(lambda screen, size=size: is_whole(screen, size))
+        evtop.resize(*whole)
+
+        def found(name=screen.name, before=before):
+            return difference("resized", name, before, masked(evtop.screen()))
+
+        wait_until(lambda: not found(), what=found)
+        press(evtop, screen.back)
+    evtop.press("Q")
+    assert evtop.wait() == 0
+    assert not list(Path(os.environ["HOME"]).glob(".local/state/evtools/evtop.log"))
+
+
+def is_whole(screen, size):
+    """Return whether a screen fills the terminal, with all four sides of a box that lies on it."""
+    lines = screen.split("\n")
+    corners = [screen.count(corner) for corner in "┌┐┘"]
+    # The scale of a graph has the fourth one, too.
+    return len(lines) == size[1] and max(map(len, lines)) <= size[0] and len(set(corners)) == 1
 
 
 def shaded(screens):

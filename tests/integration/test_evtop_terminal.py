@@ -57,7 +57,7 @@ def test_what_one_sees_at_80x24(shown):
     screen = shown().screen().split("\n")
     assert len(screen) == 24
     assert "REPLAY" in screen[0]
-    assert screen[2].startswith("0 Overview [1 Tasks]2 Types 3 Workers 4 Queues 5 Events 6 Errors")
+    assert screen[2].startswith("0 Overview [1 Tasks] 2 Types 3 Workers 4 Queues 5 Events 6 Errors")
     assert screen[3].split()[:3] == ["STATE", "TASK", "UUID"]
     assert screen[4].startswith(">")
     assert screen[-1].startswith(" ? Help  / Filter")

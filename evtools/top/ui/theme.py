@@ -53,6 +53,8 @@ _STYLES: Final = {
     # in a graph, what stands on failures: their colour before that of the rest
     "stack":    ("", "bad"),
 }
+#: Where there are no colours, what stands on failures would be a hole below the rest.
+_PLAIN: Final = {"stack": "standout"}
 #: Style: the meaning of the colour behind it.
 _BEHIND: Final = {"stack": "good"}
 
@@ -163,10 +165,12 @@ def palette(
             entries.append((style, low, behind, settings, high, behind_high))
             continue
         low, _, high = colours.get(meaning, "default").partition("/")
+        mono = _PLAIN.get(style, settings)
+        settings = settings if colours else mono  # noqa: PLW2901
         more = f",{settings}" if settings else ""
         behind, _, high_behind = colours.get(_BEHIND.get(style, ""), "").partition("/")
         entries.append(
-            (style, low + more, behind, settings, (high or low) + more, high_behind or behind)
+            (style, low + more, behind, mono, (high or low) + more, high_behind or behind)
         )
     return entries
 

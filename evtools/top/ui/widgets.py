@@ -110,7 +110,7 @@ def centred(
 ) -> tuple[list[Line], tuple[int, int] | None]:
     """Return the screen with a box in its middle, cut where it does not fit, and the cursor."""
     cols, rows = size
-    inner = max([width(box.title) + 2, *map(columns, box.lines)])
+    inner = min(max([width(box.title) + 2, *map(columns, box.lines)]), max(1, cols - 4))
     left_top, right_top, left_end, right_end = glyphs.corners
     bar, side = glyphs.rule, glyphs.side
     title = f" {box.title} " if box.title else ""
@@ -496,6 +496,7 @@ class Dialog:
 
 _HELP_LEAD: Final = "find> "
 _HELP_NOTE: Final = "Typing filters this list. To select text with the mouse, hold Shift."
+_HELP_NOTE_SHORT: Final = "Typing filters this list."
 
 
 class Help:
@@ -528,7 +529,11 @@ class Help:
         texts: list[str] = []
         for context, group in groupby(bindings, lambda binding: binding.context):
             texts.append(CONTEXTS[context])
-            texts += [f"  {pad(keys_text(one), keys)}  {one.help}" for one in group]
+            for one in group:
+                lead = f"  {pad(keys_text(one), keys)}  "
+                for piece in wrapped(one.help, cols - len(lead), words=True):
+                    texts.append(lead + piece)
+                    lead = " " * len(lead)
         self._pager.show(texts or ["no key, command or help has this text"])
         body = [
             line if plain(line).startswith(" ") else [("head", plain(line))]
@@ -536,7 +541,9 @@ class Help:
         ]
         line, column = self._editor.line(cols - len(_HELP_LEAD))
         head: Line = [("prompt", _HELP_LEAD), *line]
-        foot: Line = [("hint", f"{_HELP_NOTE}  {self._pager.place()}")]
+        place = self._pager.place()
+        note = _HELP_NOTE if len(_HELP_NOTE) + len(place) + 2 <= cols else _HELP_NOTE_SHORT
+        foot: Line = [("hint", f"{note}  {place}")]
         return Box("help", [head, *body, foot], (len(_HELP_LEAD) + column, 0))
 
 
@@ -658,7 +665,7 @@ class DetailPane:
 
     def lines(self, cols: int, rows: int, glyphs: Glyphs) -> list[Line]:
         detail, bar = self._detail, glyphs.rule
-        facts = [line for text in detail.lines for line in paragraph(text, cols, indent=" ")]
+        facts = [line for text in detail.lines for line in _fact(text, cols)]
         if self._forgotten:
             facts.append([("warning" if detail.sections else "hint", _GONE)])
         sections: Line = [
@@ -682,6 +689,14 @@ class DetailPane:
         left = fitted(left, min(columns(left), room - 2))
         title = [*left, ("rule", bar * (room - columns(left))), *right]
         return [title, *above, *text][:rows]
+
+
+def _fact(text: str, cols: int) -> Iterator[Line]:
+    # What does not fit goes on below its beginning, beside the label.
+    label, rest = text[:_LABEL_COLS], text[_LABEL_COLS:]
+    for piece in wrapped(rest, cols - _LABEL_COLS - 1, words=True):
+        yield [("text", f" {label:<{_LABEL_COLS}}{piece}")]
+        label = ""
 
 
 def _spans(row: Row, coloured: int) -> Line:

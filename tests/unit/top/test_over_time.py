@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.top.feed import QueueFacts
-from evtools.transport.queues import Depth
+from evtools.transport.queues import Depth, Plan
 from tools.screen import FakeTerminal
 from tools.typed import event_of
 
@@ -50,6 +50,7 @@ def panel(terminal):
 
 
 def test_the_row_under_the_cursor_is_drawn_and_followed(watched):
+    watched.size = 120, 32
     watched.press("2")
     lines = panel(watched)
     assert r"proj.\x1b[2Jone: completed, failed  15m" in lines[0]
@@ -214,7 +215,8 @@ def test_a_queue_of_which_no_consumer_is_known_is_listed_for_what_is_known(depth
     cluster = terminal.session.model.clusters[""]
     samples = tuple((60.0 * number, depth) for number, depth in enumerate(depths))
     facts = QueueFacts({"mail": Depth(depths[-1])}, {"mail": samples}, at=120.0)
-    cluster.asks_broker, cluster.stats = True, SimpleNamespace(known=lambda: facts)
+    cluster.asks_broker = True
+    cluster.stats = SimpleNamespace(known=lambda: facts, plan=lambda: (Plan(), 0.0))
     terminal.tick()
     assert [text for about, text in found(terminal) if about == "queue"] == said
 

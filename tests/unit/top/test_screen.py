@@ -46,7 +46,7 @@ def test_every_part_has_its_rows_at_80x24(small):
     lines = small.lines()
     assert len(lines) == 24
     assert lines[0].startswith(" redis://host  LIVE")
-    assert lines[2].startswith("0 Overview [1 Tasks]2 Types 3 Workers")
+    assert lines[2].startswith("0 Overview [1 Tasks] 2 Types 3 Workers")
     assert lines[2].endswith("1/1 5m")
     assert lines[3].startswith(" STATE")
     assert lines[4].startswith(">FAIL")
