@@ -2,13 +2,15 @@
 
 import difflib
 import os
+import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -16,7 +18,7 @@ from click.core import ParameterSource
 from evtools.cli.options import BROKER_VARIABLES, Option, file_options, is_given
 from evtools.cli.types import PAIRS, split_name
 from evtools.errors import ConfigError, UsageError
-from evtools.text import decode_text
+from evtools.text import decode_text, encoding_of
 from evtools.top.options import VIEWS
 from evtools.trust import distrusted
 
@@ -554,3 +556,95 @@ def reloader(
         return changed
 
     return reload
+
+
+# --- the text of a file -----------------------------------------------------------------
+
+#: The names of tables, and that of a key.
+TomlPath: TypeAlias = tuple[str, ...]
+#: A text, a comment, or else what may end a value, a key or a line.
+_PIECE: Final = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|"(?:\\.|[^"\\\n])*"'''
+    r"""|'{3}.*?'{3,5}|'[^'\n]*'"""
+    r"""|\#[^\n]*|[\n\[\]{}=]|[^"'\#\n\[\]{}=]+""",
+    re.DOTALL,
+)
+_AFTER_FILE: Final = re.compile(r": | \[")
+
+
+class Statement(NamedTuple):
+    """A header, which has no `key`, or a key and its value, in the text of a settings file.
+
+    Places in the text are where its line starts, its value starts and ends, and its last line
+    ends; `comments` are those within the value.
+    """
+
+    table: TomlPath
+    key: TomlPath
+    start: int
+    value: int
+    end: int
+    line_end: int
+    comments: list[str]
+
+
+def statements(text: str) -> Iterator[Statement]:
+    """Yield the statements of a text that is known to be TOML."""
+    table: TomlPath = ()
+    depth, start, equals, end, comments = 0, -1, -1, 0, list[str]()
+    for match in _PIECE.finditer(f"{text}\n"):
+        piece = match[0]
+        if piece == "\n" and depth == 0:
+            if start >= 0:
+                is_header = equals < 0
+                written = text[start:end] if is_header else f"{text[start:equals]}= 0"
+                path = _path_of(tomllib.loads(written))
+                table = path if is_header else table
+                space = len(text[equals + 1 : end]) - len(text[equals + 1 : end].lstrip())
+                line_end = match.start() - text[: match.start()].endswith("\r")
+                yield Statement(
+                    table, () if is_header else path, start, equals + 1 + space, end, line_end,
+                    comments,
+                )  # fmt: skip
+            start, equals, comments = -1, -1, []
+        elif piece.startswith("#"):
+            comments += [piece.rstrip()] if depth else []
+        elif piece.strip():
+            start = match.start() + len(piece) - len(piece.lstrip()) if start < 0 else start
+            end = match.start() + len(piece.rstrip())
+            equals = match.start() if piece == "=" and equals < 0 and not depth else equals
+            depth += (piece in "[{") - (piece in "]}")
+
+
+def line_of(message: str) -> int | None:
+    """Return the number of the line of a settings file that a message is about, if it is of one.
+
+    Such a message begins with a file and a key or a table, as in `FILE: evtop.sort: ...` and
+    `FILE [evtop.columns]: ...`.
+    """
+    for match in _AFTER_FILE.finditer(message):
+        path = Path(message[: match.start()])
+        with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            if not path.is_file():
+                continue
+            data = path.read_bytes()
+            text = data.decode(encoding_of(data)).removeprefix("\ufeff").replace("\r\n", "\n")
+            key = re.split("]|: ", message[match.end() :], maxsplit=1)[0]
+            lines = {
+                ".".join(one.table + one.key): text.count("\n", 0, one.start) + 1
+                for one in statements(text)
+            }
+            # A key that is missing is missing in its table.
+            return lines.get(key) or lines.get(key.rpartition(".")[0])
+    return None
+
+
+def _path_of(nested: Any) -> TomlPath:
+    path: TomlPath = ()
+    while isinstance(nested, dict | list) and nested:
+        if isinstance(nested, dict):
+            [(name, nested)] = nested.items()
+            path += (name,)
+        else:
+            nested = nested[0]
+    return path

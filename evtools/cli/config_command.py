@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import shutil
 import sys
 import tomllib
@@ -11,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 
 from evtools.cli import types
 from evtools.cli.command import ARGUMENTS, ToolCommand, hide_secrets
-from evtools.cli.config import places, sources_of
+from evtools.cli.config import Statement, TomlPath, places, sources_of, statements
 from evtools.cli.options import FLAG, GROUPS, Option, file_options
 from evtools.cli.show_config import aligned, head, rows_of, tables_of, toml, toml_key
 from evtools.cli.tools import TOOLS, command
@@ -177,27 +176,7 @@ def _commented(option: Option) -> Iterator[str]:
 # A library that keeps comments (tomlkit) is as large as all of cli.  This one writes values in
 # the place of others and adds lines; where that is not enough, nothing is changed.
 
-_Path = tuple[str, ...]
-#: A text, a comment, or else what may end a value, a key or a line.
-_PIECE: Final = re.compile(
-    r'''"""(?:\\.|[^\\])*?"{3,5}|"(?:\\.|[^"\\\n])*"'''
-    r"""|'{3}.*?'{3,5}|'[^'\n]*'"""
-    r"""|\#[^\n]*|[\n\[\]{}=]|[^"'\#\n\[\]{}=]+""",
-    re.DOTALL,
-)
 _NEW_FILE: Final = "# Settings of evtools; see evtools.toml(5).\n"
-
-
-class _Statement(NamedTuple):
-    # A header, which has no `key`, or a key and its value: where its line starts, its value
-    # starts and ends, and its last line ends; and the comments within the value.
-    table: _Path
-    key: _Path
-    start: int
-    value: int
-    end: int
-    line_end: int
-    comments: list[str]
 
 
 def change_settings(path: Path | None, changes: Settings, profile: str = "") -> str:
@@ -295,7 +274,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return tomllib.loads(text.replace("\r\n", "\n"))
 
 
-def _place_of(whole: Mapping[str, Any], setting: _Path, profile: str) -> _Path:
+def _place_of(whole: Mapping[str, Any], setting: TomlPath, profile: str) -> TomlPath:
     # Where a setting is, under either spelling: in the profile, or in the file.
     for prefix in (("profile", profile), ()) if profile else ((),):
         table: Any = whole
@@ -307,11 +286,11 @@ def _place_of(whole: Mapping[str, Any], setting: _Path, profile: str) -> _Path:
     return setting
 
 
-def _with_value(text: str, place: _Path, value: str) -> str:
-    statements, table = list(_statements(text)), place[:-1]
+def _with_value(text: str, place: TomlPath, value: str) -> str:
+    found, table = list(statements(text)), place[:-1]
     end = "\r\n" if "\r\n" in text else "\n"
-    last: _Statement | None = None
-    for one in statements:
+    last: Statement | None = None
+    for one in found:
         if one.key and one.table + one.key == place:
             kept = "".join(f"{comment}{end}" for comment in one.comments)
             before, after = text[: one.start] + kept, text[one.end :]
@@ -326,45 +305,6 @@ def _with_value(text: str, place: _Path, value: str) -> str:
     blank = "" if not text else end if text.endswith("\n") else end * 2
     header = ".".join(map(toml_key, table))
     return f"{text}{blank}[{header}]{end}{toml_key(place[-1])} = {value}{end}"
-
-
-def _statements(text: str) -> Iterator[_Statement]:
-    # Of a text that is known to be TOML.
-    table: _Path = ()
-    depth, start, equals, end, comments = 0, -1, -1, 0, list[str]()
-    for match in _PIECE.finditer(f"{text}\n"):
-        piece = match[0]
-        if piece == "\n" and depth == 0:
-            if start >= 0:
-                is_header = equals < 0
-                written = text[start:end] if is_header else f"{text[start:equals]}= 0"
-                path = _path_of(tomllib.loads(written))
-                table = path if is_header else table
-                space = len(text[equals + 1 : end]) - len(text[equals + 1 : end].lstrip())
-                line_end = match.start() - text[: match.start()].endswith("\r")
-                yield _Statement(
-                    table, () if is_header else path, start, equals + 1 + space, end, line_end,
-                    comments,
-                )  # fmt: skip
-            start, equals, comments = -1, -1, []
-        elif piece.startswith("#"):
-            comments += [piece.rstrip()] if depth else []
-        elif piece.strip():
-            start = match.start() + len(piece) - len(piece.lstrip()) if start < 0 else start
-            end = match.start() + len(piece.rstrip())
-            equals = match.start() if piece == "=" and equals < 0 and not depth else equals
-            depth += (piece in "[{") - (piece in "]}")
-
-
-def _path_of(nested: Any) -> _Path:
-    path: _Path = ()
-    while isinstance(nested, dict | list) and nested:
-        if isinstance(nested, dict):
-            [(name, nested)] = nested.items()
-            path += (name,)
-        else:
-            nested = nested[0]
-    return path
 
 
 _DEFAULT: Final = Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from evtools import __version__
 from evtools.cli import frozen
 from evtools.cli.tools import TOOLS, TOPICS, command, family
-from evtools.errors import BrokerUnavailable, EvtoolsError, FilterError, OutputError
+from evtools.errors import BrokerUnavailable, ConfigError, EvtoolsError, FilterError, OutputError
 
 if TYPE_CHECKING:
     import click
@@ -221,7 +221,13 @@ def fail(tool: str, error: Exception, *, debug: bool = False) -> int:
         from evtools.transport.source import DOCTOR
 
         hint = f"{hint}\n{DOCTOR}".lstrip("\n")
-    _print_error(f"{tool}: {error.message}", hint, below=below)
+    message = error.message
+    if isinstance(error, ConfigError):
+        from evtools.cli.config import line_of
+
+        line = line_of(message)
+        message += f" (line {line})" if line else ""
+    _print_error(f"{tool}: {message}", hint, below=below)
     return error.exit_code
 
 

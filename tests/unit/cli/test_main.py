@@ -225,3 +225,26 @@ def test_the_page_of_keys_has_every_key_and_command():
         assert line.startswith(f"  {keys_text(binding)} ")
         assert f" {binding.help} (" in line
     assert all(len(line) < 80 for name in TOPICS for line in topic(name).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("about", "line"),
+    [
+        (": evtop.sort: must be a text", 3),
+        (" [evtop.columns]: no such column", 5),
+        (': profile."a.b".alert.x.count: must be above 0', 0),
+        (": profile.prod.alert.x.count: must be above 0", 12),
+        (": profile.prod.alert.x.view: is missing", 10),
+        (": there is no [profile.no]", 0),
+        (": Expected ] (at line 1, column 8)", 0),
+    ],
+)
+def test_a_mistake_in_the_settings_file_has_its_line(ended, tmp_path, about, line):
+    file = tmp_path / "a: b [c].toml"
+    file.write_text(
+        'broker = "x"\n[evtop]\nsort = 5\n\n[evtop.columns]\ntasks = [\n  "a", # one\n  "b",\n]\n'
+        "[profile.prod.alert.x]\nfilter = 'a'\ncount = 0\n"
+    )
+    status, err = ended(ConfigError(f"{file}{about}", ""))
+    assert status == 78
+    assert err.splitlines()[0].endswith(f"(line {line})" if line else about)
