@@ -70,6 +70,11 @@ class Cluster:
         unseen = now if connection.status == "connecting" else connection.live_since
         if unseen <= now:
             found = {name: each.unseen(unseen) for name, each in found.items()}
+        # That something came later shows that the connection did not hang.
+        sure = max(self.intake.latest or 0.0, now - _HANGS)
+        for name, each in found.items():
+            if each.overdue(now) and not each.overdue(sure):
+                found[name] = replace(each, late_at=None)
         if self.stats is not None and self.asks_broker:
             plan, at = self.stats.plan()
             # Of several entries of one type the earliest.
@@ -93,6 +98,9 @@ class Cluster:
             yield self.key(row.name), row
 
 
+#: After this time without any event a connection that hangs has been noticed, in seconds: two
+#: heartbeats of it, and some more.
+_HANGS: Final = 30.0
 #: How late RedBeat may send what is due, in seconds: its clock may be off, and what is new it may
 #: notice five minutes later.
 _LATE: Final = 15.0

@@ -66,7 +66,7 @@ def test_a_schedule_of_beat_is_seen_and_missed_when_it_stops(
     assert row["period"] == pytest.approx(2, abs=0.2)
     assert 0 <= row["next"] <= 3
     beat.stop()
-    row = newest(waiting(lambda text: newest(text).get("overdue"), 30, beat.log_tail))
+    row = newest(waiting(lambda text: newest(text).get("overdue"), 50, beat.log_tail))
     assert (row["name"], row["next"]) == ("report.often", None)
 
 

@@ -154,6 +154,11 @@ def test_types_that_run_at_a_period_say_when(types, cols, shown):
     assert types.styles()[at] == "late"
     types.table.set_filter("overdue>10m period<1h")
     assert types.table.keys == ["proj.report"]
+    # The connection may hang, unless something came since.
+    for late, latest, overdue in ((20.0, None, None), (20.0, 2810.0, 20.0), (40.0, None, 40.0)):
+        types.cluster.intake.latest = latest
+        types.refresh(300.1 + late)
+        assert types.table.record("proj.report")["overdue"] == overdue
     # With a history of before and no connection yet, nobody knows.
     connection.status = "connecting"
     types.refresh(1021.0)
