@@ -877,7 +877,8 @@ class TraceFormatter(Formatter):
         queue = self._process("queue", event, "(unknown)" if name is None else as_text(name))
         place = {"cat": "wait", "id": f"0x{next(self._ids):x}", "pid": queue.pid, "tid": queue.own}
         task = _task_name(event)
-        self._emit(name=task, ph="b", ts=begin, args=self._arguments(event), **place)
+        args = {"uuid": event.uuid, "eta": event.get("eta"), "retries": event.get("retries")}
+        self._emit(name=task, ph="b", ts=begin, args=args, **place)
         if start is not None:
             self._emit(name=task, ph="e", ts=start, **place)
 

@@ -184,6 +184,8 @@ def test_of_several_recordings_those_that_can_be_are_read(shown, tmp_path, eveni
         (told,) = [text for text in ended.err.splitlines() if name in text]
         assert "left out: " in told
         assert why in told
+    # Its lines are not reported as well.
+    assert "buy milk" not in ended.err
     assert "Traceback" not in ended.err
     if tool != "cam":
         assert f"torn last line of {tmp_path / 'torn.jsonl'}" in ended.err

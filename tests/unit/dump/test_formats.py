@@ -654,6 +654,8 @@ def test_a_trace_has_runs_waits_and_calls_where_they_belong():
         life("d", ("received", 19), ("progress", 20), ("started", 21), ("succeeded", 23)),
         life("e", ("sent", 21), ("started", 22), ("retried", 24), parent="c"),
         life("f", ("sent", 25), ("revoked", 26)),
+        # Another worker meets it while it runs.
+        life("a", ("revoked", 15), worker="w2"),
         life("g", ("sent", 27)),
         life("h", ("started", 28), worker="w2", parent="c"),
         [{"type": "worker-heartbeat", "hostname": "w1", "timestamp": 29.0, "active": 2}],
