@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from cluster.scenario import Scenario
@@ -39,6 +40,8 @@ class Recording:
 
     story: Story
     written: dict[str, Contents]
+    #: What the event logs have of each event of a task.
+    logged: dict[str, list[Any]]
     is_split: bool
 
     def tasks(self, database: str) -> dict[str, dict[str, Any]]:
@@ -97,6 +100,7 @@ def recording(
     return Recording(
         Story(witness.batches, outcome, state),
         {name: contents(database) for name, database in databases.items()},
+        {name: _logged(databases[name]) for name in (SERVED, SHARED)},
         is_split=not redis,
     )
 
@@ -106,7 +110,14 @@ def _camera(database: Path | str, folder: Path) -> list[str]:
         return ["-c", f"sqlite:{database}"]
     secret = folder / f"url{hash(database)}"
     secret.write_text(database)
-    return ["-c", "postgres", "--camera-option", f"url=@{secret}"]
+    return ["-c", f"postgres:@{secret}?events=1d"]
+
+
+def _logged(database: Path | str) -> list[Any]:
+    assert isinstance(database, str)
+    question = "SELECT event FROM evcam.events WHERE type LIKE 'task-%'"
+    with psycopg.connect(database) as connection:
+        return [event for (event,) in connection.execute(question)]
 
 
 def _wait_for_last_words(database: Path | str, witness: Witness) -> None:
@@ -227,6 +238,19 @@ def test_snapshots_count_each_event_as_often_as_it_was_heard(recording, database
             sum(row["events"] for row in snapshots if row["evcam"] == evcam) for evcam in evcams
         ]
         assert all(share > of_tasks / 4 for share in shares)
+
+
+@pytest.mark.parametrize("database", [SERVED, SHARED])
+def test_event_logs_have_each_event_of_a_task_once_as_it_was_sent(recording, database):
+    def told(events: list[Any]) -> list[str]:
+        # Of clients, receivers replace the clock.
+        kept = [
+            {k: v for k, v in e.items() if k not in {"clock", "local_received"}} for e in events
+        ]
+        return sorted(json.dumps(event, sort_keys=True) for event in kept)
+
+    sent = [event for event in recording.story.events if event["type"].startswith("task-")]
+    assert told(recording.logged[database]) == told(sent)
 
 
 # --- evcam ---------------------------------------------------------------------------
