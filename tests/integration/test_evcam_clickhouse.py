@@ -1,46 +1,22 @@
 """The camera clickhouse, on Debian's server of 2018 and on the engine of today."""
 
-import itertools
 import logging
-import random
 import re
 import time
 from collections import Counter, defaultdict
 
 import pytest
 
-from evtools.cam.clickhouse import VERSION, ClickHouse
-from evtools.cam.snapshot import SnapshotSequence
+from evtools.cam.clickhouse import VERSION
 from evtools.errors import OutputError
-from evtools.state import State
 from evtools.wire import gap
 from servers.clickhouse import login
 from tools.clock import FakeClock
 from tools.command import ROOT
-from tools.ledgers import written
+from tools.ledgers import ClickHouseEvcam as Evcam
+from tools.ledgers import shared_out, written
 from tools.stories import STORIES
 from tools.told import OTHER, UUID, WORKER, life, told
-
-#: For events of 1970.
-KEPT = {"events": 0, "keep": 0, "keep_hourly": 0}
-_starts = itertools.count(1)
-
-
-class Evcam:
-    """A state, and a camera that writes it into ClickHouse."""
-
-    def __init__(self, url, cluster="", **options):
-        self.state = State(cluster=cluster)
-        self.camera = ClickHouse(self.state, timer=object(), url=url, **{**KEPT, **options})
-        sequence = SnapshotSequence(self.state.workers, float(next(_starts)), cluster=cluster)
-        self.camera.load(sequence, self.camera.clock)
-
-    def shoot(self, events=()):
-        self.camera.observe(self.state.apply(events))
-        self.camera.capture()
-
-    def close(self):
-        self.camera.close()
 
 
 @pytest.fixture
@@ -66,15 +42,17 @@ _COLUMNS = (
     *("root_id", "parent_id", "client", "queue", "exchange", "routing_key"),
 )
 _TIMES = ("sent", "received", "started", "ended", "retried", "first_heard", "last_heard")
-#: Of a task that two workers ran at a time, the success counts, as in the result backend.
+#: Old servers take 0 for no time at all.
 _LATER = 90_000.0
+#: Of a task that two workers ran at a time, the success counts, as in the result backend.
 _BY_BOTH = "run by both at a time"
+_LIVES = {name: story for name, story in STORIES.items() if name != _BY_BOTH}
 
 
 def _events():
     lives = [
         event | {"uuid": name, "root_id": name}
-        for name, story in STORIES.items()
+        for name, story in _LIVES.items()
         for event in story.events
     ]
     beats = [
@@ -88,36 +66,21 @@ def _events():
     ]
     notes = [told("task-progress", 12.0 + n, uuid="succeeded", done=n) for n in range(3)]
     events = [*lives, *beats, *notes, told("worker-offline", 30.0, hostname=OTHER)]
-    # Old servers take 0 for no time at all.
     times = ("timestamp", "local_received")
     return [event | {name: event[name] + _LATER for name in times} for event in events]
-
-
-def _shared_out(url, events, seed):
-    # Among two evcams, in any order, some of them twice.
-    chance = random.Random(seed)
-    evcams = [Evcam(url), Evcam(url)]
-    events = [*events, *chance.sample(events, 30)]
-    chance.shuffle(events)
-    for start in range(0, len(events), 50):
-        chance.choice(evcams).shoot(events[start : start + 50])
-    for evcam in evcams:
-        evcam.close()
 
 
 def test_events_shared_out_among_evcams_end_in_the_rows_of_the_other_databases(
     clickhouse, url, rows, tmp_path
 ):
     events = _events()
-    _shared_out(url, events, 1)
+    shared_out(url, events, seed=1)
     reference = written(tmp_path / "one.db", events)
     of_sqlite = {row["uuid"]: row for row in reference["tasks"]}
     seconds = 26 if clickhouse.is_modern else 19
     found = rows("tasks", ", ".join((*_COLUMNS, *_TIMES)), "ORDER BY uuid")
     assert [row[0] for row in found] == sorted(of_sqlite)
     for uuid, *values in found:
-        if uuid == _BY_BOTH:
-            continue
         expected = of_sqlite[uuid]
         own = dict(zip((*_COLUMNS[1:], *_TIMES), values, strict=True))
         for name in _TIMES:
@@ -131,7 +94,7 @@ def test_events_shared_out_among_evcams_end_in_the_rows_of_the_other_databases(
     attempts = defaultdict(list)
     for uuid, state in rows("attempts", "uuid, state", "ORDER BY uuid, place"):
         attempts[uuid].append(state)
-    for name, story in STORIES.items():
+    for name, story in _LIVES.items():
         # Those that a worker received.
         expected = list(story.attempts)[: 1 if name == "sent for its second try" else None]
         assert attempts[name] == expected, name
@@ -140,6 +103,7 @@ def test_events_shared_out_among_evcams_end_in_the_rows_of_the_other_databases(
     [[note, note_type]] = rows("tasks", "note, note_type", "WHERE uuid = 'succeeded'")
     assert (note, note_type) == ('{"done":2}', "task-progress")
     assert rows("events", "count()") == [[len(events)]]
+    _compare_hours(rows, events, reference["tasks"])
 
 
 def _by_hand(events, of_sqlite):
@@ -157,10 +121,16 @@ def _by_hand(events, of_sqlite):
     return counts, waits, runs
 
 
-def test_the_figures_of_an_hour_are_those_of_a_count_by_hand(url, rows, tmp_path):
-    events = [e for e in _events() if e.get("uuid") != _BY_BOTH]
-    _shared_out(url, events, 2)
-    of_sqlite = written(tmp_path / "one.db", events)["tasks"]
+def test_of_a_task_that_two_workers_ran_at_a_time_the_success_counts(old_clickhouse):
+    url = old_clickhouse.fresh_url()
+    shared_out(url, STORIES[_BY_BOTH].events * 6, seed=4)
+    name = url.rpartition("/")[2]
+    assert old_clickhouse.ask(f"SELECT state, result FROM {name}.tasks") == [["SUCCESS", "4"]]
+    states = old_clickhouse.ask(f"SELECT state FROM {name}.attempts ORDER BY place")
+    assert states == [["SUCCESS"], ["FAILURE"]]
+
+
+def _compare_hours(rows, events, of_sqlite):
     counts, waits, runs = _by_hand(events, of_sqlite)
     names = ("succeeded", "failed", "retried", "revoked", "rejected", "cancelled")
     states = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "CANCELLED")
@@ -269,13 +239,14 @@ def test_a_batch_that_was_written_and_not_confirmed_is_written_once(new_clickhou
     evcam.close()
 
 
-def test_a_newer_schema_is_refused(clickhouse, url):
+def test_a_newer_schema_is_refused(old_clickhouse):
+    url = old_clickhouse.fresh_url()
     evcam = Evcam(url)
     evcam.camera.check()
     evcam.shoot()
     evcam.camera.check()
     database = url.rpartition("/")[2]
-    clickhouse.ask(f"INSERT INTO {database}.about_raw VALUES ({VERSION + 1}, 'x')")
+    old_clickhouse.ask(f"INSERT INTO {database}.about_raw VALUES ({VERSION + 1}, 'x')")
     other = Evcam(url)
     for call in (evcam.camera.check, other.shoot):
         with pytest.raises(OutputError, match="written by a newer evcam") as raised:
@@ -285,13 +256,14 @@ def test_a_newer_schema_is_refused(clickhouse, url):
     other.close()
 
 
-def test_several_that_begin_at_once_make_the_tables_once(clickhouse, url, rows):
+def test_several_that_begin_at_once_make_the_tables_once(old_clickhouse):
+    url = old_clickhouse.fresh_url()
     evcams = [Evcam(url) for _ in range(2)]
     for evcam in evcams:
         evcam.camera._version_in = lambda: (0, "")  # as if neither saw those of the other
         evcam.shoot(life("sent"))
         evcam.close()
-    assert rows("tasks", "state") == [["PENDING"]]
+    assert old_clickhouse.ask(f"SELECT state FROM {url.rpartition('/')[2]}.tasks") == [["PENDING"]]
 
 
 def test_what_an_old_server_lacks_is_said_once(old_clickhouse, caplog):

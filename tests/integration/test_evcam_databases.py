@@ -18,7 +18,7 @@ from evtools.wire import iso_utc
 from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.daemon import EvcamStarter
-from tools.ledgers import Contents, contents
+from tools.ledgers import Contents, contents, shared_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,6 +204,23 @@ def test_workers_are_those_that_were(recording, database):
     assert {name for name, row in workers.items() if row["goodbye"]} == {"east@cluster"}
     assert {row["sw_ident"] for row in workers.values()} == {"py-celery"}
     assert {row["freq"] for row in workers.values()} == {2.0}
+
+
+def test_clickhouse_has_what_the_result_backend_has(recording, clickhouse):
+    url = clickhouse.fresh_url()
+    shared_out(url, recording.story.events, seed=3, size=2000)
+    found = clickhouse.ask(f"SELECT uuid, state, result FROM {url.rpartition('/')[2]}.tasks")
+    outcome = recording.story.outcome
+    written = {uuid: state for uuid, state, _ in found}
+    held = {uuid: result["status"] for uuid, result in outcome.results.items()}
+    if not outcome.redelivers:
+        uuid = outcome.uuids["held"]
+        assert (held.pop(uuid), written.pop(uuid)) == ("PENDING", "RECEIVED")
+    assert written == held
+    of_sqlite = recording.tasks(ALONE)
+    assert {uuid: text for uuid, _, text in found} == {
+        uuid: row["result"] for uuid, row in of_sqlite.items()
+    }
 
 
 # --- each other ----------------------------------------------------------------------

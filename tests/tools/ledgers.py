@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from evtools.cam.clickhouse import ClickHouse
 from evtools.cam.database.postgres import Postgres
 from evtools.cam.database.sqlite import SQLite
 from evtools.cam.snapshot import SnapshotSequence
@@ -60,6 +62,41 @@ class Evcam:
     def close(self) -> None:
         """Let go of the database."""
         self.camera.close()
+
+
+class ClickHouseEvcam:
+    """A state, and a camera that writes it into ClickHouse, where it stays, of whatever age."""
+
+    def __init__(self, url: str, cluster: str = "", **options: Any) -> None:
+        self.state = State(cluster=cluster)
+        kept = {"events": 0, "keep": 0, "keep_hourly": 0, **options}
+        self.camera = ClickHouse(self.state, timer=object(), url=url, **kept)
+        sequence = SnapshotSequence(self.state.workers, float(next(_starts)), cluster=cluster)
+        self.camera.load(sequence, self.camera.clock)
+
+    def shoot(self, events: Iterable[dict[str, Any]] = ()) -> None:
+        """Take events in, and a snapshot."""
+        self.camera.observe(self.state.apply(events))
+        self.camera.capture()
+
+    def close(self) -> None:
+        """Make the last figures, and let go."""
+        self.camera.close()
+
+
+def shared_out(url: str, events: Sequence[dict[str, Any]], *, seed: int, size: int = 50) -> None:
+    """Give events to two evcams that write into one ClickHouse, in any order, some of them twice.
+
+    They take so many of them with each snapshot.
+    """
+    chance = random.Random(seed)
+    evcams = [ClickHouseEvcam(url), ClickHouseEvcam(url)]
+    every = [*events, *chance.sample(events, 30)]
+    chance.shuffle(every)
+    for start in range(0, len(every), size):
+        chance.choice(evcams).shoot(every[start : start + size])
+    for evcam in evcams:
+        evcam.close()
 
 
 def touch(database: Path | str, **options: Any) -> None:
