@@ -190,8 +190,9 @@ class Spool:
             self._release()
             raise self._refused(error) from error
         self._closed = threading.Event()
-        name = "evtools-spool"
-        threading.Thread(target=self._sync, args=(self._closed,), name=name, daemon=True).start()
+        threading.Thread(
+            target=self._sync, args=(self._closed,), name="evtools-spool", daemon=True
+        ).start()
 
     def _check_owner(self) -> None:
         status = self.folder.stat()
