@@ -12,6 +12,7 @@ import json
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from psycopg.types.json import JsonbDumper
 from publish import bodies
 
 from evtools.transport.recording.database import TASKS
+from evtools.wire import Codec, Message
 from tools.ledgers import Evcam, touch
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ ROUNDS = 14
 #: How many times what the driver takes a shot may take: for SQLite of the CPU, while
 #: with PostgreSQL much of it is the server's.
 BUDGETS = {"sqlite": 3.0, "sqlite through a spool": 4.0, "postgres": 2.2}
+#: How many times what an event takes evcam without an event log one may take with it.
+LOG_BUDGET = 2.0
 
 Row = tuple[Any, ...]
 
@@ -136,3 +140,49 @@ def test_a_shot_takes_postgresql_little_more_than_its_rows_do(postgres_server: A
             plain.append(timed(time.perf_counter, lambda rows=rows: write(rows)))
     evcam.close()
     report("postgres", shots, plain, table)
+
+
+def test_an_event_log_costs_little_beside_the_tasks(postgres_server: Any, table: Any):
+    urls = [postgres_server.fresh_url(), postgres_server.fresh_url()]
+    # Of 2026-11-20, and kept.
+    plain, logging = (Evcam(urls[0]), Evcam(urls[1], events=100 * 365 * 86_400.0))
+    times: dict[Evcam, list[float]] = {plain: [], logging: []}
+    count = 0
+    codec = Codec()
+
+    def take(evcam: Evcam, events: list[Any]) -> None:
+        evcam.hear(events)
+        evcam.shoot()
+
+    for batch in batches():
+        count += len(batch)
+        for evcam, taken in times.items():
+            # As they come from a broker.
+            events = [each for e in batch for each in codec.events(Message(json.dumps(e).encode()))]
+            for event, fields in zip(events, batch, strict=True):
+                event.stamp(fields["local_received"])
+            taken.append(timed(time.thread_time, partial(take, evcam, events)))
+    for evcam in times:
+        evcam.close()
+    without, with_log = (sum(taken[STEPS:]) * 1e6 / EVENTS / (ROUNDS - STEPS)
+                         for taken in times.values())  # fmt: skip
+    with psycopg.connect(urls[1]) as connection:
+        question = (
+            "SELECT (SELECT count(*) FROM evcam.events), "
+            "sum(pg_total_relation_size(relid)) FROM pg_partition_tree('evcam.events')"
+        )
+        [[logged, size]] = connection.execute(question).fetchall()
+    assert logged == count
+    ratio = with_log / without
+    met = ratio <= LOG_BUDGET
+    table.append(
+        (
+            f"an event in PostgreSQL with a log, {size / logged:.0f} bytes a row; without",
+            f"{without:.0f} us/event",
+            f"{with_log:.0f} us/event",
+            f"{ratio:.1f}",
+            f"{LOG_BUDGET:.1f}",
+            "met" if met else "NOT MET",
+        )
+    )
+    assert met

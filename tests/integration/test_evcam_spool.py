@@ -87,7 +87,7 @@ def test_a_database_that_is_away_gets_every_event_when_it_is_back(
     url = own_postgres.fresh_url()
     (tmp_path / "url").write_text(url)
     words = [
-        *("-c", "postgres:@url", "-F", "200ms", "--listen", site.address),
+        *("-c", "postgres:@url?events=30d", "-F", "200ms", "--listen", site.address),
         *("--camera-option", "spool=spool", "--camera-option", "spool_size=64M"),
         *("-b", broker_url, "--event-exchange", event_exchange),
     ]
@@ -116,6 +116,10 @@ def test_a_database_that_is_away_gets_every_event_when_it_is_back(
     assert events_in(url) == 3 * PART
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT gaps FROM evcam.snapshots").fetchall()
+        question = (
+            "SELECT count(*), count(DISTINCT (uuid, type)) FROM evcam.events WHERE uuid <> ''"
+        )
+        assert connection.execute(question).fetchone() == (3 * PART, 3 * PART)
     reasons = Counter(gap["reason"] for (gaps,) in found for gap in gaps)
     assert reasons == ({"stopped": 1} if is_killed else {})
 
