@@ -100,6 +100,7 @@ def test_the_summary_can_be_json(evdump, redis_url, shop):
         "malformed": {"no JSON": 1, "no object": 1},
         "reconnects": 0,
         "buffered_bytes": 0,
+        "states": {},
     }
     assert dump.stderr.count("left out: ") == 2
 

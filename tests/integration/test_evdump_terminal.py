@@ -54,9 +54,9 @@ def test_the_summary_after_a_ctrl_c_has_a_line_of_its_own(evdump):
     dump.wait_stdout("demo-")
     dump.type("\x03")
     assert dump.wait() == 0
-    last = dump.stdout.splitlines()[-1]
-    assert last.startswith("evdump: ")
-    assert "captured" in last
+    summary, states = dump.stdout.splitlines()[-2:]
+    assert re.fullmatch(r"evdump: \d+ captured, .*", summary)
+    assert states.startswith("evdump: sent ")
 
 
 @pytest.mark.timeout(120)
@@ -289,8 +289,9 @@ def test_a_bar_shows_how_far_the_reading_is_and_leaves_no_trace(evdump, long_tap
     )
     dump.wait_screen("reading")
     assert dump.wait() == 0
-    (summary,) = dump.screen().splitlines()
+    summary, states = dump.screen().splitlines()
     assert summary.startswith("evdump: 4 captured, 4 matched")
+    assert states == "evdump: sent 4"
 
 
 def test_there_is_no_bar_where_nobody_looks(evdump, long_tape):
@@ -300,7 +301,7 @@ def test_there_is_no_bar_where_nobody_looks(evdump, long_tape):
     for dump in (piped, printing):
         assert dump.wait() == 0
         assert "reading" not in dump.stdout + dump.stderr
-    assert len(printing.screen().splitlines()) == 5
+    assert len(printing.screen().splitlines()) == 6
 
 
 @pytest.mark.timeout(120)
