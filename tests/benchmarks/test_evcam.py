@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from publish import Publisher, bodies
 
 from servers.process import wait_until
+from tools.collector import TRACES, Collector
 from tools.daemon import EvcamStarter
 from tools.flow import Flow
 from tools.ledgers import contents
@@ -209,6 +211,55 @@ def test_a_minute_of_10_000_events_a_second_is_in_the_event_log(
     print(
         f"\n{published.stdout.strip()}, all in the log {after:.1f} s later; evcam takes "
         f"{cpu:.0f} us of CPU an event, the log {size / count:.0f} bytes a row"
+    )
+
+
+# --- a collector -----------------------------------------------------------------------
+
+
+_SPAN_ID = re.compile(rb'"spanId":"([0-9a-f]{16})","name"')
+
+
+def test_a_minute_of_10_000_events_a_second_reaches_a_collector_that_was_away(
+    evcam, site, redis_url, event_exchange
+):
+    with Collector() as collector:
+        cam = evcam(
+            *("-c", f"otlp:{collector.url}", "--listen", site.address),
+            *("-b", redis_url, "--event-exchange", event_exchange),
+        )
+        site.wait_value("evcam_connected", 1)
+        count, before = LOG_RATE * LOG_SECONDS, site.value("process_cpu_seconds_total")
+        flow = {"count": count, "rate": LOG_RATE, "batch": _BATCH, "apart": LOG_RATE}
+        words = [f"--{name}={value}" for name, value in flow.items()]
+        words = [sys.executable, str(_PUBLISH), redis_url, f"--exchange={event_exchange}", *words]
+
+        def reach(events: float) -> None:
+            have = lambda: site.value("evcam_events_total") or 0  # noqa: E731
+            wait_until(lambda: have() >= events, deadline=120, what=lambda: f"{events}: {have()}")
+
+        with subprocess.Popen(words) as publisher:
+            reach(count / 3)
+            collector.go()
+            reach(count / 2)
+            collector.come()
+            assert publisher.wait(120) == 0
+        site.wait_value("evcam_events_total", count, deadline=60)
+        cpu = (site.value("process_cpu_seconds_total") - before) * 1e6 / count
+        resident = site.value("process_resident_memory_bytes") / 2**20
+        assert cam.stop(deadline=60) == 0, cam.stderr
+        assert "were dropped" not in cam.stderr
+        states = states_after(count, apart=LOG_RATE)
+        # Without the official classes, which take minutes for that many.
+        texts = [each.content for each in collector.taken if each.path == TRACES]
+        spans = [span_id for text in texts for span_id in _SPAN_ID.findall(text)]
+    # Each has one for its wait, too.
+    assert len(spans) == 2 * (states["SUCCESS"] + states["FAILURE"])
+    assert len(set(spans)) == len(spans)
+    size = sum(len(each.body) for each in collector.taken) / len(spans)
+    print(
+        f"\n{count} events in {LOG_SECONDS} s, the collector away for a sixth of them: "
+        f"{cpu:.0f} us of CPU an event, {size:.0f} bytes a span, evcam at {resident:.0f} MiB"
     )
 
 
