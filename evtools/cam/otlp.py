@@ -268,13 +268,13 @@ class OTLP(Camera):
 
     def _open(self) -> None:
         # Read the files of headers and certificates.
-        self._client = HTTPClient(**self._target)
-        user, password = self._client.user, self._client.password
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"evtools/{__version__}"}
-        if user or password:
-            basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {basic}"
-        self._headers |= headers_of(self._given)
+        client = HTTPClient(**self._target)
+        headers = {"Content-Type": "application/json", "User-Agent": f"evtools/{__version__}"}
+        if client.user or client.password:
+            basic = base64.b64encode(f"{client.user}:{client.password}".encode()).decode()
+            headers["Authorization"] = f"Basic {basic}"
+        self._headers = headers | headers_of(self._given)
+        self._client = client
 
     # --- while events come ------------------------------------------------------------
 
@@ -490,8 +490,9 @@ class OTLP(Camera):
 
     def reopen(self) -> None:
         """Read the files of headers and certificates again."""
-        self._client.close()
+        before = self._client
         self._open()
+        before.close()
         if self._outbox.spool is not None:
             self._outbox.spool.reopen()
 

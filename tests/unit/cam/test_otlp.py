@@ -923,10 +923,14 @@ def test_headers_are_sent_and_never_said(collector, tmp_path, monkeypatch, log):
     file.write_text("x-team=other")
     camera.reopen()
     camera.check()
-    first, second, _, third, _ = [each.headers for each in collector.requests]
+    file.write_text("x team")
+    with pytest.raises(UsageError, match="entry 1 is not NAME=VALUE"):
+        camera.reopen()
+    camera.check()
+    first, second, _, third, _, fourth, _ = [each.headers for each in collector.requests]
     assert (first["x-key"], first["x-more"]) == (secret, "a b")
     assert (second["authorization"], second["x-team"]) == (f"Bearer {secret}", "shop")
-    assert third["x-team"] == "other"
+    assert third["x-team"] == fourth["x-team"] == "other"
     assert collector.requests[1].path == f"/below{TRACES}"
     assert secret not in camera.describe() + str(log())
 
