@@ -161,6 +161,9 @@ _COLOURS = {
     "brightmagenta": "#d670d6", "brightcyan": "#29b8db", "brightwhite": "#ffffff",
 }  # fmt: skip
 _BEHIND = "#101418"
+_FONTS = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+_EIGHTHS = "▁▂▃▄▅▆▇█"
+_NOT_LETTERS = dict.fromkeys(map(ord, _EIGHTHS), " ")
 _WORDS = re.compile(r"\S+(?: \S+)*")
 
 
@@ -194,7 +197,7 @@ def svg(cells: Sequence[Sequence[Any]]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}">',
         f'<rect width="100%" height="100%" rx="6" fill="{_BEHIND}"/>',
-        '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">',
+        f'<g shape-rendering="crispEdges" font-family="{_FONTS}" font-size="14">',
     ]
     for row, line in enumerate(cells):
         top = 8 + row * _HIGH
@@ -207,6 +210,14 @@ def svg(cells: Sequence[Sequence[Any]]) -> str:
             if behind != _BEHIND:
                 rect = f'x="{left:.1f}" y="{top:.1f}" width="{long:.1f}" height="{_HIGH}"'
                 parts.append(f'<rect {rect} fill="{behind}"/>')
+            # Parts of a cell meet those above and beside them, which letters do not.
+            for at, character in enumerate(text):
+                if character in _EIGHTHS:
+                    tall = _HIGH * (1 + _EIGHTHS.index(character)) / 8
+                    rect = f'x="{left + at * _WIDE:.1f}" y="{top + _HIGH - tall:.1f}"'
+                    size = f'width="{_WIDE}" height="{tall:.2f}"'
+                    parts.append(f'<rect {rect} {size} fill="{front}"/>')
+            text = text.translate(_NOT_LETTERS)
             weight = ' font-weight="bold"' if bold else ""
             # Words stand where they are; a viewer may collapse the blanks between them.
             for found in _WORDS.finditer(text):

@@ -5,6 +5,7 @@ They are those of a recording, on a real terminal; `make screens` takes them ane
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -106,6 +107,14 @@ def press(evtop, keys):
     for key in keys:
         if len(key) > 1 and key.startswith(":"):
             evtop.type(f"{key}\r")
+        elif key == "esc":
+            # What is typed too soon after it would be another key, and what came before it has
+            # to be there: else nothing shows that it was taken.
+            before = settled(evtop, polls=15)
+            evtop.type("\x1b")
+            # On a busy machine a message may have gone by itself.
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda was=before: masked(evtop.screen()) != was, deadline=3, what="")
         else:
             evtop.press(key)
 
@@ -115,17 +124,19 @@ def masked(screen):
     return _VARIES.sub(lambda found: "~" * len(found[0]), screen).split("\n")
 
 
-def settled(evtop, shows):
+def settled(evtop, shows="", *, polls=25):
     """Return the screen that shows a text, once it does not change any more."""
     seen = []
 
     def is_settled():
         seen.append(masked(evtop.screen()))
         text = "\n".join(seen[-1])
-        # For longer than it takes to be refreshed.
-        return shows in text and "order frozen" not in text and seen[-25:] == [seen[-1]] * 25
+        if not shows or (shows in text and "order frozen" not in text):
+            # By default for longer than it takes to be refreshed.
+            return seen[-polls:] == [seen[-1]] * polls
+        return False
 
-    wait_until(is_settled, deadline=20, what=lambda: "\n".join([f"{shows!r} on:", *seen[-1]]))
+    wait_until(is_settled, deadline=40, what=lambda: "\n".join([f"{shows!r} on:", *seen[-1]]))
     return seen[-1]
 
 
@@ -158,11 +169,8 @@ def see(evtop, screen, expected):
         return masked(evtop.screen()) == expected
 
     if not FIXES:
-        try:
+        with contextlib.suppress(AssertionError):
             wait_until(is_there, deadline=5, what="")
-        except AssertionError:
-            pass
-        else:
             return expected
     return settled(evtop, screen.shows)
 

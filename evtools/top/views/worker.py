@@ -129,11 +129,12 @@ def last_signs(worker: Any, row: Any, context: RenderContext) -> tuple[str, ...]
         None if worker.processed is None else f"{worker.processed} processed",
         "load " + " ".join(map("{:.1f}".format, row.load)) if row.load else None,
     ]
+    words = ", ".join(filter(None, reported)) or "nothing of its tasks"
     software = " ".join(filter(None, (row.version, row.system)))
     runs = [software or None, None if worker.pid is None else f"pid {worker.pid}"]
     lines = (
         f"state   {row.status}: {what} at {context.time_of_day(row.seen)}, {age} ago; {beat}",
-        f"said    {', '.join(filter(None, reported)) or 'nothing of its tasks'}, in the last one",
+        f"said    {words}, in its last heartbeat",
         f"was     {', '.join(filter(None, runs)) or 'not known'}",
     )
     return tuple(map(sanitize, lines))
@@ -152,7 +153,7 @@ def last_tasks(tasks: Iterable[Any], row: Any, context: RenderContext) -> tuple[
         at = task.started if task.state == "STARTED" else task.received
         when = "" if at is None else f"since {context.time_of_day(at - skew)}"
         into = running if task.state == "STARTED" else received
-        into.append(f"  {when:<28}{uuid:<8}  {name}  {called}")
+        into.append(f"  {when:<16}{uuid:<8}  {name}  {called}")
     if not running and not received:
         return ("It had no task, by its events.",)
     lines = [f"it ran {len(running)} when it went, by its events", *running]
@@ -307,7 +308,10 @@ def _pool(stats: Any) -> Iterator[str]:
             ("CPU", " + ".join(f"{one:.1f}s" for one in cpu if one is not None) or None),
             ("memory", None if memory is None else f"{memory / 1024:.0f} MiB at the most"),
             ("clock", stats.get("clock")),
-            ("broker", " ".join(as_text(broker[one]) for one in _BROKER if broker.get(one))),
+            (
+                "broker",
+                " ".join(as_text(broker[one]) for one in _BROKER if broker.get(one)) or None,
+            ),
         )
     )
     total = _part(stats, "total")

@@ -87,7 +87,7 @@ def test_the_page_of_a_worker_that_is_gone_says_what_it_was_and_had(asked):
     assert re.search(
         r"state +gone: its last event came at [\d:]+, 3m2\ds ago; the last heartb", text
     )
-    assert "said    1 running, 77 processed, load 1.0 2.0 3.0, in the last one" in text
+    assert "said    1 running, 77 processed, load 1.0 2.0 3.0, in its last heartbeat" in text
     assert "was     py-celery 5.6 Linux, pid 7" in text
     # Of the tasks two are known by their events, and one by an answer.
     assert re.search(r"it ran 2 when it went, by its events\n +since .*cccc3333  proj.slow", text)
