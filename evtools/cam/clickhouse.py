@@ -7,6 +7,7 @@ however often an event comes (greatest, newest, a set of steps); views read thos
 reads what others have written, and none has to know more than its own events.
 """
 
+import codecs
 import gzip
 import logging
 import os
@@ -94,7 +95,9 @@ _OF_TASK: Final = {
     "first_receipt_s": ("min", "UInt64", "if($kind = 1, $rank, $most)", ""),
     "call_s": ("max", "UInt64", "if($kind = 0, $rank, 0)", ""),
     "start_s": ("max", "UInt64", "if($kind = 2, micros, 0)", ""),
-    "retry_s": ("groupUniqArray", "UInt64", "if($kind = 3, micros, 0)", ""),
+    # A set of them would take as long to read as all the others.
+    "first_retry_s": ("min", "UInt64", "if($kind = 3, micros, $most)", ""),
+    "last_retry_s": ("max", "UInt64", "if($kind = 3, micros, 0)", ""),
     **{f"{name}_s": ("max", "UInt64", f"if($kind = {kind}, micros, 0)", "")
        for kind, name in enumerate(("rejected", "cancelled", "revoked", "failed", "succeeded"), 4)},
     "first_revoked_s": ("min", "UInt64", "if($kind = 6, micros, $most)", ""),
@@ -186,14 +189,15 @@ _WORKER_TERMS: Final = {
 #: From what is kept of a task to what it means.  The rule is that of `evtools.state.attempts` as
 #: far as it needs no more than that: an attempt begins with its receipt, and the newest is the one
 #: of the highest number that was received last; an end counts if it is not before that.  A message
-#: that was sent for a later attempt counts as long as no worker has it.
+#: that was sent for a later attempt counts as long as no worker has it.  A worker may receive the
+#: next attempt, and start it, before it reports that this one is to be retried; so a retry ends the
+#: first attempt that is known, the second one if there were two, and a later one if it had started.
 _TASK: Final = (
     """
   receipt % $step AS begun, call % $step AS called, intDiv(call, $step) AS recalled,
   if(receipt > 0, intDiv(receipt, $step), intDiv(call, $step)) AS tried,
   if(first_receipt = receipt OR receipt = 0, toUInt64(1), receipt % $step) AS since_at,
-  intDiv(if(receipt > 0, first_receipt, call), $step) AS base,
-  arraySort(arrayFilter(x -> x > 0, retry)) AS again
+  intDiv(if(receipt > 0, first_receipt, call), $step) AS base
 """,
     """
   greatest(tried, recalled) AS number,
@@ -202,7 +206,9 @@ _TASK: Final = (
   if(start < since_at, toUInt64(0), start) AS start_at,
   recalled > tried AND receipt > 0 AND start < called AND succeeded < called
     AND failed < called AND revoked < called AND cancelled < called AND rejected < called AS resent,
-  length(again) > greatest(tried, recalled) - base AND again[-1] >= since_at AS was_retried
+  last_retry >= since_at AND multiIf(greatest(tried, recalled) = base, 1,
+    greatest(tried, recalled) = base + 1,
+    first_retry != last_retry, start >= since_at AND last_retry > start) AS was_retried
 """,
     """
   multiIf(resent, 'RETRY', succeeded >= since_at, 'SUCCESS', failed >= since_at, 'FAILURE',
@@ -211,7 +217,7 @@ _TASK: Final = (
     number > 0, 'RETRY', receipt > 0, 'RECEIVED', 'PENDING') AS state,
   multiIf(resent, toUInt64(0), succeeded >= since_at, succeeded, failed >= since_at, failed,
     revoked >= since_at, revoked_at, cancelled >= since_at, cancelled,
-    rejected >= since_at, rejected, was_retried, again[-1], toUInt64(0)) AS ended_at,
+    rejected >= since_at, rejected, was_retried, last_retry, toUInt64(0)) AS ended_at,
   if(resent, toUInt64(0), start_at) AS started_at,
   if(resent, toUInt64(0), begun) AS received_at,
   if(recalled = number, called, toUInt64(0)) AS sent_at
@@ -472,22 +478,17 @@ class Tables:
     def _kept(self, function: str, kind: str, weight: str) -> str:
         if weight or not self.is_modern:
             return f"AggregateFunction({function}, {kind}{', UInt64' if weight else ''})"
-        if function == "groupUniqArray":
-            return f"SimpleAggregateFunction(groupUniqArrayArray, Array({kind}))"
         return f"SimpleAggregateFunction({function}, {kind})"
 
     def _made(self, function: str, arguments: str, weight: str) -> str:
         if weight or not self.is_modern:
             return f"{function}State({arguments})"
-        made = f"{function}({arguments})"
-        return f"arrayFilter(x -> x > 0, {made})" if function == "groupUniqArray" else made
+        return f"{function}({arguments})"
 
     def _merged(self, function: str, state: str, weight: str) -> str:
         if weight or not self.is_modern:
             return f"{function}Merge({state})"
-        return (
-            f"{function}Array({state})" if function == "groupUniqArray" else f"{function}({state})"
-        )
+        return f"{function}({state})"
 
     # --- views ------------------------------------------------------------------------
 
@@ -560,12 +561,16 @@ class Tables:
               for name in ("exception", "traceback")),
             *(of_end(name, "revoked") for name in ("terminated", "signum", "expired")),
             of_end("requeue", "rejected"),
-            known("if(state = 'RETRY', again[-1], toUInt64(0))") + " AS retried",
+            known("if(state = 'RETRY', last_retry, toUInt64(0))") + " AS retried",
             f"{_WAIT} AS wait", *map(text, ("args", "kwargs", *texts)),
             "nullIf(noted, '') AS note_type",
             known("first") + " AS first_heard", known("last") + " AS last_heard",
         ]  # fmt: skip
         yield "tasks", self._select(columns, inner)
+        new = f"SELECT cluster, uuid FROM {self.place('tasks_raw')} WHERE day >= yesterday()"
+        condition = f"WHERE day >= today() - 8 AND (cluster, uuid) GLOBAL IN ({new})"
+        inner = self._layered(self._of_states(condition), *_TASK)
+        yield "recent", self._select(columns, inner)
         steps, *others = _ATTEMPT
         inner = self._layered(self._of_events(), steps)
         inner = f"SELECT *, nth, mine, next FROM ({inner}) {_EACH}"
@@ -628,19 +633,30 @@ class Tables:
         listed = ", ".join(_text(each) for each in clusters)
         ended = ", ".join(f"'{kind}'" for kind in _KINDS[3:])
         within = ", ".join(map(str, hours))
+        of_hours = (
+            f"day IN ({', '.join(map(_text, days))}) AND cluster IN ({listed}) "
+            f"AND intDiv(micros, {_HOUR * _MICROS}) IN ({within})"
+        )
         condition = (
             f"WHERE (cluster, uuid) GLOBAL IN (SELECT CAST(cluster, 'String'), uuid "
-            f"FROM {self.place('events_raw')} WHERE day IN ({', '.join(map(_text, days))}) "
-            f"AND cluster IN ({listed}) AND type IN ({ended}) "
-            f"AND intDiv(micros, {_HOUR * _MICROS}) IN ({within}))"
+            f"FROM {self.place('events_raw')} WHERE {of_hours} AND type IN ({ended}))"
         )
         figures = ", ".join(function for _, function in _FIGURES.values())
         names = ("made", "cluster", "hour", "day", "name", "queue", *_FIGURES)
-        inner = self._layered(self._of_states(condition), *_TASK)
-        both = "arrayConcat([ended_at], again)"
+        again = (
+            "SELECT CAST(cluster, 'String') AS cluster, uuid, groupUniqArray(micros) AS again "
+            f"FROM {self.place('events_raw')} WHERE {of_hours} AND type = 'task-retried' "
+            "GROUP BY cluster, uuid"
+        )
+        names_of_task = "cluster, uuid, name_, queue_, state, started_at, ended_at, measured"
+        inner = (
+            f"SELECT {names_of_task}, waits_since, due, again FROM "
+            f"({self._layered(self._of_states(condition), *_TASK)}) AS of_states "
+            f"ANY LEFT JOIN ({again}) AS of_log USING (cluster, uuid)"
+        )
         inner = (
             f"SELECT *, hours FROM ({inner}) ARRAY JOIN arrayReduce('groupUniqArray', "
-            f"arrayMap(x -> intDiv(x, $hour), {both})) AS hours"
+            "arrayMap(x -> intDiv(x, $hour), arrayConcat([ended_at], again))) AS hours"
         )
         inner = (
             f"SELECT *, {_RUN} AS run, {_WAIT} AS wait, "
@@ -813,6 +829,7 @@ class ClickHouse(StoreCamera):
             parts = urlsplit(url)
         except ValueError:
             parts = urlsplit("")
+        codecs.lookup("idna")  # which it would import later, for the names of hosts
         self._client = HTTPClient(
             urlunsplit(parts._replace(path="")), timeout=timeout, ca=ca, cert=cert, key=key
         )

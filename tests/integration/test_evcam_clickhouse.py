@@ -14,7 +14,7 @@ from servers.clickhouse import login
 from tools.clock import FakeClock
 from tools.command import ROOT
 from tools.ledgers import ClickHouseEvcam as Evcam
-from tools.ledgers import shared_out, written
+from tools.ledgers import imported_late, shared_out, written
 from tools.stories import STORIES
 from tools.told import OTHER, UUID, WORKER, life, told
 
@@ -318,6 +318,11 @@ def test_what_was_not_written_while_the_server_was_away_comes_next(own_clickhous
         ["SUCCESS", 1]
     ]
     assert own_clickhouse.ask(f"SELECT count() FROM {database}.events") == [[4]]
+
+
+def test_everything_it_needs_is_imported_when_it_is_made(old_clickhouse):
+    url = old_clickhouse.fresh_url().replace("127.0.0.1", "localhost")
+    assert imported_late(f"clickhouse:{url}?events=0&keep=0") == []
 
 
 # --- retention -------------------------------------------------------------------------
