@@ -29,8 +29,8 @@ SYNC_EVERY: Final = 5.0
 _SEGMENTS: Final = 16
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
 #: Of closed segments, so many bytes stay, stored or not, and at most a quarter of all: a broker may
-#: deliver again what it sent in the last fraction of a second.
-_TAIL_BYTES: Final = 8 * 1024 * 1024
+#: deliver again what is not acknowledged, which is up to 500 messages of 24 events.
+_TAIL_BYTES: Final = 16 * 1024 * 1024
 _TAIL_PART: Final = 4
 
 _MAGIC: Final = b"evspool\n"

@@ -62,7 +62,7 @@ _CLOSE_WAIT = 1.8
 #: processor's caches before they are written, and their memory would be asked for anew each time.
 _PART_BYTES = 64 * 1024
 #: Messages that a broker sends before they are acknowledged: what comes in a fraction of a second.
-_PREFETCH = 5000
+_PREFETCH = 500
 #: The least that one of several clusters has for what waits.
 _BUFFER_BYTES_MIN = 1024 * 1024
 # fmt: off
