@@ -658,11 +658,11 @@ def test_the_thread_of_the_camera_waits_as_long_as_it_is_asked_to(collector):
     collector.answers = [unavailable(429, Retry_After="100")]
     thread.mount(studio.camera)
     try:
-        for now, requests in ((1001, 1), (1011, 1), (1021, 1), (1102, 2)):
+        for now, requests, failed in ((1001, 1, 1), (1009, 1, 1), (1011, 1, 2), (1102, 2, 2)):
             clock.now = now
             assert thread.settle(5)
-            assert len(collector.requests) == requests
-        assert (counters.shots.failed, counters.shots.taken) == (3, 1)
+            assert (len(collector.requests), counters.shots.failed) == (requests, failed)
+        assert counters.shots.taken == 1
     finally:
         thread.stop()
     assert numbers(collector) == {0: 1}
