@@ -129,7 +129,8 @@ class HTTPClient:
                 socket.shutdown(2)
 
         deadline = threading.Timer(self._timeout, expire)
-        deadline.daemon, deadline.name = True, "evtools-deadline"
+        deadline.daemon = True
+        deadline.name = "evtools-deadline"
         deadline.start()
         try:
             connection.request(method, path, body=body, headers=headers)

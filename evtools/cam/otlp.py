@@ -328,6 +328,9 @@ class OTLP(Camera):
             size, waiting = self._spool_size, self._max_waiting
             spool = Spool(self._spool_folder, max_bytes=size, max_waiting=waiting)
             spool.open()
+            if spool.waiting:
+                words = "spool %s: %d spans and points from before are still to be exported"
+                _log.info(words, spool.folder, spool.waiting)
             self._outbox.spool = spool
         super().install()
 

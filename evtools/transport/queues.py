@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final, Self
-from zoneinfo import ZoneInfo
 
 import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
@@ -588,6 +587,9 @@ def _planned(due: Any, parts: Any) -> PlannedTask | None:
 
 
 def _epoch(moment: _Moment) -> float | None:
+    # Only here: evcam imports this module, and loads a user's camera as another user.
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     zone: tzinfo = UTC
     if isinstance(moment.timezone, str) and not _ZONE.fullmatch(moment.timezone):
         return None

@@ -336,7 +336,7 @@ def test_what_a_walk_through_names_is_where_it_says():
 def test_the_threads_are_those_of_the_code():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     described = text.partition("## Threads")[2].partition("\n## ")[0]
-    named = r'name="(evtools-\w+)"'
+    named = r'name ?= ?"(evtools-\w+)"'
     sources = [path.read_text() for path in (ROOT / "evtools").glob("**/*.py")]
     started = {name for source in sources for name in re.findall(named, source)}
     assert set(re.findall(r"`(evtools-\w+)`", described)) == started

@@ -162,7 +162,7 @@ def test_kill_9_loses_no_request_that_is_in_the_spool(
     first.wait()
     collector.come()
     second = evcam(*options)
-    second.wait_stderr("events from before are still to be written")
+    second.wait_stderr("from before are still to be exported")
     wait_until(lambda: len(taken()) == 2, deadline=15, what="the task in the spool")
     assert second.stop(signal.SIGTERM) == 0, second.stderr
     assert taken() == {"task 0": 1, "task 1": 1}

@@ -166,7 +166,7 @@ TEXTS: Final = (
 EVERYWHERE: Final = (
     *each("everywhere", "? f1", text(r"find>"), last="ctrl-c"),
     Step("everywhere", "m", text(r"─ messages ─"), last="ctrl-c"),
-    Step("everywhere", "W", text(r"^ there are no alerts")),
+    Step("everywhere", "W", text(r"^ there are no alerts"), last="esc"),
     Step("everywhere", "q", row(0), first="enter f"),
     Step(*("everywhere", "esc", no(r"marked")), first="space", last="g"),
     *(Step("everywhere", key, text(rf"\[{key} ")) for key in "2345601"),

@@ -237,6 +237,8 @@ RESIZED = ((100, 28), (80, 24), (50, 12), (49, 12), (20, 5), (119, 27))
 
 @pytest.mark.timeout(180)
 def test_after_any_size_a_screen_is_what_it_was(shown):
+    log = Path(os.environ["HOME"]) / ".local" / "state" / "evtools" / "evtop.log"
+    log.unlink(missing_ok=True)  # of another test
     whole = (200, 50)
     expected, evtop = read(file_of(whole)), shown(whole)
     for screen in SCREENS:
@@ -261,7 +263,7 @@ def test_after_any_size_a_screen_is_what_it_was(shown):
         press(evtop, screen.back)
     evtop.press("Q")
     assert evtop.wait() == 0
-    assert not list(Path(os.environ["HOME"]).glob(".local/state/evtools/evtop.log"))
+    assert not log.exists()
 
 
 def is_whole(screen, size):
