@@ -80,7 +80,12 @@ def publish(broker_url: str, event_exchange: str) -> Iterator[Any]:
     publisher.close()
 
 
-@pytest.mark.parametrize("is_killed", [False, True], ids=["away", "killed"])
+@pytest.mark.parametrize(
+    ("broker", "is_killed"),
+    [("redis", True), ("rabbitmq", False)],
+    indirect=["broker"],
+    ids=["redis-killed", "rabbitmq-away"],
+)
 def test_a_database_that_is_away_gets_every_event_when_it_is_back(
     evcam, site, publish, broker_url, event_exchange, own_postgres, tmp_path, is_killed
 ):

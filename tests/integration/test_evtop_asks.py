@@ -126,7 +126,9 @@ def test_a_task_of_a_worker_that_was_killed_is_lost_once_the_next_one_says_so(
     assert watching.wait() == 0
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
+@pytest.mark.parametrize(
+    ("broker", "size"), [("redis", (80, 24)), ("rabbitmq", (120, 32))], indirect=["broker"]
+)
 def test_a_queue_that_piled_up_before_says_who_consumes_it_and_when_it_is_empty(
     evtop, worker, broker, broker_url, event_exchange, size
 ):

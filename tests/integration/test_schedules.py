@@ -47,6 +47,8 @@ def beat(tmp_path: Path, broker_url: str, event_exchange: str) -> Iterator[Proce
     process.stop()
 
 
+# The broker makes no difference to what is inferred of events.
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
 @pytest.mark.timeout(120)
 def test_a_schedule_of_beat_is_seen_and_missed_when_it_stops(
     evtop: Callable[..., Any], beat: Process, broker_url: str, event_exchange: str
