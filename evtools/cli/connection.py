@@ -187,7 +187,7 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     if it fails, and UsageError if it cannot be run at all.
     """
     try:
-        process = _Program(command)
+        process = _start(command)
     except OSError as error:
         raise UsageError(
             f"--broker-command: cannot run {command[0]}: {error.strerror}",
@@ -215,6 +215,17 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     if not answer or not answer.isprintable() or len(out) > _ANSWER_MAX_BYTES:
         raise _failed(command, "it must print one line: the URL, or a password", errors)
     return answer if _URL.match(answer) else with_password(base(), answer)
+
+
+def _start(command: Sequence[str]) -> "_Program":
+    if threading.current_thread() is not threading.main_thread():
+        return _Program(command)
+    from concurrent.futures import ThreadPoolExecutor
+
+    # A signal may raise between any two steps of the main thread, and so between the start
+    # of the program and our noting its number.  In another thread it cannot.
+    with ThreadPoolExecutor(1) as starter:
+        return starter.submit(_Program, command).result()
 
 
 class _Program(subprocess.Popen[bytes]):

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +28,7 @@ from servers.ports import HOST, free_port
 from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.command import ROOT
+from tools.daemon import is_there
 from tools.flow import on_redis
 
 
@@ -814,7 +814,29 @@ def test_a_broker_command_that_hangs_ends_with_the_doctor(tmp_path):
         wait_until(lambda: pidfile.exists() and pidfile.read_text(), what="the command")
         process.terminate()
         assert process.wait(10) == 128 + signal.SIGTERM
-    wait_until(lambda: not Path(f"/proc/{int(pidfile.read_text())}").exists(), what="its end")
+    wait_until(lambda: not is_there(int(pidfile.read_text())), what="its end")
+
+
+def test_a_signal_that_comes_as_a_broker_command_starts_leaves_it_not_running():
+    # The handler runs as the program has been started, and before we know its number.
+    code = """if True:
+        import os, signal, subprocess, sys
+        from evtools.cli.main import main
+        start = subprocess._fork_exec
+        def start_and_end(*args):
+            pid = start(*args)
+            os.write(1, b"%d" % pid)
+            signal.raise_signal(signal.SIGTERM)
+            return pid
+        subprocess._fork_exec = start_and_end
+        sys.argv = ["evtools", "doctor", "--broker-command", "sleep 60"]
+        sys.exit(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, timeout=30, check=False
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    wait_until(lambda: not is_there(int(done.stdout)), what="its end")
 
 
 # --- the manual ---------------------------------------------------------------------
