@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from evtools.cam.clickhouse import VERSION
+from evtools.cam.clickhouse_schema import VERSION
 from evtools.errors import OutputError
 from evtools.wire import gap
 from servers.clickhouse import login

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from evtools.cam.clickhouse import ClickHouse, Tables, row_of
+from evtools.cam.clickhouse import ClickHouse, row_of
+from evtools.cam.clickhouse_schema import Tables
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
