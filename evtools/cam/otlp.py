@@ -10,12 +10,14 @@ import random
 import re
 import socket
 import threading
+import zlib
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
@@ -92,6 +94,8 @@ class Outbox:
         self._requests: deque[Request] = deque()
         self._bytes = 0
         self._piece: Piece | None = None
+        #: What is left of the first one in the spool, if that was split.
+        self._parts: deque[Request] = deque()
 
     @property
     def items(self) -> int:
@@ -126,6 +130,9 @@ class Outbox:
         """Return the request that is to be sent next, None if there is none."""
         if self.spool is None:
             return self._requests[0] if self._requests else None
+        if self._parts and self._piece is not None and self.spool.begin(self._piece):
+            return self._parts[0]
+        self._parts.clear()
         while (piece := self.spool.read(self.spool.end, max_events=1, max_bytes=1)) is not None:
             if not self.spool.begin(piece):  # it was dropped meanwhile
                 continue
@@ -144,8 +151,20 @@ class Outbox:
     def done(self) -> None:
         if self.spool is None:
             self._bytes -= len(self._requests.popleft().body)
-        elif self._piece is not None:
+            return
+        if self._parts:
+            self._parts.popleft()
+        if self._piece is not None and not self._parts:
             self.spool.acknowledge(self._piece)
+
+    def split(self, parts: Sequence[Request]) -> None:
+        """Have these sent instead of the first one."""
+        waiting = self._parts if self.spool is not None else self._requests
+        if waiting:
+            waiting.popleft()
+        waiting.extendleft(reversed(parts))
+        if self.spool is None:
+            self._bytes = sum(len(request.body) for request in self._requests)
 
     def failed(self) -> None:
         if self.spool is not None:
@@ -262,7 +281,7 @@ class OTLP(Camera):
         self._failures, self._patience = 0, _PATIENCE
         self._problem, self._not_before = "", 0.0
         self._counts: Tally[tuple[str, str]] = Tally()
-        self._warnings = 0
+        self._warnings = self._splits = 0
         self._pause = threading.Event()
         self.is_served = False
 
@@ -326,7 +345,9 @@ class OTLP(Camera):
         """Begin to take snapshots; raise OutputError if the spool cannot be used."""
         if self._spool_folder is not None and self.spool is None:
             size, waiting = self._spool_size, self._max_waiting
-            spool = Spool(self._spool_folder, max_bytes=size, max_waiting=waiting)
+            spool = Spool(
+                self._spool_folder, max_bytes=size, max_waiting=waiting, items="spans and points"
+            )
             spool.open()
             if spool.waiting:
                 words = "spool %s: %d spans and points from before are still to be exported"
@@ -419,6 +440,8 @@ class OTLP(Camera):
         while (request := self._outbox.first()) is not None:
             self.gets_on()
             problem, asked = self._send(request)
+            if problem is None and asked is not None:
+                continue
             if problem is not None and asked is not None:
                 self._outbox.failed()
                 self._failures += 1
@@ -443,7 +466,8 @@ class OTLP(Camera):
         return TryLater(problem, wait=min(left, max(self.freq, _AWAY_EVERY)))
 
     def _send(self, request: Request) -> tuple[str | None, float | None]:
-        # Return what went wrong, and when to try again: after seconds, 0 for when we like.
+        # Return what went wrong, and when to try again: after seconds, 0 for when we like.  If
+        # nothing went wrong and it is to be tried again, there are smaller ones instead.
         headers = {**self._headers, **({"Content-Encoding": "gzip"} if request.is_packed else {})}
         try:
             answer = self._client.request("POST", f"/v1/{request.signal}", request.body, headers)
@@ -453,6 +477,10 @@ class OTLP(Camera):
             self._note_success(request, answer.body)
             return None, None
         problem = f"{self._client.address} answered {_words(answer)}"
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (halves := _halves(request)):
+            self._outbox.split(halves)
+            self._note_split(problem, request)
+            return None, 0.0
         if answer.status in _RETRIED:
             return problem, _asked(answer.headers.get("retry-after", ""), SystemClock().wall())
         return problem, None
@@ -470,6 +498,13 @@ class OTLP(Camera):
             words = "%s: the collector rejected %d of %d %s: %s"
             about = _ITEMS[request.signal]
             _log.warning(words, self.describe(), rejected, request.items, about, message)
+
+    def _note_split(self, problem: str, request: Request) -> None:
+        self._splits += 1
+        # The 1st, 2nd, 4th, ...
+        if self._splits & (self._splits - 1) == 0:
+            words = "%s: %s: the %d %s are sent in halves; a smaller batch saves that"
+            _log.warning(words, self.describe(), problem, request.items, _ITEMS[request.signal])
 
     def _backoff(self) -> float:
         longest = min(_FIRST_WAIT * 2 ** min(self._failures - 1, 20), _LONGEST_WAIT)
@@ -614,3 +649,61 @@ def _data_of(metric: Message) -> Iterator[Message]:
     for name in ("sum", "gauge", "histogram"):
         if name in metric:
             yield metric[name]
+
+
+#: By signal, where its items are.
+_LEVELS: Final[Mapping[Signal, Sequence[Sequence[str]]]] = {
+    "traces": (("resourceSpans",), ("scopeSpans",), ("spans",)),
+    "metrics": (
+        *(("resourceMetrics",), ("scopeMetrics",), ("metrics",)),
+        *(("sum", "gauge", "histogram"), ("dataPoints",)),
+    ),
+}
+
+
+def _halves(request: Request) -> list[Request]:
+    # Two requests with the items of one; none if it has only one, or is not as we make them.
+    if request.items < 2:  # noqa: PLR2004
+        return []
+    first = request.items // 2
+    try:
+        body = gzip.decompress(request.body) if request.is_packed else request.body
+        parts = _cut(json.loads(body), _LEVELS[request.signal], first)
+    except (ValueError, LookupError, TypeError, EOFError, OSError, zlib.error):
+        return []
+    bodies = [_encode(part) for part in parts]
+    if request.is_packed:
+        bodies = [gzip.compress(each, 1, mtime=0) for each in bodies]
+    counts = (first, request.items - first)
+    return [
+        request._replace(items=items, body=each) for items, each in zip(counts, bodies, strict=True)
+    ]
+
+
+def _cut(message: Message, levels: Sequence[Sequence[str]], first: int) -> list[Message]:
+    # The message with its first items, and with all others.
+    names, *deeper = levels
+    name = next(each for each in names if each in message)
+    within = message[name]
+    if isinstance(within, dict):
+        return [{**message, name: part} for part in _cut(within, deeper, first)]
+    if not deeper:
+        return [{**message, name: within[:first]}, {**message, name: within[first:]}]
+    parts: list[list[Message]] = [[], []]
+    for each in within:
+        count = _count(each, deeper)
+        if 0 < first < count:
+            for part, piece in zip(parts, _cut(each, deeper, first), strict=True):
+                part.append(piece)
+        else:
+            parts[first <= 0].append(each)
+        first -= count
+    return [{**message, name: part} for part in parts]
+
+
+def _count(message: Message, levels: Sequence[Sequence[str]]) -> int:
+    names, *deeper = levels
+    within = message[next(each for each in names if each in message)]
+    if isinstance(within, dict):
+        return _count(within, deeper)
+    return sum(_count(each, deeper) for each in within) if deeper else len(within)

@@ -22,7 +22,8 @@ _SLACK: Final = 0.01
 _PER: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 #: Seconds; calls that are due later are waited for again.
 _WAIT_MAX: Final = 3600.0
-#: Seconds to wait at most after failures in a row, unless the camera's interval is longer.
+#: Seconds to wait at most after failures in a row, unless the camera's interval is longer, or it
+#: has a `retry_max` of its own.
 _RETRY_MAX: Final = 300.0
 _DOUBLINGS_MAX: Final = 20
 #: Of calls that are due together: requests come before the snapshots.
@@ -443,7 +444,8 @@ class CameraThread(Timer):
             is_enough = self._max_failures is not None and failures >= self._max_failures
             if seconds is not None and not is_enough:
                 doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
-                wait = min(doubled, max(_RETRY_MAX, seconds))
+                most = getattr(owner.camera, "retry_max", _RETRY_MAX)
+                wait = min(doubled, max(most, seconds))
                 if isinstance(error, TryLater):
                     wait = error.wait
             after = "" if wait is None else f", next try in {wait:g}s"

@@ -105,11 +105,13 @@ class Spool:
     `append` returns, so that the end of the process loses none; `SYNC_EVERY` seconds later it has
     reached the disk.  What cannot be written, as the disk is full, waits in memory, up to
     `max_waiting` bytes.  The files take up to `max_bytes`; beyond, the oldest segment goes.  What
-    is gone is in the log, and in `losses` until `take_losses`.
+    is gone is in the log, as so many `items`, and in `losses` until `take_losses`.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, max_waiting: int) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, *, max_bytes: int, max_waiting: int, items: str = "events"
+    ) -> None:
+        self.folder, self._items = folder, items
         self.max_bytes, self.max_waiting = max_bytes, max_waiting
         #: Of the files, and those of them that were lost since the start.
         self.bytes = self.dropped = 0
@@ -373,8 +375,8 @@ class Spool:
                 error = self._write_out()
             if error is not None:
                 if not self._is_stuck:
-                    words = "cannot write the spool %s: %s: events wait in memory until it can be"
-                    _log.error(words, self.folder, error.strerror)
+                    words = "cannot write the spool %s: %s: %s wait in memory until it can be"
+                    _log.error(words, self.folder, error.strerror, self._items)
                 self._is_stuck = True
                 self._drop_unwritten()
                 return False
@@ -422,7 +424,7 @@ class Spool:
             gone += [record] * (record.kind == EVENTS)
         events = sum(record.events for record in gone)
         if events:
-            words = "spool %s: too many events wait for room on its disk: %d were dropped"
+            words = "spool %s: too many %s wait for room on its disk: %d were dropped"
             self._say_of_loss(words, events)
             self._lose(events, gone[0].first, gone[-1].last)
 
@@ -504,7 +506,7 @@ class Spool:
             heads = self._heads(segment, stored.offset if is_first else _BEGIN)
             times = [facts[-2:] for _, facts in heads if facts[0] == EVENTS]
             if events:
-                words = "the spool %s is full: the oldest %d events in it were dropped"
+                words = "the spool %s is full: of the %s in it the oldest %d were dropped"
                 self._say_of_loss(words, events)
                 first, last = (times[0][0], times[-1][1]) if times else (0.0, 0.0)
                 self._lose(events, first, last)
@@ -533,7 +535,7 @@ class Spool:
         # Of many in a row, when there are twice as many.
         if not self.dropped or (self.dropped + events).bit_length() > self.dropped.bit_length():
             more = f", {self.dropped + events} so far" if self.dropped else ""
-            _log.error(words + more, self.folder, events)
+            _log.error(words + more, self.folder, self._items, events)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:012}.log"
@@ -585,7 +587,8 @@ class Spool:
             yield "", None, max(0, last.event - expected), last
 
     def _lose_damaged(self, events: int, records: list[Record]) -> None:
-        _log.error("the spool %s is damaged: %d events in it cannot be read", self.folder, events)
+        words = "the spool %s is damaged: %d %s in it cannot be read"
+        _log.error(words, self.folder, events, self._items)
         times = [(each.first, each.last) for each in records[-2:] if each.kind == EVENTS]
         first, last = (times[0][1], times[-1][0]) if times else (0.0, 0.0)
         self._lose(events, min(first, last), max(first, last))
@@ -685,8 +688,8 @@ class Spool:
             with suppress(OSError):
                 if os.path.samestat((self.folder / "lock").stat(), os.fstat(self._lock_file)):
                     return
-            words = "the spool %s was moved away, with %d events that are not stored: begun anew"
-            _log.warning(words, self.folder, self.waiting)
+            words = "the spool %s was moved away, with %d %s that are not stored: begun anew"
+            _log.warning(words, self.folder, self.waiting, self._items)
             self._release()
             self.open()
 
@@ -694,8 +697,8 @@ class Spool:
         with self._lock:
             left = sum(record.events for record in self._unwritten)
             if left:
-                words = "spool %s: %d events are lost: there was no room for them on its disk"
-                _log.error(words, self.folder, left)
+                words = "spool %s: %d %s are lost: there was no room for them on its disk"
+                _log.error(words, self.folder, left, self._items)
             self._unwritten.clear()
             self._unwritten_bytes = 0
             self._release()

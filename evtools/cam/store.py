@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET
@@ -89,6 +89,8 @@ class StoreCamera(Camera):
     """
 
     writes_for_all = True
+    #: Seconds to the next try at most: a store that is back is not to wait, and a try costs little.
+    retry_max: ClassVar = 30.0
     #: The seconds for which the broker keeps what comes while there is no evcam.
     kept_for = 0.0
 

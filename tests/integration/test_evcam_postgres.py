@@ -206,13 +206,23 @@ def test_without_psycopg_there_is_a_hint_how_to_install_it(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://me:secret@[::1/ops", "password=secret host", "secret="]
+    "url",
+    [
+        *("postgresql://me:secret@[::1/ops", "password=secret host", "secret="),
+        "postgresql://me:pa/ss?secret=@db/ops",
+    ],
 )
 def test_what_is_wrong_with_a_url_does_not_show_the_password(url):
     with pytest.raises(UsageError, match="cannot read the URL") as raised:
         camera(url)
     assert "secret" not in raised.value.message + raised.value.hint
     assert raised.value.__cause__ is None
+
+
+def test_an_option_that_is_misspelt_is_named():
+    with pytest.raises(UsageError, match='there is no option "evnts"') as raised:
+        camera("postgresql://ops:pa55@db/ops?evnts=30d")
+    assert "pa55" not in raised.value.message + raised.value.hint
 
 
 def test_a_url_may_be_in_a_file(tmp_path):

@@ -142,10 +142,9 @@ class DatabaseCamera(StoreCamera):
             self.pending.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Any:
-        if self.spool is not None or self.keeps_events:
+        if self._is_store:
             return super().snapshot(info)
         taken, self.pending = self.pending, Snapshot(self.pending.max_bytes)
-        taken.add(self.take_observed())
         return taken.take(info, self.state)
 
     def share(self, parts: int) -> None:

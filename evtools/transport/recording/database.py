@@ -762,6 +762,10 @@ _POSTGRES_DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 
+#: What libpq says of the name of an option.
+_UNKNOWN: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"', re.ASCII)
+
+
 def psycopg_for(user: str, url: str, **settings: str) -> tuple[Any, dict[str, Any]]:
     """Return the library psycopg, and the settings in a URL, a connection string, or @FILE.
 
@@ -782,8 +786,14 @@ def psycopg_for(user: str, url: str, **settings: str) -> tuple[Any, dict[str, An
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8 or UTF-16"
         raise UsageError(f"cannot read {url[1:]}: {reason}") from error
-    except psycopg.Error:
+    except psycopg.Error as error:
         # Its details would show the password.
+        unknown = _UNKNOWN.search(str(error))
+        if unknown is not None and "@" not in url.partition("?")[2]:
+            raise UsageError(
+                f'cannot read the URL of PostgreSQL: there is no option "{unknown[1]}"',
+                "behind the ? of the URL are those of libpq, such as sslmode, and of the camera",
+            ) from None
         raise UsageError(
             "cannot read the URL of PostgreSQL",
             "as in postgresql://USER@HOST/DATABASE, with the password in a file: "

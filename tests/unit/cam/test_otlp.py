@@ -563,10 +563,14 @@ def test_delta_points_that_could_not_be_handed_on_come_later(collector):
 
 
 def points_of(collector, name):
-    (message,) = collector.accepted(METRICS)
-    (resource,) = message.resource_metrics
-    metrics = [metric for metric in resource.scope_metrics[0].metrics if metric.name == name]
-    return [point.as_int for metric in metrics for point in metric.sum.data_points]
+    return [
+        point.as_int
+        for message in collector.accepted(METRICS)
+        for resource in message.resource_metrics
+        for metric in resource.scope_metrics[0].metrics
+        if metric.name == name
+        for point in metric.sum.data_points
+    ]
 
 
 # --- delivery -------------------------------------------------------------------------
@@ -598,6 +602,37 @@ def test_requests_are_bounded_and_packed_as_wanted(collector):
     assert len(collector.requests) == 2
     assert max(len(each.body) for each in collector.requests) < 4.1 * 1024 * 1024
     assert "content-encoding" not in collector.requests[0].headers
+
+
+def up_to(size):
+    """Return what a collector does that takes so many bytes, unpacked."""
+    return [lambda request: 200 if len(request.content) <= size else 413] * 999
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_what_is_too_large_is_sent_in_halves_until_it_fits(collector, tmp_path, log, has_spool):
+    options = {"compression": "none", "arguments": True, "temporality": "delta"}
+    if has_spool:
+        options["spool"] = str(tmp_path)
+    studio = Studio(collector, **options)
+    studio.camera.install()
+    # The collector goes in the middle of one that was split.
+    collector.answers = [*up_to(6000)[:5], 503, *up_to(6000)]
+    events = [event for number in range(20) for event in task(number)]
+    huge = life("received", "failed", uuid="task 99", traceback="x" * 9000)
+    with pytest.raises(TryLater):
+        studio.take(*events, *huge, BEAT).shoot()
+    with pytest.raises(OutputError, match=r"413.*; 1 spans are lost"):
+        studio.shoot(2000.0)
+    assert numbers(collector) == dict.fromkeys(range(20), 1)
+    counted = counts(studio)
+    assert (counted["traces", "accepted"], counted["traces", "refused"]) == (41, 1)
+    assert len(collector.accepted(METRICS)) > 2
+    assert sum(points_of(collector, "celery.events")) == 63
+    assert "the 42 spans are sent in halves; a smaller batch saves that" in "".join(log())
+    assert studio.camera._outbox.items == 0
+    studio.camera.close()
+    studio.camera.timer.stop()
 
 
 def unavailable(status, **headers):
@@ -892,7 +927,7 @@ def test_a_spool_is_bounded_and_what_is_in_it_that_is_no_request_left_out(collec
             ).shoot()
     assert studio.camera.spool.bytes <= 2**20
     assert studio.camera.spool.dropped > 0
-    assert any("is full: the oldest" in line for line in log())
+    assert any("is full: of the spans and points in it the oldest" in line for line in log())
     kill(studio)
 
 

@@ -7,6 +7,7 @@ import celery.events.snapshot
 import pytest
 
 from evtools.cam.schedule import Timer, TokenBucket, rate
+from evtools.cam.store import StoreCamera
 from evtools.errors import CameraFailed, OutputError, UsageError
 from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap, let_pass
@@ -309,6 +310,12 @@ def test_after_failures_it_waits_longer_and_longer(open_studio):
     assert at == [2, 4, 8, 16, 32, 64, 128, 256, 512, 812, 1112, 1412]
     assert studio.shots.failed == studio.counters.failures_in_row == 12
     assert studio.counters.last_error == "ValueError: no redis://**@h"
+    # One that writes into a store is not to keep it waiting.
+    studio.camera.retry_max = StoreCamera.retry_max
+    studio.pass_time(212.0)
+    for _ in range(3):
+        studio.pass_time(30.0)
+    assert at[12:] == [1712, 1742, 1772, 1802]
 
 
 def test_when_it_works_again_that_is_logged_and_everything_is_as_before(open_studio, log):

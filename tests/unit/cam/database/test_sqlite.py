@@ -59,6 +59,12 @@ def test_a_file_is_made_when_it_is_first_written_into(file):
     assert [name for (name,) in names] == [table.name for table in TABLES]
 
 
+def test_a_program_that_never_installs_the_camera_writes_without_its_spool(file, tmp_path):
+    rows = written(file, life("sent"), life("received"), spool=str(tmp_path / "spool"))
+    assert [row["state"] for row in rows["tasks"]] == ["RECEIVED"]
+    assert not (tmp_path / "spool").exists()
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o077, 0o600)])
 def test_others_cannot_read_it(file, umask, mode):
     before = os.umask(umask)
