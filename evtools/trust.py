@@ -97,6 +97,31 @@ def safe_place(path: str | Path) -> Iterator[tuple[int | None, str]]:
         yield folder, name
 
 
+def replace_file(path: str | Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file that gets its name only when it is complete and on disk; raise OSError.
+
+    It is reached as in `open_safely`.  Without a `mode` it has what the umask leaves of 0666.
+    """
+    with safe_place(path) as (folder, name):
+        head, slash, last = name.rpartition("/")
+        # Not a name that other programs look for, and none that others can foresee.
+        temporary = f"{head}{slash}.{last}.{os.urandom(8).hex()}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _ALWAYS
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else mode, dir_fd=folder)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+
+
 def enter_folder(path: str | Path) -> None:
     """Make a folder the working directory; root goes there as in `open_safely`."""
     with _way(path, follow=True) as (folder, name, _):

@@ -1,9 +1,7 @@
 """The camera that shows metrics to Prometheus, and the text that they are."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -25,13 +23,12 @@ from evtools.cam.snapshot import GENERATION, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
 from evtools.transport import ConnectionSettings
-from evtools.trust import safe_place
+from evtools.trust import replace_file
 from evtools.wire.redact import Redactor
 
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 #: node_exporter runs as another user.
 _MODE: Final = 0o644
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Format(Enum):
@@ -197,22 +194,7 @@ class Prometheus(Camera):
             return
         data = render(snapshot.families())
         try:
-            with safe_place(self._path) as (folder, name):
-                head, slash, last = name.rpartition("/")
-                # Not *.prom, which node_exporter would read, and not predictable.
-                temporary = f"{head}{slash}.{last}.{os.urandom(8).hex()}.tmp"
-                descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
-                try:
-                    with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
-                        os.fchmod(file.fileno(), _MODE)
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                except OSError:
-                    with suppress(OSError):
-                        os.unlink(temporary, dir_fd=folder)
-                    raise
+            replace_file(self._path, data, _MODE)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 

@@ -18,11 +18,9 @@ from evtools.dump.formats import ansi_style, as_text, clipped, number_of, runtim
 from evtools.dump.options import By, DumpOptions
 from evtools.text import csv_cell, human_duration, human_rate, human_size, pad, sanitize, width
 from evtools.transport import Notice, Statistics
-from evtools.transport.recording.reader import stamp
+from evtools.transport.recording.reader import SOON, ProgressBar, stamp
 from evtools.wire import Event, Gap, encode_line
 
-#: A recording that is read in less than this, in seconds, needs no progress bar.
-_SOON: Final = 0.5
 _NOTICES: Final = {
     "listening": "listening on {}", "lost": "connection lost: {}", "retry": "{}",
     "restored": "connected again to {}", "refused": "left out, while the others go on: {}",
@@ -131,7 +129,7 @@ class Report:
         self._reported: set[tuple[str, str]] = set()
         #: By cluster, the error that causes retries, and how many there were.
         self._retries: dict[str, tuple[str, int]] = {}
-        self._bar: Any = None
+        self._bar = ProgressBar(self._stream, colour=options.colour_stderr)
 
     def say(self, text: str) -> None:
         """Write a line, unless quiet."""
@@ -221,31 +219,12 @@ class Report:
 
         Nothing is imported or written for a recording that is read at once.
         """
-        if self._clock.monotonic() - self._began < _SOON:
-            return
-        if self._bar is None:
-            from rich import progress  # noqa: PLC0415  (only on a terminal)
-            from rich.console import Console  # noqa: PLC0415  (only on a terminal)
-
-            self._bar = progress.Progress(
-                "{task.description}",
-                progress.BarColumn(),
-                progress.DownloadColumn(),
-                progress.TimeRemainingColumn(),
-                console=Console(file=self._stream, no_color=not self._options.colour_stderr),
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.add_task("reading", total=total_bytes)
-        self._bar.start()
-        (task,) = self._bar.task_ids
-        self._bar.update(task, completed=done_bytes, total=total_bytes)
+        if self._clock.monotonic() - self._began >= SOON:
+            self._bar.show(done_bytes, total_bytes)
 
     def hide_progress(self) -> None:
         """Take the bar off the screen, until it is shown again."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.hide()
 
     def _write(self, text: str) -> None:
         self.hide_progress()

@@ -1,16 +1,29 @@
-"""The tasks and workers in memory, bounded: what is forgotten first, who belongs to whom."""
+"""The tasks and workers in memory, bounded: what is forgotten first, who belongs to whom.
+
+And workflows, for those who show them: as trees, and as bars on an axis of time.
+"""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import (
+    Callable,
+    Container,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+    ValuesView,
+)
 from heapq import merge
 from itertools import chain, takewhile
 from math import inf
 from operator import attrgetter
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
-from evtools.state.attempts import FINAL_STATES, SUCCESS
+from evtools.state.attempts import FINAL_STATES, RETRY, STARTED, SUCCESS
 from evtools.state.task import Bucket, Task
-from evtools.state.worker import Worker
+from evtools.state.worker import Clients, Worker
 
 #: The share of all tasks that finished ones may keep while others are forgotten,
 #: and the share of finished ones that failures may take.
@@ -312,3 +325,177 @@ class Interner(dict[Any, Any]):
             self.clear()
         self[name] = name
         return name
+
+
+# --- workflows: trees, made flat --------------------------------------------------
+
+_TREE_ROWS_MAX: Final = 5_000
+MAX_DEPTH: Final = 40
+#: Before a node, and before those below it: where others follow at its depth, and where not.
+_UNICODE: Final = (("├─ ", "│  "), ("└─ ", "   "))
+_ASCII: Final = (("|- ", "|  "), ("`- ", "   "))
+
+
+def grow(
+    roots: Iterable[str],
+    children: Callable[[str], Iterable[str]],
+    *,
+    closed: Container[str] = (),
+    ascii_only: bool = False,
+    max_rows: int = _TREE_ROWS_MAX,
+) -> list[tuple[str, str]]:
+    """Return the nodes of the trees under `roots`, each before its children.
+
+    With each is the prefix that draws its branches.  Every key comes once, whatever cycles
+    there are.  A node that is `closed`, or too deep, hides its children.
+    """
+    follows, ends = _ASCII if ascii_only else _UNICODE
+    nodes: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    #: A key, what is drawn before its branch, the branch, and before those below it.
+    waiting = [(key, "", "", "") for key in roots][::-1]
+    while waiting and len(nodes) < max_rows:
+        key, indent, branch, line = waiting.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        below = [child for child in children(key) if child not in seen]
+        hides = bool(below) and (key in closed or len(indent) >= 3 * MAX_DEPTH)
+        nodes.append((key, indent + branch + ("+ " if hides else "")))
+        if below and not hides:
+            *others, last = below
+            waiting.append((last, indent + line, *ends))
+            waiting += [(child, indent + line, *follows) for child in reversed(others)]
+    return nodes
+
+
+def tops(
+    keys: Iterable[str], parent: Callable[[str], str | None], known: Container[str]
+) -> Iterator[str]:
+    """Yield the topmost ancestor that is known of each key, each of them once.
+
+    In a cycle, that is the one where the walk closes it.
+    """
+    #: For each key that was passed, where the walk up began.
+    walks: dict[str, str] = {}
+    for start in keys:
+        at = start
+        while at not in walks:
+            walks[at] = start
+            above = parent(at)
+            if above is None or above not in known:
+                yield at
+                break
+            at = above
+        else:
+            if walks[at] == start:
+                yield at
+
+
+class Family(NamedTuple):
+    """The tasks of a workflow, each with what draws its branch; and how many there are of them."""
+
+    members: list[tuple[Task, str]]
+    total: int
+
+    def led_to_the_end(self, ends: Mapping[str, float]) -> set[str]:
+        """Return the task that ended last, the one that sent it, and so on, by uuid.
+
+        `ends` has when tasks ended.  Events say who sent a task, and not what it waited for
+        besides; nothing is known before all have ended.
+        """
+        tasks = {member.uuid: member for member, _ in self.members}
+        if self.total > len(tasks) or any(not member.ready for member in tasks.values()):
+            return set()
+        path: dict[str, None] = {}
+        at: str | None = max(ends, key=ends.__getitem__, default=None)
+        while at is not None and at in tasks and at not in path:
+            path[at] = None
+            at = tasks[at].parent_id
+        return set(path)
+
+
+def family_of(
+    task: Task, everybody: Sequence[Task], most: int, *, ascii_only: bool = False
+) -> Family:
+    """Return a task's workflow, as a tree, of which `everybody` is; `most` of them and the task."""
+    family = {each.uuid: each for each in everybody[:most]}
+    family[task.uuid] = task
+    below: dict[str | None, list[str]] = {}
+    for each in family.values():
+        below.setdefault(each.parent_id, []).append(each.uuid)
+    roots = tops(family, lambda uuid: family[uuid].parent_id, family)
+    nodes = grow(roots, lambda uuid: below.get(uuid, ()), ascii_only=ascii_only)
+    return Family([(family[uuid], prefix) for uuid, prefix in nodes], len(everybody))
+
+
+# --- and bars on an axis of time --------------------------------------------------
+
+#: How an attempt went on: `unknown` is that nobody knows since when it does not run.
+Outcome: TypeAlias = Literal["succeeded", "retried", "failed", "waiting", "running", "unknown"]
+_OUTCOMES: Final[Mapping[str, Outcome]] = {SUCCESS: "succeeded", RETRY: "retried"}
+#: From this number of seconds on, times are corrected by the skew of their clock.
+SKEW_SHOWN: Final = 1.0
+
+
+class Piece(NamedTuple):
+    """An attempt on the axis: from when on it waited, when it started, until when it went on.
+
+    In UTC epoch seconds by our clock, as far as clocks are known to be off; None is unknown.
+    What failed may have been revoked, rejected or cancelled.
+    """
+
+    since: float | None
+    started: float | None
+    end: float
+    outcome: Outcome
+
+
+class Clocks(dict[str, float]):
+    """The clocks whose times were corrected, by sender, and how far they are ahead."""
+
+    def ours(self, at: float | None, sender: str | None, skew: float | None) -> float | None:
+        """Return a time by our clock; that of its sender is `skew` seconds ahead."""
+        if at is None or skew is None or abs(skew) < SKEW_SHOWN:
+            return at
+        self[sender or "?"] = skew
+        return at - skew
+
+
+def pieces(task: Any, clients: Clients, now: float, clocks: Clocks) -> Iterator[Piece]:
+    """Yield the attempts of a task as pieces of an axis, the oldest first; note corrected `clocks`.
+
+    `clients` are those of its cluster; what goes on ends `now`, in UTC epoch seconds.
+    """
+    sendings: set[float] = set()
+    for attempt in (*task.attempts, task):
+        skew = None if attempt.worker is None else attempt.worker.skew
+        received, started, ended = (
+            clocks.ours(at, attempt.worker_name, skew)
+            for at in (attempt.received, attempt.started, attempt.ended)
+        )
+        sent = None
+        # A message that is delivered again was sent once, and waits from its receipt.
+        if attempt.sent is not None and attempt.sent not in sendings:
+            sendings.add(attempt.sent)
+            sent = clocks.ours(attempt.sent, attempt.client, clients.ahead(attempt.client))
+        since = min((at for at in (sent, received) if at is not None), default=None)
+        if started is None and ended is not None and attempt.measured is not None:
+            started = ended - attempt.measured
+        last = max((at for at in (sent, received, started) if at is not None), default=None)
+        if ended is not None:
+            yield Piece(since, started, ended, _OUTCOMES.get(attempt.state, "failed"))
+        elif last is None:
+            continue
+        elif attempt is not task or task.lost(now):
+            yield Piece(since, started, last, "unknown")
+        elif started is None:
+            yield Piece(since, None, max(last, now), "waiting")
+        elif (
+            task.state != STARTED
+            or task.may_have_ended(now)
+            or task.current_answer(now) is not None
+        ):
+            yield Piece(since, started, last, "unknown")
+        else:
+            yield Piece(since, started, max(last, now), "running")

@@ -9,6 +9,7 @@ from evtools.text.human import (
     human_size,
     parse_duration,
     parse_size,
+    scale_end,
 )
 from evtools.text.regexes import BoundedPattern
 from evtools.text.sanitize import (
@@ -27,5 +28,5 @@ from evtools.text.sanitize import (
 __all__ = [
     "BoundedPattern", "clip", "csv_cell", "decode_text", "elide_middle", "encoding_of",
     "hide_credentials", "human_age", "human_count", "human_duration", "human_rate", "human_size",
-    "pad", "parse_duration", "parse_size", "sanitize", "sanitize_lines", "width",
+    "pad", "parse_duration", "parse_size", "sanitize", "sanitize_lines", "scale_end", "width",
 ]

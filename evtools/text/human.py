@@ -130,6 +130,19 @@ def _scaled(number: float, base: int, suffixes: str) -> str:
     return f"{sign or '>'}999{suffixes[-1]}"
 
 
+#: What is less is nothing on a scale.
+_LEAST: Final = 1e-9
+
+
+def scale_end(most: float) -> float:
+    """Return where a scale of values up to `most` ends: at 1, 2 or 5 and zeros, not below it."""
+    if most <= 0 or not math.isfinite(most):
+        return 1.0
+    most = max(most, _LEAST)
+    unit = 10.0 ** math.floor(math.log10(most))
+    return next((unit * step for step in (1, 2, 5) if most <= unit * step * (1 + 1e-9)), 10 * unit)
+
+
 def parse_duration(text: str) -> float:
     """Parse `10`, `500ms`, `5m` or `1h30m` into seconds; raise ValueError that shows how."""
     text = text.strip()

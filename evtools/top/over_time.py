@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from evtools.state import Totals
-from evtools.state.statistics.rows import BOUNDS
+from evtools.state.statistics.rows import heat_of
 from evtools.state.statistics.windows import WIDTHS
 from evtools.text import clip, elide_middle, human_count, human_duration, pad, sanitize, width
 from evtools.top.clusters import Cluster
@@ -161,23 +161,10 @@ def _durations(cluster: Cluster, kind: Any, name: Any, what: str) -> Draw:
 def _heat(cluster: Cluster, kind: Any, name: Any, what: Literal["run", "wait"]) -> Draw:
     def draw(room: Room) -> list[Line]:
         rows = _over_time(cluster, kind, name, room, room.plot_cols)
-        counted = [row.buckets(what) for row in rows]
-        present = sorted({bucket for each in counted for bucket in each})
-        first, last = (present[0], present[-1]) if present else (0, 0)
-        # So many buckets are one row of the map.
-        size = max(1, math.ceil((last - first + 1) / room.rows))
-        columns: list[dict[int, float]] = []
-        for each in counted:
-            column: dict[int, float] = {}
-            columns.append(column)
-            for bucket, count in each.items():
-                row = (bucket - first) // size
-                column[row] = column.get(row, 0.0) + count
-        plot = graphs.heat_map(columns, room.rows, room.plot_cols, ascii_only=room.ascii)
-        labels = {}
-        for row in range(0, room.rows, 2) if present else ():
-            highest = min(first + (room.rows - row) * size - 1, len(BOUNDS) - 1)
-            labels[row] = human_duration(BOUNDS[highest])
+        heat = heat_of(rows, what, room.rows)
+        plot = graphs.heat_map(heat.columns, room.rows, room.plot_cols, ascii_only=room.ascii)
+        rows_shown = range(0, room.rows, 2) if heat.rows else ()
+        labels = {row: human_duration(heat.longest(room.rows - row - 1)) for row in rows_shown}
         return graphs.with_scale(plot, labels, ascii_only=room.ascii)
 
     return draw

@@ -35,7 +35,7 @@ from evtools.state.statistics.rows import (
     WorkerStatistics,
     add_duration,
 )
-from evtools.state.statistics.windows import WINDOWS, Windows, merge
+from evtools.state.statistics.windows import WIDTHS, WINDOWS, Cells, Windows, merge
 from evtools.wire import TIME_MAX, Gap
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class Statistics:
     in `past_bytes` at most: half of that is for the types (50 of them with 40 tasks a minute each
     take 26 MiB), an eighth for each other kind, and the oldest minutes go first.
 
+    For those who look at more than a day, `on_slot` is called with what each slot of five seconds
+    has counted for types, by name, before it closes, and with when it began.
+
     One thread at a time.
     """
 
@@ -81,7 +84,9 @@ class Statistics:
         max_workers: int = 5000,
         max_groups: int = 1000,
         past_bytes: int = 64 * 2**20,
+        on_slot: Callable[[float, Mapping[str, Cells]], object] | None = None,
     ) -> None:
+        self._on_slot = on_slot
         self._types = Windows(others=OTHERS, max_names=max_types)
         self._workers = Windows(others=OTHERS, max_names=max_workers)
         self._queues = Queues(max_queues)
@@ -329,7 +334,13 @@ class Statistics:
         self._latest = now
         self._next_second = now // 1 + 1
         if now >= self._next_slot:
+            self.give_out()
             self._next_slot = min([table.advance(now) for table in self._tables])
+
+    def give_out(self) -> None:
+        """Call `on_slot` with the slot that is open, if it has anything: nothing follows it."""
+        if self._on_slot is not None and self._types:
+            self._on_slot(self._types.slot * WIDTHS[0], self._types)
 
     def _settle(self, now: float) -> float:
         """Count the events that came; return what `now` is to be taken for."""

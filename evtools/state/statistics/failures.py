@@ -76,6 +76,8 @@ def _blank(message: str) -> str:
 #: Workers that a group remembers.
 WORKERS_MAX: Final = 100
 _UUID_MAX: Final = 255
+#: How much of a traceback is kept, in characters; its end says most.
+TRACEBACK_MAX: Final = 4000
 _OTHERS: Final = (OTHERS, "", "")
 
 
@@ -86,7 +88,7 @@ class FailureGroup:
     `message` has `*` for its variable parts.  `first` and `last` (of all
     time, not only of the window) are by our clock; `workers` are some of
     those it happened on, a hundred at most.  `uuid` is of the newest, and
-    `sample` its exception as it was sent.
+    `sample` its exception as it was sent, `traceback` the end of its traceback, "" if it had none.
     """
 
     task: str
@@ -97,6 +99,7 @@ class FailureGroup:
     workers: set[str] | frozenset[str] = field(default_factory=set)
     uuid: str = ""
     sample: str = ""
+    traceback: str = ""
     count: int = 0
     rate: float = 0.0
     #: The name of the cluster, for those who show several.
@@ -130,6 +133,7 @@ class Failures:
             group.workers |= {task.worker.hostname}
         group.uuid = task.uuid[:_UUID_MAX]
         group.sample = (event.exception or "")[:TEXT_MAX]
+        group.traceback = (event.traceback or "")[-TRACEBACK_MAX:]
 
     def rows(self, window: str, now: float) -> list[FailureGroup]:
         """Return the groups that happened in a window."""
@@ -144,7 +148,8 @@ class Failures:
     def weight_bytes(self) -> int:
         """Return about how much memory this takes beside the windows."""
         return sum(
-            1000 + len(group.sample) + 150 * len(group.workers) for group in self._groups.values()
+            1000 + len(group.sample) + len(group.traceback) + 150 * len(group.workers)
+            for group in self._groups.values()
         )
 
     def _forget(self, name: _Fingerprint) -> None:

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from evtools.state.attempts import MOMENTS
 from evtools.state.statistics.windows import Cells, merge
@@ -246,6 +246,49 @@ class Totals(_Row):
         for part in parts:
             merge(cells, part._cells)  # noqa: SLF001  (of its own class)
         return cls("", cells, max(part.seconds for part in parts))
+
+
+class Heat(NamedTuple):
+    """Durations over time: in each of `columns`, counts by row, the lowest row first.
+
+    A row is `size` buckets from the bucket `first` on, as in `BOUNDS`; there are `rows` of them.
+    """
+
+    columns: list[dict[int, float]]
+    first: int
+    size: int
+    rows: int
+
+    def longest(self, row: int) -> float:
+        """Return the longest duration of a row, in seconds."""
+        return BOUNDS[min(self.first + (row + 1) * self.size - 1, len(BOUNDS) - 1)]
+
+
+def heat_of(over_time: Iterable[Totals], what: Literal["run", "wait"], most: int) -> Heat:
+    """Return the durations in `most` rows at most, as few as hold all of them."""
+    counted = [row.buckets(what) for row in over_time]
+    present = {bucket for each in counted for bucket in each}
+    first, last = (min(present), max(present)) if present else (0, -1)
+    # So many buckets are one row of the map.
+    size = max(1, math.ceil((last - first + 1) / most))
+    columns: list[dict[int, float]] = []
+    for each in counted:
+        column: dict[int, float] = {}
+        columns.append(column)
+        for bucket, count in each.items():
+            row = (bucket - first) // size
+            column[row] = column.get(row, 0.0) + count
+    return Heat(columns, first, size, math.ceil((last - first + 1) / size))
+
+
+def shade(count: float, most: float, shades: int) -> int:
+    """Return the shade, 1 to `shades`, of a count in a map whose greatest is `most`; 0 of none.
+
+    It grows with the logarithm of the count.
+    """
+    if count <= 0:
+        return 0
+    return max(1, math.ceil(math.log1p(count) / math.log1p(most) * shades - 1e-9))
 
 
 # --- schedules --------------------------------------------------------------------------

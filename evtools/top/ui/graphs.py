@@ -1,10 +1,10 @@
 """Graphs as lines of text: stacked bars, curves, a heat map; each with its scale beside it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from evtools.text import human_duration, human_rate, pad
+from evtools.state.statistics.rows import shade
+from evtools.text import human_duration, human_rate, pad, scale_end
 from evtools.top.ui.widgets import Line, Span, fitted
 
 #: What has no value, as before the first event, is None; an empty slot of time is 0.
@@ -12,8 +12,6 @@ Values = Sequence[float | None]
 
 #: The columns of the scale at the left of a graph.
 SCALE_COLS: Final = 7
-#: What is less is nothing.
-_LEAST: Final = 1e-9
 #: Eighths of a cell, from the bottom.
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 #: A whole cell of failures, so that it is told from others also without colours.
@@ -33,11 +31,7 @@ _HEAT: Final = ("text", "waiting", "running", "retry", "failure")
 def scale_top(values: Sequence[Values]) -> float:
     """Return where the scale of some values ends: at 1, 2 or 5 and zeros, above all of them."""
     most = max((value for each in values for value in each if value is not None), default=0.0)
-    if most <= 0 or not math.isfinite(most):
-        return 1.0
-    most = max(most, _LEAST)
-    unit = 10.0 ** math.floor(math.log10(most))
-    return next((unit * step for step in (1, 2, 5) if most <= unit * step * (1 + 1e-9)), 10 * unit)
+    return scale_end(most)
 
 
 def bars(
@@ -138,10 +132,7 @@ def heat_map(
         cells = []
         for column in columns:
             count = column.get(row, 0.0)
-            level = 0
-            if count > 0:
-                share = math.log1p(count) / math.log1p(most)
-                level = max(1, math.ceil(share * (len(shades) - 1) - 1e-9))
+            level = shade(count, most, len(shades) - 1)
             cells.append((_HEAT[level], shades[level]))
         lines.append(_joined(cells))
     return lines

@@ -1,14 +1,25 @@
 """Tasks: one row for each that is remembered, the newest first; or as trees; and their detail."""
 
 import copy
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, due_in, running_since, task_fields
 from evtools.state import ALIVE, Quantiles, Task, TypeStatistics, epoch
+from evtools.state.store import (
+    SKEW_SHOWN,
+    Clocks,
+    Family,
+    Outcome,
+    Piece,
+    family_of,
+    grow,
+    pieces,
+    tops,
+)
 from evtools.text import elide_middle, human_duration, pad, sanitize
 from evtools.top.clusters import Cluster, Clusters, row_key
 from evtools.top.columns import Column, RenderContext, Slot, column, one_line, own_column, was_cut
@@ -319,78 +330,11 @@ class TasksView(LiveTable):
         return f"its parent {sanitize(task.parent_id[:_ID_CHARS])} is {why}"
 
 
-# --- trees, made flat -----------------------------------------------------------
-
-_TREE_ROWS_MAX: Final = 5_000
-MAX_DEPTH: Final = 40
-#: Before a node, and before those below it: where others follow at its depth, and where not.
-_UNICODE: Final = (("├─ ", "│  "), ("└─ ", "   "))
-_ASCII: Final = (("|- ", "|  "), ("`- ", "   "))
-
-
-def grow(
-    roots: Iterable[str],
-    children: Callable[[str], Iterable[str]],
-    *,
-    closed: Container[str] = (),
-    ascii_only: bool = False,
-    max_rows: int = _TREE_ROWS_MAX,
-) -> list[tuple[str, str]]:
-    """Return the nodes of the trees under `roots`, each before its children.
-
-    With each is the prefix that draws its branches.  Every key comes once, whatever cycles
-    there are.  A node that is `closed`, or too deep, hides its children.
-    """
-    follows, ends = _ASCII if ascii_only else _UNICODE
-    nodes: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    #: A key, what is drawn before its branch, the branch, and before those below it.
-    waiting = [(key, "", "", "") for key in roots][::-1]
-    while waiting and len(nodes) < max_rows:
-        key, indent, branch, line = waiting.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        below = [child for child in children(key) if child not in seen]
-        hides = bool(below) and (key in closed or len(indent) >= 3 * MAX_DEPTH)
-        nodes.append((key, indent + branch + ("+ " if hides else "")))
-        if below and not hides:
-            *others, last = below
-            waiting.append((last, indent + line, *ends))
-            waiting += [(child, indent + line, *follows) for child in reversed(others)]
-    return nodes
-
-
-def tops(
-    keys: Iterable[str], parent: Callable[[str], str | None], known: Container[str]
-) -> Iterator[str]:
-    """Yield the topmost ancestor that is known of each key, each of them once.
-
-    In a cycle, that is the one where the walk closes it.
-    """
-    #: For each key that was passed, where the walk up began.
-    walks: dict[str, str] = {}
-    for start in keys:
-        at = start
-        while at not in walks:
-            walks[at] = start
-            above = parent(at)
-            if above is None or above not in known:
-                yield at
-                break
-            at = above
-        else:
-            if walks[at] == start:
-                yield at
-
-
 # --- the detail -----------------------------------------------------------------
 
 _NAME_COLS: Final = 40
 _VALUE_COLS: Final = 60
 _FAMILY_MAX: Final = 500
-#: From this number of seconds on, the skew of a clock is shown beside its times.
-_SKEW_SHOWN: Final = 1.0
 _UNKNOWN: Final = "unknown: received before evtop connected"
 # fmt: off
 #: The moments of an attempt or a task, in order: attributes, and words.
@@ -516,7 +460,7 @@ def _times(task: Any, context: RenderContext) -> str:
     line = "  ".join(times) or "unknown"
     # Of the clock behind most of these times.
     skew = task.worker.skew if task.worker is not None else None
-    if skew is None or abs(skew) < _SKEW_SHOWN:
+    if skew is None or abs(skew) < SKEW_SHOWN:
         return line
     side = "ahead" if skew > 0 else "behind"
     return f"{line}   (the worker's clock is {human_duration(abs(skew))} {side})"
@@ -587,29 +531,16 @@ def _timeline(task: Any, context: RenderContext) -> Iterator[str]:
             yield f"  {'':>9}  {one_line(attempt.exception, 4 * _VALUE_COLS)}"
 
 
-class _Family(NamedTuple):
-    # The tasks of a workflow, each with what draws its branch; and how many there are of them.
-    members: list[tuple[Any, str]]
-    total: int
-
-
-def _family(task: Any, context: RenderContext, state: Any) -> _Family:
+def _family(task: Any, context: RenderContext, state: Any) -> Family:
     everybody = state.family(task.root_id if task.root_id is not None else task.uuid)
-    family = {each.uuid: each for each in everybody[:_FAMILY_MAX]}
-    family[task.uuid] = task
-    below: dict[str, list[str]] = {}
-    for each in family.values():
-        below.setdefault(each.parent_id, []).append(each.uuid)
-    roots = tops(family, lambda uuid: family[uuid].parent_id, family)
-    nodes = grow(roots, lambda uuid: below.get(uuid, ()), ascii_only=context.ascii)
-    return _Family([(family[uuid], prefix) for uuid, prefix in nodes], len(everybody))
+    return family_of(task, everybody, _FAMILY_MAX, ascii_only=context.ascii)
 
 
 def _name(task: Any, cols: int) -> str:
     return elide_middle(sanitize((task.name or "?")[:1024]), cols)
 
 
-def _tree(task: Any, context: RenderContext, family: _Family) -> Iterator[str]:
+def _tree(task: Any, context: RenderContext, family: Family) -> Iterator[str]:
     for member, prefix in family.members:
         mark = ">" if member is task else " "
         name, word = _name(member, _NAME_COLS), state_of(member, context.now)[0]
@@ -624,66 +555,17 @@ def _tree(task: Any, context: RenderContext, family: _Family) -> Iterator[str]:
 _BARS: Final = "·█─"
 _ASCII_BARS: Final = ".#-"
 #: What stands at the end of an attempt: of one that succeeded nothing, of others x.
-_END_MARKS: Final = {"SUCCESS": "", "RETRY": "r"}
-_OPEN: Final = ">"
-_UNKNOWN_END: Final = "?"
+_END_MARKS: Final[Mapping[Outcome, str]] = {
+    "retried": "r", "failed": "x", "running": ">", "unknown": "?",
+}  # fmt: skip
 _MARKS: Final = {
-    "x": "failed or stopped", "r": "retried", _OPEN: "runs on", _UNKNOWN_END: "unknown since",
+    "x": "failed or stopped", "r": "retried", ">": "runs on", "?": "unknown since",
 }  # fmt: skip
 _CLOCKS_SHOWN: Final = 3
 _DURATION_COLS: Final = 6
 
 
-class _Piece(NamedTuple):
-    # An attempt on the axis: from when on it waited, ran, and until when; None is unknown.
-    since: float | None
-    started: float | None
-    end: float
-    mark: str
-
-
-class _Clocks(dict[str, float]):
-    # The clocks whose times were corrected, by sender, and how far they are ahead.
-
-    def ours(self, at: float | None, sender: str | None, skew: float | None) -> float | None:
-        if at is None or skew is None or abs(skew) < _SKEW_SHOWN:
-            return at
-        self[sender or "?"] = skew
-        return at - skew
-
-
-def _pieces(task: Any, context: RenderContext, state: Any, clocks: _Clocks) -> Iterator[_Piece]:
-    sendings: set[float] = set()
-    for attempt in (*task.attempts, task):
-        skew = None if attempt.worker is None else attempt.worker.skew
-        received, started, ended = (
-            clocks.ours(at, attempt.worker_name, skew)
-            for at in (attempt.received, attempt.started, attempt.ended)
-        )
-        sent = None
-        # A message that is delivered again was sent once, and waits from its receipt.
-        if attempt.sent is not None and attempt.sent not in sendings:
-            sendings.add(attempt.sent)
-            sent = clocks.ours(attempt.sent, attempt.client, state.clients.ahead(attempt.client))
-        since = min((at for at in (sent, received) if at is not None), default=None)
-        if started is None and ended is not None and attempt.measured is not None:
-            started = ended - attempt.measured
-        last = max((at for at in (sent, received, started) if at is not None), default=None)
-        if ended is not None:
-            yield _Piece(since, started, ended, _END_MARKS.get(attempt.state, "x"))
-        elif last is None:
-            continue
-        elif attempt is not task or task.lost(context.now):
-            yield _Piece(since, started, last, _UNKNOWN_END)
-        elif started is None:
-            yield _Piece(since, None, max(last, context.now), "")
-        elif run_of(task, context.now) is None:
-            yield _Piece(since, started, last, _UNKNOWN_END)
-        else:
-            yield _Piece(since, started, max(last, context.now), _OPEN)
-
-
-def _drawn(pieces: Sequence[_Piece], first: float, span: float, cols: int, glyphs: str) -> str:
+def _drawn(pieces: Sequence[Piece], first: float, span: float, cols: int, glyphs: str) -> str:
     def at(moment: float) -> int:
         return min(cols - 1, max(0, int((moment - first) / span * cols))) if span > 0 else 0
 
@@ -697,31 +579,18 @@ def _drawn(pieces: Sequence[_Piece], first: float, span: float, cols: int, glyph
                 right = max(left + 1, at(end) + (not waits))
                 cells[left:right] = (glyphs[0] if waits else glyphs[1]) * (right - left)
     for piece in pieces:
-        if piece.mark:
-            cells[at(piece.end)] = piece.mark
+        if piece.outcome in _END_MARKS:
+            cells[at(piece.end)] = _END_MARKS[piece.outcome]
     return "".join(cells)
 
 
-def _led_to_the_end(family: _Family, ends: Mapping[str, float]) -> set[str]:
-    # The last one that ended, the one that sent it, and so on: events say who sent a task,
-    # and not what it waited for besides.
-    tasks = {member.uuid: member for member, _ in family.members}
-    if family.total > len(tasks) or any(not member.ready for member in tasks.values()) or not ends:
-        return set()
-    path: dict[str, None] = {}
-    at: str | None = max(ends, key=ends.__getitem__)
-    while at is not None and at in tasks and at not in path:
-        path[at] = None
-        at = tasks[at].parent_id
-    return set(path)
-
-
 def _bars(
-    task: Any, context: RenderContext, state: Any, family: _Family, cols: int
+    task: Any, context: RenderContext, state: Any, family: Family, cols: int
 ) -> Iterator[str]:
-    clocks = _Clocks()
+    clocks = Clocks()
     drawn = {
-        member.uuid: list(_pieces(member, context, state, clocks)) for member, _ in family.members
+        member.uuid: list(pieces(member, state.clients, context.now, clocks))
+        for member, _ in family.members
     }
     moments = [
         moment
@@ -735,7 +604,7 @@ def _bars(
         return
     first, span = min(moments), max(moments) - min(moments)
     ends = {uuid: pieces[-1].end for uuid, pieces in drawn.items() if pieces}
-    path = _led_to_the_end(family, ends)
+    path = family.led_to_the_end(ends)
     glyphs = _ASCII_BARS if context.ascii else _BARS
 
     shown = len(family.members)
@@ -763,7 +632,7 @@ def _bars(
         bar = _drawn(drawn[member.uuid], first, span, room, glyphs)
         ran = _duration(run_of(member, context.now)) or "-"
         yield f"{marks} {name} {bar} {ran:>{_DURATION_COLS}}"
-    used = {piece.mark for pieces in drawn.values() for piece in pieces}
+    used = {_END_MARKS.get(piece.outcome) for pieces in drawn.values() for piece in pieces}
     words = {glyphs[0]: "waits", glyphs[1]: "runs"}
     words |= {mark: word for mark, word in _MARKS.items() if mark in used}
     yield ""

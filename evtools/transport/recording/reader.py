@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TextIO, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -197,6 +197,10 @@ class RecordingReader:
         done = sum(file.done_bytes for file in self._files)
         sizes = [size for size in self._sizes.values() if size is not None]
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
+
+    def files(self) -> dict[str, int | None]:
+        """Return the size in bytes of each file that is read, by path; None of a pipe."""
+        return dict(self._sizes)
 
     def clusters(self) -> list[str]:
         """Return the names of clusters at the beginning of the files; pipes are left alone."""
@@ -441,6 +445,44 @@ def stamp(moment: float) -> str:
         return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return f"{moment:g}"
+
+
+#: A recording that is read in less than this, in seconds, needs no progress bar.
+SOON: Final = 0.5
+
+
+class ProgressBar:
+    """A bar on a terminal that shows how much of a recording was read."""
+
+    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+        self._stream, self._colour = stream, colour
+        self._bar: Any = None
+
+    def show(self, done_bytes: int, total_bytes: int | None) -> None:
+        """Set the bar to `done_bytes` of `total_bytes`; None is an unknown total."""
+        if self._bar is None:
+            from rich import progress  # noqa: PLC0415  (only on a terminal)
+            from rich.console import Console  # noqa: PLC0415  (only on a terminal)
+
+            self._bar = progress.Progress(
+                "{task.description}",
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(file=self._stream, no_color=not self._colour),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar.add_task("reading", total=total_bytes)
+        self._bar.start()
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done_bytes, total=total_bytes)
+
+    def hide(self) -> None:
+        """Take it off the screen, until it is shown again."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
 # --- files ------------------------------------------------------------------------

@@ -351,17 +351,17 @@ def test_a_bar_makes_way_for_lines_and_comes_back(terminal, clock, monkeypatch, 
     assert terminal.getvalue() == ""
     clock.now += 1
     report.show_progress(1_000_000, None)
-    report._bar.refresh()
+    report._bar._bar.refresh()
     assert "1.0/? MB" in terminal.screen()
     assert ("\x1b[38;5;" in terminal.getvalue()) == colour
     report.show_progress(2_000_000, 4_000_000)
-    report._bar.refresh()
+    report._bar._bar.refresh()
     assert "reading" in terminal.screen()
     assert "2.0/4.0 MB" in terminal.screen()
     report.warn("a line")
     assert terminal.screen() == "evdump: a line"
     report.show_progress(3_000_000, 4_000_000)
-    report._bar.refresh()
+    report._bar._bar.refresh()
     assert "3.0/4.0 MB" in terminal.screen().splitlines()[1]
     report.hide_progress()
     assert terminal.screen() == "evdump: a line"

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import InspectedTask, State
+from evtools.state.store import MAX_DEPTH, grow, tops
 from evtools.text import width
 from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
 from evtools.top.options import TopOptions
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
-from evtools.top.views.tasks import MAX_DEPTH, TasksView, grow, task_detail, tops
+from evtools.top.views.tasks import TasksView, task_detail
 from evtools.wire import gap
 from tools.clock import FakeClock
 from tools.life import Life
