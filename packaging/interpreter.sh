@@ -17,7 +17,8 @@ unset JOBS
 # What the files would say of where they are. Nothing is there: no path of the machine that
 # builds gets into what is built.
 prefix=/opt/evtools-python
-triplet=x86_64-linux-gnu
+machine=$(uname -m)
+triplet=$machine-linux-gnu
 deps=$work/deps
 
 PATH="$toolchain/bin:$PATH"
@@ -88,7 +89,7 @@ build ncurses \
 # Two modules use it, and it is large: so it is a library. The authorities are where most
 # distributions have them; evtools looks for those of the others.
 build openssl \
-    "./Configure linux-x86_64 shared no-tests no-docs no-apps no-legacy no-module \
+    "./Configure linux-$machine shared no-tests no-docs no-apps no-legacy no-module \
         --prefix=$prefix --libdir=lib --openssldir=/etc/ssl" \
     "make -j$jobs build_sw" "make install_sw DESTDIR=$out.root"
 
@@ -97,7 +98,7 @@ build openssl \
 # the interpreter came in another order each time, and is let go. The steps are those of the
 # target profile-run-stamp.
 train="env -i PYTHONHASHSEED=0 LD_LIBRARY_PATH=.:$out.root$prefix/lib \
-    setarch $(uname -m) --addr-no-randomize ./python -P $(dirname "$0")/training.py"
+    setarch $machine --addr-no-randomize ./python -P $(dirname "$0")/training.py"
 # Its Makefile adds to the flags of configure whatever the environment has. The release has
 # no readline and no gdbm: both are GPL.
 unset CFLAGS CPPFLAGS LDFLAGS

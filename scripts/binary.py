@@ -51,6 +51,11 @@ class Commit:
     name: str
     date: int
 
+    @property
+    def when(self) -> datetime:
+        """The date as one of UTC."""
+        return datetime.fromtimestamp(self.date, UTC)
+
 
 @dataclass(frozen=True)
 class Built:
@@ -64,6 +69,7 @@ class Built:
     commit: Commit
     interpreter: Path | None = None
     root: Path = ROOT
+    machine: str = platform.machine()
 
     @property
     def python_version(self) -> str:
@@ -74,19 +80,28 @@ class Built:
         return done.stdout.strip()
 
     @property
+    def tree(self) -> Path:
+        """The folder that the tarball unpacks to."""
+        return self.folder.parent / "tarball" / self.name
+
+    @property
     def name(self) -> str:
         """The name of everything that is published."""
         return self.single.name
 
 
 def commit(root: Path) -> Commit:
-    """Return the commit of the work tree, marked where files differ from it."""
+    """Return the commit of the work tree, marked where files differ from it.
+
+    SOURCE_DATE_EPOCH in the environment is its date, if it is set.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         name = _git(root, "describe", "--always", "--abbrev=12", "--dirty")
-        date = int(_git(root, "log", "-1", "--format=%ct"))
+        date = given or _git(root, "log", "-1", "--format=%ct")
     except (OSError, subprocess.CalledProcessError):
-        return Commit("unknown", _EPOCH_MIN)
-    return Commit(name, date)
+        name, date = "unknown", given or "0"
+    return Commit(name, max(int(date), _EPOCH_MIN))
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -102,7 +117,7 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
     made_of = commit(ROOT)
     environment = {
         **os.environ,
-        "SOURCE_DATE_EPOCH": str(max(made_of.date, _EPOCH_MIN)),
+        "SOURCE_DATE_EPOCH": str(made_of.date),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         # Nor is any read: what earlier processes left in the interpreter's folder is
@@ -115,11 +130,10 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
     wheel = _install(work, python, environment)
     version = wheel.name.split("-")[1]
     name = f"evtools-{version}-linux-{platform.machine()}"
-    when = datetime.fromtimestamp(made_of.date, UTC)
     description = {
         "name": name,
         "commit": made_of.name,
-        "date": f"{when:%Y-%m-%d %H:%M} UTC",
+        "date": f"{made_of.when:%Y-%m-%d %H:%M} UTC",
         "bootloader": "own" if toolchain else "stock",
     }
     _freeze(work, python, description, environment)

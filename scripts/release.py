@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import bundle
 import contents
 import interpreter
+import packages
 from binary import ROOT, build
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def main() -> int:
         print(f"release: {error}", file=sys.stderr)
         return 1
     needs = contents.glibc(built.folder)
-    written = bundle.publish(built, ROOT / "dist")
+    written = bundle.publish(built, ROOT / "dist", packages.make)
     sizes = {path.name: path.stat().st_size for path in written}
     problems = [*too_new(needs), *too_large(sizes)]
     for problem in problems:

@@ -43,6 +43,7 @@ need xz xz-utils
 need systemd-analyze systemd
 need systemd-tmpfiles systemd
 need logrotate logrotate
+need rpm rpm
 need strip binutils
 need objcopy binutils
 # The standalone program takes the library of its Python along, and Debian's Python
