@@ -1,5 +1,6 @@
 """Listening to the cluster and asking its workers, and the checks on what came of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -93,6 +94,13 @@ _DEAF: Final = (
     "started with worker_enable_remote_control = False, or with another"
     " control_exchange (--control-exchange)."
 )
+#: From 4.3 on by default, and before it where it is set so.
+_MAY_REFUSE: Final = re.compile(r"RabbitMQ ([4-9]|\d\d)")
+_REFUSED: Final = (
+    " Or it cannot connect: from 4.3 on, and before with deprecated_features.permit"
+    ".transient_nonexcl_queues = false, RabbitMQ refuses queues of Celery before 5.7; in 5.6,"
+    " control_queue_exclusive = True and event_queue_exclusive = True change them."
+)
 _ONE_NAME: Final = (
     "Their figures are mixed up, and a command to one reaches all. Give each a name of its own;"
     " %h is its host, and another name before the @ keeps two on one host apart:\n"
@@ -156,11 +164,12 @@ def check_workers(context: Context) -> Iterator[Finding]:
         replies = "1 reply" if count == 1 else f"{count} replies"
         advice = "Workers reply in JSON, with less than 1 MiB: see who else does."
         yield Finding("warning", f"{replies} could not be decoded: {kind}", advice)
+    deaf = f"{_DEAF}{_REFUSED}" if _MAY_REFUSE.match(context.inspector.server) else _DEAF
     if pongs is not None and (silent := sorted(seen.workers.keys() - pongs)):
         text = f"events come from workers that do not answer: {context.names(silent)}"
-        yield Finding("warning", text, f"Busy with a solo or thread pool, {_DEAF}")
+        yield Finding("warning", text, f"Busy with a solo or thread pool, {deaf}")
     elif pongs is not None and not pongs:
-        advice = f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}"
+        advice = f"No worker runs here. Or it is busy with a solo or thread pool, {deaf}"
         yield Finding("problem", "no worker answered", advice)
     for node, signs in sorted(seen.workers.items()):
         if signs.processes > 1:

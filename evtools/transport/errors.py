@@ -170,6 +170,7 @@ _RULES: Final[tuple[tuple[Any, str, str, str, str, bool], ...]] = (
     (ConnectionRefusedError, "", "TCP", "connection refused", _UP, False),
     (ConnectionResetError, "the broker closed", "TCP", "{text}", _PORT, False),
     (ConnectionResetError, "", "TCP", "the broker closed the connection", _PORT, False),
+    (OSError, "Server unexpectedly closed connection", "TCP", "{text}", _PORT, False),
     (_R.ConnectionError, "Connection closed by server", "TCP", "{text}", _PORT, False),
     (_R.InvalidResponse, "", "", "it does not speak Redis's protocol", _PORT, False),
     (_NO_FRAMES, "", "", "it does not speak AMQP", _PORT, False),

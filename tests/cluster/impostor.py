@@ -31,7 +31,7 @@ class Impostor(threading.Thread):
             f"impostor.{exchange}",
             Exchange(f"{exchange}.pidbox", type="fanout", durable=False),
             durable=False,
-            auto_delete=True,
+            exclusive=True,
         )
         self.consumer = Consumer(channel, [queue], callbacks=[self.answer], no_ack=True)
         self.consumer.consume()

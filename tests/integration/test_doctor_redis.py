@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import threading
 import uuid
@@ -9,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from evtools.clock import SystemClock
 from evtools.doctor.context import Observation
@@ -49,11 +50,14 @@ def test_channel_and_version_are_named_as_far_as_they_are_known(examine, redis_u
         raise NoPermissionError
 
     inspector = examine(redis_url, options={"global_keyprefix": "app."})
-    assert inspector.server.startswith("Redis ")
+    assert re.match(r"(Redis|Valkey) \d", inspector.server)
     assert inspector.exchange().where == f"channel app./{redis_url.rpartition('/')[2]}.celeryev"
     assert inspector.has_mailboxes()
     monkeypatch.setattr(Redis, "info", lambda *_: {"valkey_version": "8.1"})
     assert examine(redis_url).server == "Valkey 8.1"
+    monkeypatch.setattr(Redis, "info", lambda *_: {"server_mode": "sentinel"})  # Valkey's
+    with pytest.raises(ResponseError, match="by Sentinel"):
+        examine(redis_url)
     monkeypatch.setattr(Redis, "info", refuse)
     assert examine(redis_url).server == "Redis"
 

@@ -1,3 +1,4 @@
+import re
 import uuid
 
 import pytest
@@ -170,7 +171,7 @@ def test_on_redis_what_is_not_acknowledged_is_counted_by_queue(redis_url, queue,
 
 @pytest.mark.parametrize("how", ["plain", "tls", "resp3", "sentinel", "refused"])
 def test_redis_is_read_whatever_it_speaks(request, queue, how):
-    settings, refusal = {}, "NOPERM this user has no permissions to run the 'llen' command"
+    settings, refusal = {}, r"NOPERM .* no permissions to run the 'llen' command"
     if how == "sentinel":
         url = request.getfixturevalue("sentinel").url
         settings["options"] = {"master_name": "evtools-master"}
@@ -186,7 +187,8 @@ def test_redis_is_read_whatever_it_speaks(request, queue, how):
         for _ in range(2):
             depth, waiting = gauge.look([queue], oldest=True)[queue], gauge.peek(queue)
             if how == "refused":
-                assert (depth.reason, waiting.reason) == (refusal, refusal)
+                assert re.fullmatch(refusal, depth.reason)
+                assert waiting.reason == depth.reason
             else:
                 assert (depth, waiting) == (Depth(0, unacked=0, oldest=()), Waiting())
 

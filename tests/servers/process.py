@@ -54,6 +54,20 @@ def program(name: str, *elsewhere: str) -> str:
     return path
 
 
+def broker_argv(name: str, *elsewhere: str) -> list[str]:
+    """Return what starts a program of a broker: ours, or that in the root file system BROKERS_ROOT.
+
+    Folders of tests have the same names in there; see scripts/rootfs.sh.
+    """
+    root = os.environ.get("BROKERS_ROOT", "")
+    if not root:
+        return [program(name, *elsewhere)]
+    folders = (*elsewhere, "/usr/sbin", "/usr/bin")
+    path = next((each for each in folders if os.path.lexists(f"{root}{each}/{name}")), None)
+    assert path, f"{name} is not in {root}"
+    return [program("chroot", "/usr/sbin"), root, f"{path}/{name}"]
+
+
 class Process:
     """A program that runs in the background, in a process group of its own."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import amqp
 
 from servers.ports import HOST, free_port
-from servers.process import Process, program, wait_until
+from servers.process import Process, broker_argv, wait_until
 from servers.rabbitmqctl import SCRIPTS, Control
 
 if TYPE_CHECKING:
@@ -59,12 +59,15 @@ class RabbitMQServer:
         env = self._environment()
         self._control = Control(folder, env)
         self.epmd = Process(
-            [program("epmd"), "-port", str(self._epmd_port), "-address", HOST],
+            [*broker_argv("epmd"), "-port", str(self._epmd_port), "-address", HOST],
             log=folder / "epmd.log",
             env=env,
         )
         self.process = Process(
-            [program("rabbitmq-server", *SCRIPTS)], log=folder / "rabbitmq.log", env=env, cwd=folder
+            broker_argv("rabbitmq-server", *SCRIPTS),
+            log=folder / "rabbitmq.log",
+            env=env,
+            cwd=folder,
         )
 
     def _write_settings(self) -> None:
@@ -77,6 +80,8 @@ class RabbitMQServer:
             "log.console.level = info",
             "log.file = false",
             f"load_definitions = {self.folder / 'definitions.json'}",
+            # One more setting, such as that transient queues are refused.
+            os.environ.get("BROKERS_RABBITMQ", ""),
         ]
         if self.authority:
             lines += [

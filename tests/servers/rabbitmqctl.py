@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers.process import program
+from servers.process import broker_argv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,13 +88,15 @@ class Control:
                 self._process = None
 
     def _started(self) -> subprocess.Popen[bytes]:
-        script = Path(program("rabbitmqctl", *SCRIPTS)).resolve()
-        with zipfile.ZipFile(script.parent.parent / "escript" / "rabbitmqctl") as archive:
+        *before, script = broker_argv("rabbitmqctl", *SCRIPTS)
+        root = before[1] if before else ""
+        home = Path(f"{root}{script}").resolve().parent.parent
+        with zipfile.ZipFile(home / "escript" / "rabbitmqctl") as archive:
             archive.extractall(self._folder)
         places = {str(each.parent) for each in self._folder.glob("**/*.beam")}
         return subprocess.Popen(
             [
-                program("erl"),
+                *broker_argv("erl"),
                 *("-boot", "start_clean", "-noshell", "-hidden", "+S", "1:1", "+A", "1"),
                 *("-pa", *places, "-eval", _LOOP, "-extra", "rabbitmqctl"),
             ],

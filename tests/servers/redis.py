@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
 from servers.ports import HOST, free_port
-from servers.process import Process, program
+from servers.process import Process, broker_argv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,11 @@ USERS = {
     ),
     "nobody": ("nobody-secret", "resetchannels -@all +ping +select"),
 }
+
+
+def _argv(what: str) -> list[str]:
+    # BROKERS_REDIS=valkey has Valkey take the place of Redis, in all tests.
+    return broker_argv(f"{os.environ.get('BROKERS_REDIS') or 'redis'}-{what}")
 
 
 class RedisServer:
@@ -64,7 +70,7 @@ class RedisServer:
         ]
         config.write_text("\n".join(lines) + "\n")
         self.process = Process(
-            [program("redis-server"), str(config)], log=folder / "redis.log", cwd=folder
+            [*_argv("server"), str(config)], log=folder / "redis.log", cwd=folder
         )
 
     def _settings(self, folder: Path, client_certificates: str) -> list[str]:
@@ -147,7 +153,7 @@ class RedisServer:
 
     def redis_cli(self, *args: str, database: int = 0) -> str:
         """Run one command and return what redis-cli prints, less its newline."""
-        command = [program("redis-cli"), "-h", HOST, "-p", str(self.port)]
+        command = [*_argv("cli"), "-h", HOST, "-p", str(self.port)]
         if not self.default_user:
             command += ["--user", "operator", "--pass", "operator-secret"]
             command += ["--no-auth-warning"]
@@ -189,9 +195,7 @@ class Sentinel:
         config = folder / "sentinel.conf"
         config.write_text("\n".join(self._settings(folder)) + "\n")
         self.process = Process(
-            [program("redis-server"), str(config), "--sentinel"],
-            log=folder / "sentinel.log",
-            cwd=folder,
+            [*_argv("server"), str(config), "--sentinel"], log=folder / "sentinel.log", cwd=folder
         )
 
     def _settings(self, folder: Path) -> list[str]:

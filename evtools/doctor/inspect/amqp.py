@@ -49,8 +49,8 @@ _LIMITS: Final = (
 )
 #: By how much to raise a limit.
 _ROOM: Final = 10
-#: How RabbitMQ begins to refuse what topic permissions do not allow.
-_TOPIC: Final = "access to topic '"
+#: How RabbitMQ begins to refuse what topic permissions do not allow; 4.0 says which right it is.
+_TOPIC: Final = re.compile(r"(\w+ )?access to topic '")
 
 
 class AMQPInspector(BrokerInspector):
@@ -113,7 +113,7 @@ class AMQPInspector(BrokerInspector):
                     getattr(channel, method)(*args, **kwargs)
                 except AccessRefused as exc:
                     text = self._text_of(exc)
-                    command = _grant(settings, self._vhost, topics=text.startswith(_TOPIC))
+                    command = _grant(settings, self._vhost, topics=_TOPIC.match(text) is not None)
                     advice = allow(command, "it sets all of the user's rights there")
                     tried.append(Permission(name, text, advice))
                     break

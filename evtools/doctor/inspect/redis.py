@@ -84,7 +84,8 @@ class RedisInspector(BrokerInspector):
         info: dict[str, Any] = {}
         with suppress(ResponseError):
             info = self._client.info("server")
-        if info.get("redis_mode") == "sentinel":
+        # Valkey 8 calls it by a name of its own.
+        if "sentinel" in (info.get("redis_mode"), info.get("server_mode")):
             # So they say themselves, but only to those who publish.
             raise ResponseError("ERR Only HELLO messages are accepted by Sentinel instances.")
         if info:

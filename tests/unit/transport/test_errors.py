@@ -74,6 +74,7 @@ UNAVAILABLE = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "TCP: connection refused"),
     (ConnectionResetError(errno.ECONNRESET, "x"), "TCP: the broker closed"),
     (R.ConnectionError("Connection closed by server."), "TCP: Connection"),
+    (OSError("Server unexpectedly closed connection"), "TCP: Server unexpectedly closed"),
     (R.InvalidResponse("Protocol error"), "does not speak Redis's"),
     (A.UnexpectedFrame("x"), "it does not speak AMQP"),
     (A.FrameSyntaxError("x"), "it does not speak AMQP"),
