@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: All exit statuses, for the manual.
 EXIT_CODES: Final = {
     0: "Ended as asked: by a limit, at the end of a file, by ctrl-c or SIGTERM.",
-    1: "An unexpected error, or nothing matched --expect.",
+    1: "An unexpected error, nothing matched --expect, or evtools diff found something worse.",
     2: "Wrong usage: an option, a filter, a template, a broker without events.",
     69: "The broker cannot be reached or refuses the connection.",
     70: "The camera failed too often.",

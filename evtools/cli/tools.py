@@ -23,6 +23,8 @@ TOOLS: Final = {
     "top": Tool("evtop", "evtools.cli.top:evtop", "live view of the cluster, full screen"),
     "cam": Tool("evcam", "evtools.cli.cam:evcam", "periodic snapshots of the cluster's state"),
     "dump": Tool("evdump", "evtools.cli.dump:evdump", "every event, for people or as JSON Lines"),
+    "diff": Tool("evtools diff", "evtools.cli.diff:evdiff",
+                 "did tasks get slower, or fail more, between two recordings?"),
     "doctor": Tool("evtools doctor", "evtools.cli.doctor:evdoctor", "diagnose missing events"),
     "config": Tool("evtools config", "evtools.cli.config_command:evconfig",
                    "show effective settings, or write a first settings file"),

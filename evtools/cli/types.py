@@ -123,6 +123,20 @@ def _speed(text: str) -> float:
     return factor
 
 
+def _percent(text: str) -> float:
+    number = text.strip().removesuffix("%").rstrip()
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", number, re.ASCII):
+        raise ValueError(f'invalid percentage "{text}" (use 5, 5% or 0.5%)')
+    return float(number) / 100
+
+
+def _confidence(text: str) -> float:
+    share = _percent(text)
+    if not 0.5 <= share < 1:  # noqa: PLR2004  (a coin is as sure)
+        raise ValueError("it must be at least 50% and less than 100%")
+    return share
+
+
 def _umask(text: str) -> int:
     if not re.fullmatch(r"(0o)?[0-7]{1,4}", text.strip(), re.ASCII):
         raise ValueError(f'invalid mask "{text}" (use octal digits, as in 027)')
@@ -307,6 +321,7 @@ def _content(path: str, limit: int = -1) -> str:
 BROKER            = Lines("URL", _broker)
 COMMAND           = Parsed("CMD", lambda text: tuple(shlex.split(text)),
                            hint="quote it as for a shell")
+CONFIDENCE        = Parsed("PERCENT", _confidence, float)
 COUNT             = click.IntRange(min=1)
 DURATION          = Parsed("DUR", _duration, float, int)
 DURATION_OR_NONE  = Parsed("DUR", lambda text: None if text.strip().lower() == "none"
@@ -320,6 +335,7 @@ FREQUENCY         = Parsed("DUR", _positive, float, int,
 GROUP             = Parsed("GROUP", str, int)
 KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
+PERCENT           = Parsed("PERCENT", _percent, float)
 POSITIVE_DURATION = Parsed("DUR", _positive, float, int)
 RATE              = Parsed("RATE", str, int, float)
 RECORDING         = Lines("FILE", str)

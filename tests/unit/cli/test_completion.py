@@ -19,7 +19,7 @@ def test_other_shells_are_refused(capsys, monkeypatch, shell, arguments):
     ("typed", "found"),
     [
         ("evtools to", "top"), ("evtools -", "--help --version"), ("evtools help f", "filter"),
-        ("evtools help d", "dump doctor"), ("evtop --vi", "--view"),
+        ("evtools help d", "dump diff doctor"), ("evtop --vi", "--view"),
         ("/usr/bin/evtop --view t", "tasks types"), ("evtools top --view ta", "tasks"),
         ("evtools evtop --view =", "overview tasks types workers queues events errors"),
         ("evtop --view = ta", "tasks"), ("evtop --view=ta", "--view=tasks"), ("evtop -d ", ""),
