@@ -92,7 +92,8 @@ check: lint types unit ## Run what is quick, before a commit
 bench: install servers dist/SHA256SUMS ## Compare speed and memory with Celery, and print the table
 	@$(BIN)/pytest tests/benchmarks -m bench --capture=no --timeout=900
 
-load: install servers ## Load the brokers for minutes and count what is lost
+load: install ## Load the brokers for minutes and count what is lost
+	@scripts/servers.sh load
 	@$(BIN)/pytest tests/benchmarks tests/integration -m load --capture=no --timeout=900
 
 binary: install ## Build the standalone program with the Python at hand, into dist/

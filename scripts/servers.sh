@@ -1,6 +1,7 @@
 #!/bin/sh
-# Sees to it that the servers and tools of the tests are installed. As root with apt-get
-# it installs what is missing, without starting any service; otherwise it says what to do.
+# Sees to it that the servers and tools of the tests are installed, with `load` those of
+# `make load` as well. As root with apt-get it installs what is missing, without starting
+# any service; otherwise it says what to do.
 set -eu
 
 # Debian keeps the servers where only root looks for commands, and PostgreSQL's where
@@ -10,6 +11,7 @@ for folder in /usr/lib/postgresql/*/bin; do PATH="$PATH:$folder"; done
 
 packages=""
 missing=""
+wanted="${1:-}"
 need() { # need COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 || miss "$1" "$2"
 }
@@ -39,6 +41,10 @@ need curl curl
 need promtool prometheus
 need prometheus-alertmanager prometheus-alertmanager
 need xz xz-utils
+# By which servers of ClickHouse agree; it brings Java.
+if [ "$wanted" = load ]; then
+    [ -e /usr/share/java/zookeeper.jar ] || miss zookeeper.jar zookeeper
+fi
 # They read what is packaged for them; no service of theirs is run.
 need systemd-analyze systemd
 need systemd-tmpfiles systemd

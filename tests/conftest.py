@@ -248,9 +248,9 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def old_clickhouse() -> Iterator[ClickHouseServer]:
-    """Debian's ClickHouse, of 2018, that tests share."""
-    yield from _clickhouse(is_modern=False)
+def old_clickhouse(authority: Authority) -> Iterator[ClickHouseServer]:
+    """Debian's ClickHouse, of 2018, plain and TLS, that tests share."""
+    yield from _clickhouse(is_modern=False, authority=authority)
 
 
 @pytest.fixture(scope="session")
@@ -272,8 +272,10 @@ def clickhouse(request: pytest.FixtureRequest) -> ClickHouseServer:
     return server
 
 
-def _clickhouse(*, is_modern: bool) -> Iterator[ClickHouseServer]:
-    server = ClickHouseServer(is_modern=is_modern)
+def _clickhouse(
+    *, is_modern: bool, authority: Authority | None = None
+) -> Iterator[ClickHouseServer]:
+    server = ClickHouseServer(is_modern=is_modern, authority=authority)
     try:
         server.start()
         yield server

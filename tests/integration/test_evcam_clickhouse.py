@@ -10,7 +10,8 @@ import pytest
 from evtools.cam.clickhouse_schema import VERSION
 from evtools.errors import OutputError
 from evtools.wire import gap
-from servers.clickhouse import login
+from servers.clickhouse import PASSWORD, USER, ClickHouseCluster, login
+from servers.process import wait_until
 from tools.clock import FakeClock
 from tools.command import ROOT
 from tools.ledgers import ClickHouseEvcam as Evcam
@@ -74,10 +75,13 @@ def test_events_shared_out_among_evcams_end_in_the_rows_of_the_other_databases(
     clickhouse, url, rows, tmp_path
 ):
     events = _events()
-    shared_out(url, events, seed=1)
-    reference = written(tmp_path / "one.db", events)
+    shared_out([url] * 2, events, seed=1)
+    _compare(rows, events, written(tmp_path / "one.db", events), is_modern=clickhouse.is_modern)
+
+
+def _compare(rows, events, reference, *, is_modern):
     of_sqlite = {row["uuid"]: row for row in reference["tasks"]}
-    seconds = 26 if clickhouse.is_modern else 19
+    seconds = 26 if is_modern else 19
     found = rows("tasks", ", ".join((*_COLUMNS, *_TIMES)), "ORDER BY uuid")
     assert [row[0] for row in found] == sorted(of_sqlite)
     for uuid, *values in found:
@@ -123,7 +127,7 @@ def _by_hand(events, of_sqlite):
 
 def test_of_a_task_that_two_workers_ran_at_a_time_the_success_counts(old_clickhouse):
     url = old_clickhouse.fresh_url()
-    shared_out(url, STORIES[_BY_BOTH].events * 6, seed=4)
+    shared_out([url] * 2, STORIES[_BY_BOTH].events * 6, seed=4)
     name = url.rpartition("/")[2]
     assert old_clickhouse.ask(f"SELECT state, result FROM {name}.tasks") == [["SUCCESS", "4"]]
     states = old_clickhouse.ask(f"SELECT state FROM {name}.attempts ORDER BY place")
@@ -323,6 +327,83 @@ def test_what_was_not_written_while_the_server_was_away_comes_next(own_clickhous
 def test_everything_it_needs_is_imported_when_it_is_made(old_clickhouse):
     url = old_clickhouse.fresh_url().replace("127.0.0.1", "localhost")
     assert imported_late(f"clickhouse:{url}?events=0&keep=0") == []
+
+
+def test_it_speaks_tls_with_a_password_from_a_file(old_clickhouse, authority, tmp_path):
+    name = old_clickhouse.fresh_url().rpartition("/")[2]
+    url, file = old_clickhouse.tls_url(name), tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    given = {"user": USER, "password_file": file, "ca": str(authority.ca)}
+    evcam = Evcam(url, **given)
+    evcam.camera.check()
+    evcam.shoot(life("sent"))
+    evcam.close()
+    assert old_clickhouse.ask(f"SELECT state FROM {name}.tasks") == [["PENDING"]]
+    file.write_text("wr0ng")
+    for wrong, message in (
+        ({}, "Wrong password for user evcam"),
+        ({"ca": str(authority.other)}, "its certificate: .*"),
+        ({"ca": ""}, "its certificate: .*"),
+    ):
+        evcam = Evcam(url, **{**given, **wrong})
+        for call in (evcam.camera.check, evcam.shoot):
+            with pytest.raises(OutputError, match=message) as raised:
+                call()
+            said = f"{raised.value} {raised.value.hint}"
+            assert "wr0ng" not in said
+            assert "\n" not in said
+        evcam.close()
+
+
+# --- a cluster of ClickHouse -----------------------------------------------------------
+
+
+@pytest.fixture
+def site():
+    """Two shards, the first of which has two replicas."""
+    if not ClickHouseCluster.is_installed():
+        pytest.skip("there is no ZooKeeper: `make load` installs it, as root with apt-get")
+    cluster = ClickHouseCluster(2, 1)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def _rows_at(replica, name):
+    def ask(view, columns="*", rest=""):
+        return replica.ask(f"SELECT {columns} FROM {name}.{view} {rest}")
+
+    return ask
+
+
+@pytest.mark.load
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("cluster_name", ["site", "{cluster}"])
+def test_a_cluster_of_clickhouse_has_the_same_rows_at_all_servers(site, tmp_path, cluster_name):
+    first, second, third = site.replicas
+    urls, events = [each.url("ops") for each in site.replicas], _events()
+    shared_out(urls, events[:-60], seed=1, cluster_name=cluster_name)
+    # One of two replicas is away, and its evcam has to wait for it.
+    evcams = [Evcam(url, cluster_name=cluster_name) for url in urls]
+    second.stop()
+    evcams[0].shoot(events[-60:-40])
+    evcams[2].shoot(events[-40:-20])
+    with pytest.raises(OutputError, match="cannot reach"):
+        evcams[1].shoot(events[-20:])
+    second.start()
+    evcams[1].shoot()
+    for evcam in evcams:
+        evcam.camera.sweep()
+        evcam.close()
+    reference = written(tmp_path / "one.db", events)
+    for replica in site.replicas:
+        _compare(_rows_at(replica, "ops"), events, reference, is_modern=False)
+    local = "SELECT count(), sum(id), uniqExact(id) FROM (SELECT * FROM ops.events_raw_local FINAL)"
+    wait_until(lambda: first.ask(local) == second.ask(local), what="the same rows at both replicas")
+    [[here, *_]], [[there, *_]] = first.ask(local), third.ask(local)
+    assert (here > 0, there > 0, here + there) == (True, True, len(events))
 
 
 # --- retention -------------------------------------------------------------------------

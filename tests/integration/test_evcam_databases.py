@@ -208,7 +208,7 @@ def test_workers_are_those_that_were(recording, database):
 
 def test_clickhouse_has_what_the_result_backend_has(recording, clickhouse):
     url = clickhouse.fresh_url()
-    shared_out(url, recording.story.events, seed=3, size=2000)
+    shared_out([url] * 2, recording.story.events, seed=3, size=2000)
     found = clickhouse.ask(f"SELECT uuid, state, result FROM {url.rpartition('/')[2]}.tasks")
     outcome = recording.story.outcome
     written = {uuid: state for uuid, state, _ in found}

@@ -84,13 +84,20 @@ class ClickHouseEvcam:
         self.camera.close()
 
 
-def shared_out(url: str, events: Sequence[dict[str, Any]], *, seed: int, size: int = 50) -> None:
-    """Give events to two evcams that write into one ClickHouse, in any order, some of them twice.
+def shared_out(
+    urls: Sequence[str],
+    events: Sequence[dict[str, Any]],
+    *,
+    seed: int,
+    size: int = 50,
+    **options: Any,
+) -> None:
+    """Give events to evcams that write into one ClickHouse, in any order, some of them twice.
 
-    They take so many of them with each snapshot.
+    There is one for each of its URLs.  They take so many of them with each snapshot.
     """
     chance = random.Random(seed)
-    evcams = [ClickHouseEvcam(url), ClickHouseEvcam(url)]
+    evcams = [ClickHouseEvcam(url, **options) for url in urls]
     every = [*events, *chance.sample(events, 30)]
     chance.shuffle(every)
     for start in range(0, len(every), size):
