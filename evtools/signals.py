@@ -1,11 +1,15 @@
-"""Signals that become flags for a main loop to look at."""
+"""Signals that become flags for a main loop to look at, and programs of the user that are run."""
 
 import os
+import select
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
 from types import FrameType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import IO, TYPE_CHECKING, Self, TypeAlias
 
 if TYPE_CHECKING:
     from evtools.clock import Clock
@@ -77,3 +81,86 @@ class EndingSignals:
         elif now - self._interrupted_at > _SAME_KEY_PRESS:
             # A blocked write or a hanging broker must not hold us back.
             os._exit(_INTERRUPTED)
+
+
+# --- programs of the user ---------------------------------------------------------------
+
+#: How often a program that runs is looked at, and how long one that is to end may take, in seconds.
+_TICK = 0.1
+_GRACE = 2.0
+
+
+def run_program(
+    words: Sequence[str],
+    *,
+    seconds: float,
+    given_up: Callable[[], bool],
+    output: bytearray,
+    output_max_bytes: int,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int | None:
+    """Run a program to its end, without a shell, and return its exit status.
+
+    After `seconds`, or once it is `given_up`, it is killed with all that it has started, and None
+    is returned.  It reads `stdin`, or nothing; the beginning of what it writes is added to
+    `output`.  Raise OSError or ValueError if it cannot be run.
+    """
+    # In a session of its own, ctrl-c does not reach it, it cannot prompt on our terminal, and all
+    # that it starts can be ended.
+    with as_file(stdin) as given:
+        process = subprocess.Popen(  # noqa: S603  (the user's)
+            words, stdin=subprocess.DEVNULL if given is None else given, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+        )  # fmt: skip
+    ends_at = time.monotonic() + seconds
+    with process:
+        assert process.stdout is not None
+        poll, pipe, reads = select.poll(), process.stdout.fileno(), True
+        poll.register(pipe, select.POLLIN | select.POLLHUP)
+        while not given_up() and time.monotonic() < ends_at:
+            if reads and poll.poll(_TICK * 1000):
+                chunk = os.read(pipe, 65536)
+                reads = bool(chunk)
+                output += chunk[: max(0, output_max_bytes - len(output))]
+            elif process.poll() is not None:  # what it has left running may keep the pipe
+                return process.returncode
+            elif not reads:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_TICK)
+        if process.poll() is not None:
+            return process.returncode
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            # It is not reaped yet: until then no other group can have its number.
+            patience = time.monotonic() + _GRACE
+            while number == signal.SIGTERM and time.monotonic() < patience:
+                if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    break
+                time.sleep(_TICK / 10)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    return None
+
+
+@contextmanager
+def as_file(content: bytes | None) -> Iterator[IO[bytes] | None]:
+    """Have what a program is to read in a file, None if that is None.
+
+    A pipe would have to be written while the program runs.  Where it can be, the file is in memory:
+    a container may have no folder that can be written.
+    """
+    if content is None:
+        yield None
+        return
+    in_memory = hasattr(os, "memfd_create")
+    with os.fdopen(os.memfd_create("stdin"), "w+b") if in_memory else TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def how_ended(status: int) -> str:
+    """Return how a program failed, in words; "" if it did not."""
+    return f"exit status {status}" if status > 0 else f"ended by signal {-status}" if status else ""

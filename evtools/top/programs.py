@@ -10,23 +10,22 @@ import json
 import logging
 import os
 import re
-import select
 import shlex
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import takewhile
 from pathlib import PurePath
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryFile
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import Fail, UsageError, check_table
+from evtools.signals import as_file, how_ended, run_program
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import clip, human_duration, parse_duration, sanitize
 from evtools.top.columns import as_text, own_column
@@ -78,7 +77,6 @@ _OUTPUT_COLS: Final = 200
 _LOGGED_CHARS: Final = 1000
 #: How long a program has to end when it is asked to, and how often it is looked at, in seconds.
 _GRACE: Final = 2.0
-_TICK: Final = 0.1
 _INTERRUPTED: Final = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
@@ -373,7 +371,7 @@ class Programs:
             _write(f"{run.shown}\n")
             began = self._clock.monotonic()
             try:
-                with _input(run, None) as given:
+                with as_file(run.stdin) as given:
                     status: int | str = subprocess.run(  # noqa: S603  (the user's)
                         run.arguments, stdin=given, check=False
                     ).returncode
@@ -418,36 +416,12 @@ class Programs:
         self._wake()
 
     def _run(self, program: Program, run: Run, output: bytearray) -> int | str:
-        # In a session of its own it cannot prompt on our terminal, and can be killed with
-        # everything it has started.
-        with _input(run, subprocess.DEVNULL) as given:
-            process = subprocess.Popen(  # noqa: S603  (the user's)
-                run.arguments, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )  # fmt: skip
-        ends_at = self._clock.monotonic() + program.timeout
-        with process:
-            assert process.stdout is not None
-            poll, file = select.poll(), process.stdout.fileno()
-            poll.register(file, select.POLLIN | select.POLLHUP)
-            reads = True
-            while not self._closed.is_set() and self._clock.monotonic() < ends_at:
-                if reads and poll.poll(_TICK * 1000):
-                    chunk = os.read(file, 65536)
-                    reads = bool(chunk)
-                    output += chunk[: OUTPUT_MAX_BYTES - len(output)]
-                elif process.poll() is not None:
-                    # What it has left running may keep the pipe.
-                    return process.returncode
-                elif not reads:
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(_TICK)
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE)
-                    break
+        status = run_program(
+            run.arguments, seconds=program.timeout, given_up=self._closed.is_set, stdin=run.stdin,
+            output=output, output_max_bytes=OUTPUT_MAX_BYTES,
+        )  # fmt: skip
+        if status is not None:
+            return status
         if self._closed.is_set():
             return "ended with evtop"
         return f"killed after {human_duration(program.timeout)}"
@@ -461,7 +435,7 @@ class Programs:
         except (KeyError, OSError, ImportError):
             who = str(os.getuid())
         if isinstance(status, int):
-            end = f"exit status {status}" if status >= 0 else f"ended by signal {-status}"
+            end = how_ended(status) or "exit status 0"
         else:
             end = status
         facts = {
@@ -470,18 +444,6 @@ class Programs:
         }  # fmt: skip
         _log.warning("%s", json.dumps(facts, ensure_ascii=True))
         return "" if status == 0 else end
-
-
-@contextmanager
-def _input(run: Run, otherwise: int | None) -> Iterator[IO[bytes] | int | None]:
-    # What a program has as stdin, as a file: a pipe would have to be written while it runs.
-    if run.stdin is None:
-        yield otherwise
-        return
-    with TemporaryFile() as file:
-        file.write(run.stdin)
-        file.seek(0)
-        yield file
 
 
 def _refusal(run: Run, error: OSError | ValueError) -> str:

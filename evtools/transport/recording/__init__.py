@@ -7,9 +7,7 @@ import logging
 import os
 import select
 import shlex
-import signal
 import stat
-import subprocess
 import threading
 import time
 import zlib
@@ -26,6 +24,7 @@ import zstandard
 
 from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
+from evtools.signals import how_ended, run_program
 from evtools.text import encoding_of, human_duration
 from evtools.trust import open_safely, safe_place
 
@@ -48,8 +47,10 @@ _RUN_MAX: Final = 3600.0
 _END_SECONDS: Final = 30.0
 _GRACE: Final = 2.0
 _OUTPUT_BYTES: Final = 4096
+_KILLED: Final = (
+    f"killed: it may run for {human_duration(_RUN_MAX)}, and {_END_SECONDS:.0f}s at the end"
+)
 _FILES_MAX: Final = 1000
-_TICK: Final = 0.1
 
 _log: Final = logging.getLogger(__name__)
 
@@ -511,40 +512,12 @@ class RotateCommand:
         path = f"./{path}" if path.startswith("-") else path
         words = [word.replace("{}", path) for word in self._words]
         words += [] if any("{}" in word for word in self._words) else [path]
-        # In a session of its own, ctrl-c does not reach it, and all that it starts can be ended.
-        process = subprocess.Popen(  # noqa: S603  (the user's)
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
+        output = bytearray()
+        status = run_program(
+            words, seconds=_RUN_MAX, given_up=lambda: self._given_up, output=output,
+            output_max_bytes=_OUTPUT_BYTES,
         )  # fmt: skip
-        output, ends_at = bytearray(), time.monotonic() + _RUN_MAX
-        with process:
-            assert process.stdout is not None
-            pipe, reads = process.stdout.fileno(), True
-            while not self._given_up and time.monotonic() < ends_at:
-                if reads and select.select([pipe], [], [], _TICK)[0]:
-                    chunk = os.read(pipe, 65536)
-                    reads = bool(chunk)
-                    output += chunk[: _OUTPUT_BYTES - len(output)]
-                elif process.poll() is not None:  # what it has left running may keep the pipe
-                    break
-                elif not reads:
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(_TICK)
-            how = _ended(process)
+        how = _KILLED if status is None else how_ended(status)
         text = output.decode(errors="replace").strip()
         log = _log.warning if how else _log.info
         log("%s: %s%s", shlex.join(words), how or "done", text and f": {text}")
-
-
-def _ended(process: "subprocess.Popen[bytes]") -> str:
-    # How a program failed, "" if it did not; one that still runs is ended.
-    if (status := process.poll()) is not None:
-        how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-        return how if status else ""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-            break
-    return f"killed: it may run for {human_duration(_RUN_MAX)}, and {_END_SECONDS:.0f}s at the end"
