@@ -1,16 +1,19 @@
 """Alerts: [alert.NAME] in the settings file, and whether what one watches for is there.
 
 Nothing here knows where rows come from: who has them asks the filter of an alert about each, and
-says what matched.  Events are counted here, by the second.
+says what matched.  Events are counted here, by the second.  What is run then is for evcam.
 """
 
+import copy
 import difflib
 import math
+import shlex
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 from evtools.errors import ConfigError, Fail, FilterError, check_table
 from evtools.filters import EVENT_FIELDS, FieldTable, Filter, compile_filter, task_fields
@@ -19,21 +22,35 @@ from evtools.wire import Event
 
 View: TypeAlias = Literal["tasks", "types", "workers", "queues", "errors", "events"]
 Level: TypeAlias = Literal["critical", "warning"]
+Group: TypeAlias = Literal["failure", "type", "worker", "row", "none"]
 What: TypeAlias = Literal["fired", "resolved"]
 
 VIEWS: Final[tuple[View, ...]] = get_args(View)
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+# fmt: off
+#: What evcam can tell apart in each view; by the first of these it does by default.
+GROUPS: Final[Mapping[View, tuple[Group, ...]]] = {
+    "events": ("failure", "type", "worker", "none"), "tasks": ("none", "type", "worker"),
+    **dict.fromkeys(("types", "workers", "queues", "errors"), ("row", "none")),
+}
+# fmt: on
 #: Over which the figures of rows can be.
 WINDOWS: Final = ("1m", "5m", "15m", "1h", "all")
 #: The longest that events are counted over, and that something must hold, in seconds.
 SPAN_MAX: Final = 3600.0
 HOLD_MAX: Final = 86_400.0
+#: How long one run of a program or one request may take by default, and at most, in seconds.
+_TIMEOUT, _TIMEOUT_MAX = 30.0, 600.0
+_COOLDOWN: Final = 300.0
+#: How many programs and URLs an alert may have.
+HOOKS_MAX: Final = 10
 COUNT_MAX: Final = 1_000_000
 # fmt: off
 #: The keys of a table, and the types of flags and of lines of text.
 _KEYS: Final[Mapping[str, object]] = {
     "view": str, "filter": str, "window": None, "count": int, "for": None, "bell": bool,
-    "level": str, "message": str,
+    "level": str, "message": str, "group": str, "first_seen": bool, "cooldown": None, "run": None,
+    "webhook": None, "headers": str, "timeout": None,
 }
 # fmt: on
 #: How many of what matched are named, and how much of each name is kept and shown.
@@ -49,6 +66,11 @@ class Rule:
     `place` is its file and table.  `window` is that of the figures of a row, or the time over which
     events are counted, as it was written; "" for tasks.  `hold` (`for` in the file) is how long
     that must last, in seconds.
+
+    The rest is for evcam.  It tells apart what matches by `group`, of failures only those that the
+    alert has not matched before if `first_seen`, and says the same once in `cooldown` seconds.
+    `run` are command lines, `webhook` URLs or files with one (@FILE), to which requests have
+    `headers`; each may take `timeout` seconds.
     """
 
     name: str
@@ -61,6 +83,13 @@ class Rule:
     bell: bool = True
     level: Level = "critical"
     message: str = ""
+    group: Group = "failure"
+    first_seen: bool = False
+    cooldown: float = _COOLDOWN
+    run: tuple[tuple[str, ...], ...] = ()
+    webhook: tuple[str, ...] = ()
+    headers: str = ""
+    timeout: float = _TIMEOUT
 
     @property
     def span(self) -> float:
@@ -79,6 +108,16 @@ class Rule:
             "view": self.view, "filter": self.filter, **window, "count": self.count,
             "for": f"{self.hold:g}s", "bell": self.bell, "level": self.level,
             "message": self.message,
+        }  # fmt: skip
+
+    def notices(self) -> dict[str, Any]:
+        """Return what is in force of the rest, without anything that may be a secret."""
+        headers = self.headers if self.headers.startswith("@") else "**" if self.headers else ""
+        return {
+            "group": self.group, "first_seen": self.first_seen, "cooldown": f"{self.cooldown:g}s",
+            "run": [shlex.join(words) for words in self.run],
+            "webhook": list(map(masked_webhook, self.webhook)), "headers": headers,
+            "timeout": f"{self.timeout:g}s",
         }  # fmt: skip
 
     def compile(self, fields: FieldTable, **how: Any) -> Filter:
@@ -111,11 +150,102 @@ def parse_rule(name: str, place: str, table: Mapping[str, Any]) -> Rule:
         name=name, place=place, filter=wanted, view=view, window=_window(fail, view, table),
         count=count, hold=_seconds(fail, "for", table.get("for", 0), HOLD_MAX),
         bell=table.get("bell", True), level=level, message=table.get("message", ""),
+        **_notices(fail, view, table, count=count),
     )  # fmt: skip
     if view in ("tasks", "events"):
         fields = EVENT_FIELDS if view == "events" else task_fields(lambda _: 0.0)
         rule.compile(fields, now=lambda: 0.0)
     return rule
+
+
+def _notices(fail: Fail, view: View, table: Mapping[str, Any], *, count: int) -> dict[str, Any]:
+    # What evcam does with it.
+    first_seen = table.get("first_seen", False)
+    if first_seen and view != "events":
+        fail("first_seen", "is about events", 'leave out view, or write filter = "first<1m"')
+    groups = GROUPS[view]
+    group = table.get("group", "none" if groups[0] == "row" and count > 1 else groups[0])
+    if group not in groups:
+        fail("group", f'{view} have no group "{group}"', f"there are {', '.join(groups)}")
+    if first_seen and group != "failure":
+        fail("first_seen", 'is about kinds of failures: group = "failure"', "leave out group")
+    if group == "row" and count > 1:
+        fail("count", "rows are notified one by one", 'write group = "none" to count them')
+    runs, webhooks = _runs(fail, table.get("run")), _webhooks(fail, table.get("webhook", ()))
+    if len(runs) + len(webhooks) > HOOKS_MAX:
+        fail("run" if runs else "webhook", f"an alert may have {HOOKS_MAX} of these")
+    headers = table.get("headers", "")
+    if headers and not webhooks:
+        fail("headers", "are those of a webhook, and there is none")
+    timeout = _seconds(fail, "timeout", table.get("timeout", _TIMEOUT), _TIMEOUT_MAX)
+    if not timeout:
+        fail("timeout", "must be above 0")
+    return {
+        "group": group, "first_seen": first_seen, "run": runs, "webhook": webhooks,
+        "headers": headers, "timeout": timeout,
+        "cooldown": _seconds(fail, "cooldown", table.get("cooldown", _COOLDOWN), HOLD_MAX),
+    }  # fmt: skip
+
+
+def _runs(fail: Fail, value: Any) -> tuple[tuple[str, ...], ...]:
+    # A command line as for a shell, a list of its words as in [command.NAME], or several of these.
+    is_list = isinstance(value, list | tuple) and bool(value)
+    is_several = is_list and all(isinstance(one, list | tuple) for one in value)
+    found = []
+    for given in value if is_several else [] if value is None else [value]:
+        words = given
+        if isinstance(given, str):
+            words = split_command(given, fail)
+        if not (words and isinstance(words, list | tuple) and words[0]) or not all(
+            isinstance(one, str) and "\0" not in one for one in words
+        ):
+            hint = 'as in run = "notify.sh --team web", or a list of its words'
+            fail("run", "must be a command line", hint)
+        found.append(tuple(words))
+    return tuple(found)
+
+
+def split_command(text: str, fail: Fail) -> list[str]:
+    """Return the words of a command line, quoted as for a shell; `fail` if it cannot be split."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        fail("run", f"{str(error).lower()}: {sanitize(text)}", "quote it as for a shell")
+
+
+def _webhooks(fail: Fail, value: Any) -> tuple[str, ...]:
+    # URLs, which may have secrets, or files with one.
+    texts = [value] if isinstance(value, str) else value
+    if not (isinstance(texts, list | tuple) and all(isinstance(one, str) for one in texts)):
+        fail("webhook", "must be a URL or a list of them", "or @FILE with one")
+    for text in texts:
+        if not (text.startswith("@") and len(text) > 1) and not is_http(text):
+            fail("webhook", "is no URL of HTTP", "write it as in https://host/path, or @FILE")
+    return tuple(texts)
+
+
+def is_http(url: str) -> bool:
+    """Return whether a text is a URL of HTTP."""
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and is_port
+    return is_one and url.isascii() and url.isprintable() and " " not in url
+
+
+def masked_webhook(url: str) -> str:
+    """Return a webhook without its user, password, path and query, each of which may be a secret.
+
+    A file's name is returned as it is.
+    """
+    if url.startswith("@"):
+        return sanitize(url)
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    hidden = "/**" if parts.path.strip("/") or parts.query else ""
+    return sanitize(f"{parts.scheme}://{host}{hidden}")
 
 
 def _choice(fail: Fail, key: str, value: str, known: Sequence[str]) -> None:
@@ -233,6 +363,11 @@ class Alert:
             return Change(self, "resolved", f"alert {name} resolved after {age}: {self.rule.about}")
         return None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is known that could make it fire or resolve."""
+        return not (self._seconds or self.fires or self.since is not None)
+
     def interrupt(self) -> None:
         """Know that nobody looks for a while: what has to last begins anew."""
         if not self.fires:
@@ -258,3 +393,39 @@ def take_events(
         for matches, take in takers:
             if matches(record):
                 take(record)
+
+
+# --- events and their tasks ---------------------------------------------------------------
+
+#: The fields that an event takes from its task, as earlier events reported them.
+_JOINED: Final = (
+    "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires", "queue",
+    "exchange", "routing_key", "sent", "received", "started",
+)  # fmt: skip
+
+
+class _OfTask(Mapping[str, Any]):
+    """The fields of an event's task, looked up only when needed."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._task.get(name) if name in _JOINED else None
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Any:
+        return (name for name in _JOINED if self._task.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def with_task(event: Event, task: Any) -> Event:
+    """Return an event with what is known of its task, for as long as nobody keeps it."""
+    # The event itself would keep the task after the state has forgotten it.
+    record = copy.copy(event)
+    record.known = _OfTask(task)
+    return record

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from evtools.cam.alerts import NoCamera
 from evtools.cam.camera import Camera
 from evtools.cam.daemon import Detached, Notifier, Pidfile, start
 from evtools.cam.health import Health, adopt
@@ -263,6 +264,8 @@ def drop_privileges(
 
 def find(options: CamOptions) -> Loaded:
     """Find the camera; raise UsageError if there is none."""
+    if not options.camera:
+        return Loaded("", NoCamera)
     return load_camera(
         options.camera,
         options=options.camera_options,
@@ -284,15 +287,16 @@ def check(options: CamOptions, clusters: Sequence[ConnectionSettings]) -> str:
     if options.listen:
         HTTPServer(Address.of(options.listen), {}).close()
     text = f"camera: camera {loaded.name}"
-    for camera in Loop(options, loaded, SystemClock(), names=names_of(options, clusters)).cameras:
+    loop = Loop(options, loaded, SystemClock(), names=names_of(options, clusters))
+    for camera in loop.cameras:
         if options.listen:
             adopt(camera)
         if isinstance(camera, Camera):
             camera.check()
             text = f"camera: {camera.describe()}"
+    lines, errors = [text, *loop.alerts.check()], list[EvtoolsError]()
     if options.read or options.demo:
-        return text
-    lines, errors = [text], list[EvtoolsError]()
+        return "\n".join(lines)
     for settings in clusters:
         try:
             lines.append(f"broker: {named(_try(settings), settings.cluster)}")

@@ -77,10 +77,12 @@ class Health:
         statistics = self._statistics()
         values = {"alive": self._is_alive()[0], "ready": ready, "reason": reason}
         counters, stream = self._counters.as_dict(), _plain(statistics)
-        return _json(200, {**values, "counters": counters, "stream": stream})
+        alerts = self._loop.alerts.as_dict() if self._loop.alerts else {}
+        return _json(200, {**values, "counters": counters, "stream": stream, **alerts})
 
     def _families(self) -> Iterator[Family]:
         yield from own_families(self._counters, self._statistics())
+        yield from self._loop.alerts.families()
         for camera in self._cameras:
             yield from camera.families()
 

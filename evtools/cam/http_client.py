@@ -1,10 +1,13 @@
 """Requests to a store over HTTP: one connection that is kept, deadlines, bounded answers."""
 
 import http.client
+import re
 import ssl
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +17,9 @@ from evtools.text import hide_credentials, sanitize
 #: Bytes of an answer; what is longer is cut there.
 ANSWER_MAX: Final = 4 * 1024 * 1024
 _REASON_MAX: Final = 200
+#: A name of a header, and the longest wait that a server may ask for, in seconds.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_ASKED_MAX: Final = 3600.0
 _PORTS: Final = {"http": 80, "https": 443}
 #: How a server ends a connection that it no longer wants; one that was kept may have ended so.
 _ENDED: Final = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
@@ -169,6 +175,42 @@ def one_line(text: str | bytes) -> str:
     words = " ".join(text[: 8 * _REASON_MAX].split())
     words = sanitize(hide_credentials(words))
     return words if len(words) <= _REASON_MAX else f"{words[: _REASON_MAX - 1]}…"
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """Return headers given as NAME=VALUE, separated by commas or, in @FILE, lines.
+
+    Values are percent-encoded, as in OTEL_EXPORTER_OTLP_HEADERS.  Raise UsageError, without any
+    value, for those that cannot be sent.
+    """
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise UsageError(f"headers: cannot read {sanitize(text[1:])}: {why}") from None
+    found: dict[str, str] = {}
+    for number, entry in enumerate(filter(None, map(str.strip, re.split("[,\n]", text))), 1):
+        name, equals, value = (part.strip() for part in entry.partition("="))
+        value = unquote(value)
+        if not equals or not _TOKEN.fullmatch(name):
+            raise UsageError(f"headers: entry {number} is not NAME=VALUE")
+        if not value.isprintable() or not value.isascii():
+            raise UsageError(f"headers: the value of {name} cannot be sent", "encode it as in %20")
+        found[name] = value
+    return found
+
+
+def retry_after(answer: Answer, now: float) -> float:
+    """Return the seconds of Retry-After, which may be a date; 0 without one, an hour at most."""
+    text = answer.headers.get("retry-after", "")
+    try:
+        seconds = (
+            float(text) if text.strip().isdigit() else parsedate_to_datetime(text).timestamp() - now
+        )
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), _ASKED_MAX)
 
 
 def _context(ca: str, cert: str, key: str) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from evtools.cam.alerts import AlertWatch
 from evtools.cam.camera import Camera, snapshot_of
 from evtools.cam.daemon import Notifier
 from evtools.cam.log import FailureLog, named
@@ -181,8 +182,9 @@ class Loop:
     have `names` has a state of its own; those of a recording are found in it.
 
     `make_camera` is called with each state and what cameras are made with; raise UsageError if that
-    fails, and for invalid filters and patterns.  `ready` is called once, when events come or the
-    wait for them is over, `on_hangup` when files are to be opened anew.
+    fails, and for invalid filters and patterns, ConfigError for those of alerts.  `ready` is called
+    once, when events come or the wait for them is over, `on_hangup` when files are to be opened
+    anew.
     """
 
     def __init__(
@@ -204,6 +206,10 @@ class Loop:
         self.counters = Counters(started=clock.wall())
         self.thread = CameraThread(self.counters, clock, self._replay, options.max_failures)
         self._filter = EventFilter(options, now=self._times.wall)
+        self.alerts = AlertWatch(
+            options.alerts, self._times, zone=options.zone, is_replay=self._replay is not None,
+            delivers=not options.test,
+        )  # fmt: skip
         self._failures = FailureLog()
         self._is_single = options.once or options.test
         self._started = clock.monotonic()
@@ -245,6 +251,7 @@ class Loop:
             each.state.max_bytes = options.max_memory // parts
             if each.observer is not None and each.observer.writes_for_all:
                 each.observer.share(parts)
+        self.alerts.add(state)
         if cluster.observer is not None:
             cluster.observer.load(sequence, self._times)
         leader = self.cameras[0]
@@ -265,6 +272,7 @@ class Loop:
         if first is not None and len(self._clusters) == 1 and not first.counters.events:
             # Until now its name was not known.
             first.state.cluster = first.sequence.cluster = name
+            self.alerts.rename(first.state, "")
             first.counters = ClusterCounters()
             self.counters.clusters = {name: first.counters}
             self._clusters = {name: first}
@@ -296,6 +304,12 @@ class Loop:
         self.counters.ticked_at = self._started
         if self._replay is None:
             self._mount()
+        try:
+            return self._run(source)
+        finally:
+            self.alerts.close()
+
+    def _run(self, source: Source) -> int:
         try:
             for batch in source.events(TICK):
                 self._take(batch)
@@ -369,7 +383,7 @@ class Loop:
                 for cluster, events in self._by_cluster(batch):
                     self._apply(cluster, events)
         else:
-            for piece, moment in self._replay.pieces(batch, lambda: self.thread.due):
+            for piece, moment in self._replay.pieces(batch, self._next_due):
                 for cluster, events in self._by_cluster(piece):
                     if not self._apply(cluster, events):
                         return
@@ -378,11 +392,24 @@ class Loop:
                     for cluster in self._clusters.values():
                         cluster.sequence.subscribed(moment)
                     self._mount()
-                while not self.thread.settle(TICK):
+                self._look_at_alerts()
+                while not (self.alerts.wait_for_room(TICK) and self.thread.settle(TICK)):
                     self._tick()
                     if self._is_over():
                         return
         self._tick()
+
+    def _next_due(self) -> float:
+        # Of a recording: when something is to be done at the time that it shows.
+        return min(self.thread.due, self.alerts.due if self.alerts else math.inf)
+
+    def _look_at_alerts(self) -> None:
+        if not self.alerts:
+            return
+        try:
+            self.alerts.look(whole=self._replay is not None)
+        except Exception as error:  # noqa: BLE001  (events go on)
+            self._failures.error("alerts could not be looked at", error)
 
     def _by_cluster(self, events: list[Event]) -> Iterator[tuple[Cluster, list[Event]]]:
         # Of a recording, events may be of any clusters.
@@ -426,10 +453,15 @@ class Loop:
 
     def _apply_all(self, cluster: Cluster, events: list[Event]) -> None:
         # One after the other: metrics count a task as it was at each event.
-        observer = cluster.observer
+        observer, alerts = cluster.observer, self.alerts or None
         if not events:
             return
         for change in cluster.state.changes(events):
+            if alerts is not None:
+                try:
+                    alerts.take(change)
+                except Exception as error:  # noqa: BLE001
+                    self._failures.error("an event could not be counted for alerts", error)
             if observer is not None:
                 try:
                     observer.observe((change,))
@@ -447,6 +479,8 @@ class Loop:
             self._notifier.stopping("taking the last snapshot")
         self._handle_signals(now)
         self._get_ready(now)
+        if self._replay is None:
+            self._look_at_alerts()
         since = self.counters.busy_since
         busy = 0.0 if since is None else now - since
         if busy < STUCK_AFTER:
@@ -524,12 +558,14 @@ class Loop:
         if notice.kind in {"listening", "restored"}:
             counters.connected = True
             cluster.sequence.subscribed(self.clock.wall())
+            self.alerts.connected(cluster.name, self.clock.wall())
             cluster.retries, cluster.why = 0, ""
             words = "listening on" if notice.kind == "listening" else "connected again:"
             _log.info("%s", named(f"{words} {text}", cluster.name))
         elif notice.kind in {"lost", "refused"}:
             counters.connected = False
             cluster.sequence.lost()
+            self.alerts.lost(cluster.name)
             cluster.why = text
             if notice.kind == "lost":
                 _log.warning("%s", named(f"connection lost: {text}", cluster.name))
@@ -615,10 +651,12 @@ class Loop:
         if counters.last_success_at is not None:
             ago = self.clock.wall() - counters.last_success_at
             last = f"last snapshot {human_duration(ago)} ago"
-        return (
-            f"{state}, {rate:.0f} ev/s,"
-            f" {workers} workers, {last}, {counters.failures_in_row} failures"
-        )
+        parts = [state, f"{rate:.0f} ev/s", f"{workers} workers"]
+        if self._options.camera or not self.alerts:
+            parts += [last, f"{counters.failures_in_row} failures"]
+        if self.alerts:
+            parts.append(f"{self.alerts.firing} alerts fire")
+        return ", ".join(parts)
 
     def _dump(self) -> None:
         # All counters, and the stacks of all threads, the main thread's first.
@@ -689,8 +727,14 @@ class Loop:
         left = self._source.statistics().buffered_bytes
         if left and not self._is_single:  # which ends with its period
             _log.error("no time for events that have come in: %d bytes", left)
+        return self._take_last_snapshot() or status
+
+    def _take_last_snapshot(self) -> int:
+        # And have notices delivered meanwhile, and for as long as there is time.
         timeout = self._options.shutdown_timeout
         self._deadline = min(self._deadline, self.clock.monotonic() + timeout)
+        self._look_at_alerts()
+        self.alerts.end()
         self.thread.end()
         while not self.thread.join(min(TICK, max(0.0, self._deadline - self.clock.monotonic()))):
             self._tick()
@@ -700,4 +744,8 @@ class Loop:
                     loss = "what it has not stored is in the spool"
                 _log.error("the camera is still at work after %s; %s", took, loss)
                 return 1
-        return int(self.thread.last_failed) or status
+        while not self.alerts.join(min(TICK, max(0.0, self._deadline - self.clock.monotonic()))):
+            self._tick()
+            if self.clock.monotonic() >= self._deadline:
+                break
+        return int(self.thread.last_failed)

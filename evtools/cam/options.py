@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, ge
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from evtools.alerts import Rule
     from evtools.transport.recording.reader import Moment
 
 LogFormat: TypeAlias = Literal["text", "json", "journal"]
@@ -23,6 +24,8 @@ LOG_LEVELS: Final[Mapping[str, int]] = {
     "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50,
 }
 # fmt: on
+#: What alerts can be about: those of evtools.alerts, which --help need not import.
+VIEWS: Final = ("events", "tasks", "types", "workers", "queues", "errors")
 #: The speed of a replay without waits.
 MAX_SPEED: Final = float("inf")
 
@@ -67,7 +70,7 @@ class CamOptions:
     all filters reach the state.  `camera` is a dotted path, or the name of a built-in camera with
     or without `:PLACE`; `camera_options` are texts for its constructor.  `maxrate` is in Celery's
     notation, `10/m`.  `uid` and `gid` are names or numbers; `umask` is a number.  Relative paths
-    start at `workdir`, if it is given.
+    start at `workdir`, if it is given.  Without a camera there are `alerts`.
     """
 
     # the camera
@@ -99,6 +102,9 @@ class CamOptions:
     until: Moment | None = None
     speed: float = MAX_SPEED
     demo: bool = False
+
+    # what to watch for
+    alerts: tuple[Rule, ...] = ()
 
     # the process
     detach: bool = False

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import random
-import re
 import socket
 import threading
 import zlib
@@ -16,18 +15,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
-from urllib.parse import unquote
 
 import msgspec
 
 from evtools import __version__
 from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.http_client import Answer, HTTPClient, Unreachable, one_line
+from evtools.cam.http_client import (
+    Answer,
+    HTTPClient,
+    Unreachable,
+    headers_of,
+    one_line,
+    retry_after,
+)
 from evtools.cam.metrics import (
     RUN_BUCKETS,
     SERIES_MAX,
@@ -45,7 +49,6 @@ from evtools.cam.store import SPOOL_SIZE, SPOOL_SIZE_MIN
 from evtools.clock import SystemClock
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
-from evtools.text import sanitize
 from evtools.wire import Gap
 
 _log = logging.getLogger(__name__)
@@ -63,12 +66,11 @@ _RETRIED: Final = frozenset({429, 502, 503, 504})
 _OK: Final = range(200, 300)
 #: Seconds to wait for the next try: the first, doubled with each, and the longest; and the most
 #: that a collector may ask for.
-_FIRST_WAIT, _LONGEST_WAIT, _ASKED_MAX = 1.0, 60.0, 3600.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 #: Seconds between snapshots while the collector is away.
 _AWAY_EVERY: Final = 10.0
 #: Seconds for all tries of a replay before it goes on, and of a last snapshot.
 _PATIENCE, _LAST_PATIENCE = 60.0, 5.0
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _ENDS: Final = frozenset({"succeeded", "failed", "retried", "revoked", "rejected", "cancelled"})
 
 
@@ -482,7 +484,7 @@ class OTLP(Camera):
             self._note_split(problem, request)
             return None, 0.0
         if answer.status in _RETRIED:
-            return problem, _asked(answer.headers.get("retry-after", ""), SystemClock().wall())
+            return problem, retry_after(answer, SystemClock().wall())
         return problem, None
 
     def _note_success(self, request: Request, body: bytes) -> None:
@@ -588,30 +590,6 @@ _KINDS: Final = {"traces": b"Spans", "metrics": b"Metrics"}
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def headers_of(text: str) -> dict[str, str]:
-    """Return headers given as NAME=VALUE, separated by commas or, in @FILE, lines.
-
-    Values are percent-encoded, as in OTEL_EXPORTER_OTLP_HEADERS.  Raise UsageError, without any
-    value, for those that cannot be sent.
-    """
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-            raise UsageError(f"headers: cannot read {sanitize(text[1:])}: {why}") from None
-    found: dict[str, str] = {}
-    for number, entry in enumerate(filter(None, map(str.strip, re.split("[,\n]", text))), 1):
-        name, equals, value = (part.strip() for part in entry.partition("="))
-        value = unquote(value)
-        if not equals or not _TOKEN.fullmatch(name):
-            raise UsageError(f"headers: entry {number} is not NAME=VALUE")
-        if not value.isprintable() or not value.isascii():
-            raise UsageError(f"headers: the value of {name} cannot be sent", "encode it as in %20")
-        found[name] = value
-    return found
-
-
 def _words(answer: Answer) -> str:
     # Its status, and the message that is in a Status of Google's RPC, if it is one.
     said: Any = answer.body
@@ -622,17 +600,6 @@ def _words(answer: Answer) -> str:
         text = "with more than it may say"
     status = f"{answer.status} {one_line(answer.reason)}".strip()
     return f"{status}: {text}" if text and answer.body != b"{}" else status
-
-
-def _asked(text: str, now: float) -> float:
-    # The seconds of Retry-After, which may be a date; 0 without one.
-    try:
-        seconds = (
-            float(text) if text.strip().isdigit() else parsedate_to_datetime(text).timestamp() - now
-        )
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), _ASKED_MAX)
 
 
 def _partial(body: bytes) -> tuple[int, str]:

@@ -1,11 +1,12 @@
 """evcam: its options, from the command line to CamOptions."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS, CamOptions
+from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS, VIEWS, CamOptions
 from evtools.cli import command, types
 from evtools.cli.options import FLAG, Option, build, memory, replay
 from evtools.errors import UsageError
@@ -19,6 +20,7 @@ Examples:
   evcam -c mod.Camera --detach --maxrate 10/m --pidfile /run/evcam.pid
   evcam -c prometheus --listen 127.0.0.1:9808
   evcam -c jsonl:shots.jsonl --once      one interval, one snapshot
+  evcam --on state:failure --run 'mail -s failed ops'
   evcam stop --pidfile /run/evcam.pid    stop it, and wait for its end
 
 \b
@@ -36,12 +38,15 @@ Commands, instead of running:
   check    check that the camera and the broker work
 """
 _GROUPS: Final = (
-    "Common", "Camera", "Process", "Log", "Recording",
+    "Common", "Camera", "Alerts", "Process", "Log", "Recording",
     "Broker", "TLS", "Events", "Output", "Settings", "Other",
 )  # fmt: skip
 _COMMAND: Final = click.Argument(
     ["command"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
 )
+
+#: Of an alert: their values are taken in the order in which they were typed.
+_alert = partial(Option, "Alerts", multiple=True, in_file=False, envvar=())
 
 # fmt: off
 _OPTIONS: Final = (
@@ -67,6 +72,23 @@ _OPTIONS: Final = (
            FLAG, in_file=False),
     Option("Camera", "--allow-insecure-camera", "As root, load a camera's code even if others can"
            " write it.", FLAG),
+    _alert("--on FILTER", "Alert when an event, or a row of --view, matches; see evfilter(7). The"
+           " options below belong to the --on before them. Repeatable.", types.FILTER),
+    _alert("--run CMD", "Run this program, without a shell, when it fires and when it resolves,"
+           " with JSON on stdin. Repeatable."),
+    _alert("--webhook URL|@FILE", "Send that JSON to this URL by POST. Repeatable."),
+    _alert("--view NAME", f"What is looked at: {', '.join(VIEWS)}.", shown="events"),
+    _alert("--count N", "How many events or rows must match.", shown="1"),
+    _alert("--over DUR", "Time over which they are counted, or of the figures of a row: 1m, 5m,"
+           " 15m, 1h, all.", shown="5m"),
+    _alert("--for DUR", "How long that must last.", shown="0"),
+    _alert("--group NAME", "What has a notice of its own: each failure (kind of failure), type,"
+           " worker or row; or none.", shown="failure; of rows row"),
+    Option("Alerts", "--first-seen", "Only kinds of failures that were not seen before.",
+           count=True, in_file=False, envvar=()),
+    _alert("--cooldown DUR", "How long the same does not fire again.", shown="5m"),
+    _alert("--headers", "Headers of --webhook: NAME=VALUE, separated by commas, or @FILE."),
+    _alert("--hook-timeout DUR", "Time limit of one run or request.", shown="30s"),
     Option("Process", "--pidfile FILE", "Write the process id to FILE, and lock it: one evcam per"
            " pidfile."),
     Option("Process", "--uid", "Drop privileges to this user and its groups.", types.USER),
@@ -138,11 +160,12 @@ def run(ctx: click.Context) -> int:
 
 def build_options(ctx: click.Context) -> CamOptions:
     """Return the CamOptions of a parsed command line; raise UsageError for conflicting options."""
-    from evtools.cli.config import merged_pairs
+    from evtools.cli.config import alerts_of, merged_pairs
 
     values = ctx.params
+    alerts = tuple(each.value for each in alerts_of(ctx).values())
     if values["command"] not in _ABOUT_ANOTHER:
-        _check(ctx)
+        _check(ctx, has_hooks=any(rule.run or rule.webhook for rule in alerts))
     texts = {name: str(values[name]) for name in _NUMBERS if values[name] is not None}
     return build(
         CamOptions,
@@ -152,10 +175,11 @@ def build_options(ctx: click.Context) -> CamOptions:
         filters=values["filter"],
         zone=types.LocalZone(),
         loglevel=level_of(values),
+        alerts=alerts,
     )
 
 
-def _check(ctx: click.Context) -> None:
+def _check(ctx: click.Context, *, has_hooks: bool) -> None:
     from evtools.cam.schedule import rate
 
     values = ctx.params
@@ -163,8 +187,11 @@ def _check(ctx: click.Context) -> None:
     is_on_stream = (values["logfile"] or "").startswith("/dev/std")
     # fmt: off
     for is_wrong, text, hint in (
-        (not values["camera"], "no camera given",
-         "name one with -c: mod.Camera, sqlite, postgres, clickhouse, jsonl, prometheus, otlp"),
+        (not (values["camera"] or has_hooks), "no camera given",
+         ("name one with -c: mod.Camera, sqlite, postgres, clickhouse, jsonl, prometheus, otlp;"
+          " or say what to run on what: --on state:failure --run notify.sh")),
+        (not values["camera"] and (values["once"] or values["test"]),
+         "--once and --test are about a camera", "name one with -c"),
         (values["detach"] and (values["once"] or values["test"]),
          "--detach excludes --once and --test", "leave --detach out"),
         (values["detach"] and "-" in values["read"], "--detach and --read - exclude each other",
@@ -196,6 +223,11 @@ def secrets(values: Mapping[str, Any]) -> Iterator[str]:
         if is_secret(name) or name == "headers":
             yield str(value)
         texts.append(str(value))
+    texts += values["webhook"]
+    yield from filter(None, values["headers"])
+    for text in values["webhook"]:
+        # Its path is a password, often.
+        yield text.partition("://")[2].partition("/")[2]
     for text in texts:
         credentials, at, _ = text.partition("://")[2].rpartition("@")
         if at:

@@ -75,7 +75,7 @@ class ToolCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        given, _, order = self.make_parser(ctx).parse_args(list(args))
         # For these no settings are read, which may be wrong.
         answered = {getattr(self.get_help_option(ctx), "name", None), "default"}
         if ctx.resilient_parsing or not answered.isdisjoint(given):
@@ -88,6 +88,11 @@ class ToolCommand(click.Command):
             is_short = "version_line" in given
             click.echo(line if is_short else version.report(tool, "json_output" in given))
             ctx.exit()
+        left = {name: iter(value) for name, value in given.items() if isinstance(value, list)}
+        ctx.meta[config.IN_ORDER] = [
+            (each.name, next(left[each.name]) if each.name in left else given.get(each.name or ""))
+            for each in order
+        ]
         config.read_sources(ctx, given)
         try:
             return super().parse_args(ctx, args)

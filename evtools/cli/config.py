@@ -3,11 +3,13 @@
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import count
 from operator import or_
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
@@ -23,10 +25,12 @@ from evtools.top.options import VIEWS
 from evtools.trust import distrusted
 
 _META: Final = "evtools.sources"
+#: Where the context keeps the options that were typed, each with its value, in their order.
+IN_ORDER: Final = "evtools.in_order"
 #: Settings of evtop that may also be a table, with a value for each view.
 _BY_VIEW: Final[Mapping[str, type[Any]]] = {"columns": list, "sort": str}
 #: Tables that are not settings; [keys] has evtop's commands and the keys for them,
-#: [command.NAME] its programs, and [alert.NAME] what it watches for.
+#: [command.NAME] its programs, and [alert.NAME] what it and evcam watch for.
 _TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys", "command", "alert")
 _MANUAL: Final = "see evtools.toml(5)"
 # fmt: off
@@ -52,7 +56,7 @@ class Sources:
     `path` is the settings file, if there is one, `warnings` are for the user, `keys` is evtop's
     table of keys, and `app_options` names the transport options that an application sets.
     `profiles` are the names of all profiles of the file.  `tables` has evtop's: `columns` and
-    `sort`, by view, `colours`, by style, and `command` and `alert`, by name.
+    `sort`, by view, `colours`, by style, and `command` and `alert`, by name; evcam has `alert`.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -131,6 +135,83 @@ def merged_pairs(ctx: click.Context, name: str) -> dict[str, Any]:
     setting = sources_of(ctx).settings.get(name)
     pairs = dict(setting.value) if setting else {}
     return pairs | dict(ctx.params[name]) if is_given(ctx, name) else pairs
+
+
+#: The options of one alert on the command line, and the keys of [alert.NAME] that they are.
+ALERT_KEYS: Final[Mapping[str, str]] = {
+    "view": "view",
+    "over": "window",
+    "count": "count",
+    "for": "for",
+    "group": "group",
+    "first_seen": "first_seen",
+    "cooldown": "cooldown",
+    "run": "run",
+    "webhook": "webhook",
+    "headers": "headers",
+    "hook_timeout": "timeout",
+}
+_NAME_CHARS: Final = 40
+
+
+def alerts_of(ctx: click.Context) -> dict[str, Setting]:
+    """Return the alerts of the settings file and of the command line, by name.
+
+    There each begins with --on, and the options after it are its own.  Raise UsageError for a
+    mistake in one of those.
+    """
+    from evtools.alerts import parse_rule
+
+    found = dict(sources_of(ctx).tables.get("alert", {}))
+    for table in _typed_alerts(ctx):
+        name = re.sub(r"[^\w]+", "-", table["filter"], flags=re.ASCII).strip("-")[:_NAME_CHARS]
+        name = name.strip("-").lower() or "alert"
+        same = next(n for n in count(1) if (f"{name}-{n}" if n > 1 else name) not in found)
+        name = f"{name}-{same}" if same > 1 else name
+        try:
+            found[name] = Setting(parse_rule(name, "--on", table), "--on flag")
+        except ConfigError as error:
+            key, _, what = error.message.removeprefix("--on.").partition(": ")
+            flags = {value: f"--{name.replace('_', '-')}" for name, value in ALERT_KEYS.items()}
+            raise UsageError(f"{flags.get(key, '--on')}: {what}", error.hint) from None
+    return found
+
+
+def _typed_alerts(ctx: click.Context) -> Iterator[dict[str, Any]]:
+    # What was typed for each alert, as a table of the settings file.
+    table: dict[str, Any] | None = None
+    for option, value in ctx.meta.get(IN_ORDER, ()):
+        if option == "on":
+            if table is not None:
+                yield table
+            table = {"filter": value}
+            continue
+        key = ALERT_KEYS.get(option)
+        if key is None:
+            continue
+        flag = f"--{option.replace('_', '-')}"
+        if table is None:
+            hint = "as in --on 'state:failure' --run notify.sh"
+            raise UsageError(f"{flag} is about the --on before it, and there is none", hint)
+        if key == "run":
+            table.setdefault(key, []).append(_words_of(value))
+        elif key == "webhook":
+            table.setdefault(key, []).append(value)
+        elif key in table:
+            raise UsageError(f"{flag} is given twice for --on {table['filter']}", "give it once")
+        elif key == "count":
+            table[key] = int(value) if value.isdecimal() else value
+        else:
+            table[key] = True if key == "first_seen" else value
+    if table is not None:
+        yield table
+
+
+def _words_of(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--run: {str(error).lower()}", "quote it as for a shell") from None
 
 
 def explain_bad_value(error: click.BadParameter, ctx: click.Context) -> Exception:
@@ -337,6 +418,8 @@ class _Reader:
             table = self._table(profiles, name, "profile.") if name else whole
             own = dict(self._table(table, self._tool, prefix))
             found = self._of_evtop(own, table, prefix) if self._tool == "evtop" else {}
+            if self._tool == "evcam" and (alerts := self._table(table, "alert", prefix)):
+                found["alert"] = self._named("alert", alerts, prefix)
             nested = _TABLES if name else (*_TABLES, "profile")
             shared = {key: value for key, value in table.items() if key not in nested}
             # A mistake in a profile is reported even if the profile is not used.
@@ -517,7 +600,8 @@ def _has_secret(value: Any, name: str = "") -> bool:
     if not isinstance(value, str) or not value:
         return False
     address = split_name(value)[1]
-    return url.is_secret(name) or ("://" in address and bool(url.secrets(address)))
+    is_secret = url.is_secret(name) or (name == "headers" and not value.startswith("@"))
+    return is_secret or ("://" in address and bool(url.secrets(address)))
 
 
 def reloader(

@@ -71,7 +71,9 @@ def run(ctx: click.Context) -> int:
         finally:
             sys.stdin = stdin
         lines += ["", f"[{tool.command.name}]"]
-        lines += [*aligned([row for row in rows if row not in common]), *tables_of(tool)]
+        lines += aligned([row for row in rows if row not in common])
+        # Its alerts are those of evtop.
+        lines += tables_of(tool) if tool.command.name != "evcam" else ()
     click.echo("\n".join(lines))
     return 0
 
@@ -110,12 +112,13 @@ _FILE_TAIL: Final = """\
 # run = ["xdg-open", "https://traces.company/search?id={uuid}"]
 # key = "B"
 
-# What evtop watches for, and evtop --check alerts reports.
+# What evtop watches for, and evtop --check alerts reports; evcam runs a program then.
 #
 # [alert.failing]
 # view = "types"
 # filter = "share>5 failed>=20"
 # for = "1m"
+# run = "notify.sh --team web"
 
 # Celery's names for settings work, too: here, or at the top.
 #

@@ -3,13 +3,13 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from evtools.cli import types
-from evtools.cli.config import merged_pairs, origin, sources_of
+from evtools.cli.config import Setting, alerts_of, merged_pairs, origin, sources_of
 from evtools.cli.options import Option, file_options
 from evtools.text import hide_credentials, sanitize
 
@@ -50,8 +50,10 @@ def aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def tables_of(ctx: click.Context) -> Iterator[str]:
-    """Yield what evtop's tables in the settings file have, such as [keys]."""
+    """Yield what the tables of evtop and evcam in the settings file have, such as [keys]."""
     sources = sources_of(ctx)
+    if ctx.command.name == "evcam":
+        yield from _alerts(alerts_of(ctx))
     if ctx.command.name != "evtop":
         return
     if sources.keys:
@@ -60,10 +62,7 @@ def tables_of(ctx: click.Context) -> Iterator[str]:
             yield f"{toml_key(name)} = {toml(keys)}  # {sanitize(str(sources.path))}"
     for table, settings in sources.tables.items():
         if table == "alert":
-            for name, (rule, place) in settings.items():
-                yield f"[alert.{toml_key(name)}]"
-                for key, value in rule.settings().items():
-                    yield f"{key} = {toml(value)}  # {sanitize(place)}"
+            yield from _alerts(settings)
             continue
         if table == "command":
             for name, (program, place) in settings.items():
@@ -73,6 +72,13 @@ def tables_of(ctx: click.Context) -> Iterator[str]:
         yield f"[evtop.{table}]"
         for name, (value, place) in settings.items():
             yield f"{toml_key(name)} = {toml(value)}  # {sanitize(place)}"
+
+
+def _alerts(alerts: Mapping[str, Setting]) -> Iterator[str]:
+    for name, (rule, place) in alerts.items():
+        yield f"[alert.{toml_key(name)}]"
+        for key, value in (rule.settings() | rule.notices()).items():
+            yield f"{key} = {hide_credentials(toml(value))}  # {sanitize(place)}"
 
 
 def _value(ctx: click.Context, option: Option, clusters: "Sequence[ConnectionSettings]") -> str:

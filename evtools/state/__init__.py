@@ -14,7 +14,7 @@ from evtools.state.celery import Task as CeleryTask
 from evtools.state.core import Change
 from evtools.state.inspection import TASK_COMMANDS, InspectedTask, tasks_in
 from evtools.state.statistics import Statistics
-from evtools.state.statistics.failures import FailureGroup
+from evtools.state.statistics.failures import FailureGroup, fingerprint
 from evtools.state.statistics.rows import (
     OTHERS,
     UNKNOWN,
@@ -34,7 +34,7 @@ __all__ = [
     "ALIVE", "OTHERS", "TASK_COMMANDS", "UNKNOWN", "WINDOWS", "Attempt", "CeleryTask", "Change",
     "FailureGroup", "History", "InspectedTask", "Liveness", "Quantiles", "QueueStatistics",
     "Schedule", "State", "Statistics", "Task", "Totals", "TypeStatistics", "Worker",
-    "WorkerStatistics", "answers_wake_up", "attempts", "epoch", "event_bytes", "heartbeat_expires",
-    "in_order", "tasks_in", "unwrapped",
+    "WorkerStatistics", "answers_wake_up", "attempts", "epoch", "event_bytes", "fingerprint",
+    "heartbeat_expires", "in_order", "tasks_in", "unwrapped",
 ]
 # fmt: on

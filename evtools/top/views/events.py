@@ -1,11 +1,11 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
-import copy
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from evtools.alerts import with_task
 from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.text import human_duration
@@ -90,31 +90,6 @@ def _gap_sentence(gap: Gap) -> str:
 
 
 # --- the table ------------------------------------------------------------------
-
-#: The fields that an event takes from its task, as earlier events reported them.
-_JOINED: Final = (
-    "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires", "queue",
-    "exchange", "routing_key", "sent", "received", "started",
-)  # fmt: skip
-
-
-class _OfTask(Mapping[str, Any]):
-    """The fields of an event's task, looked up only when needed."""
-
-    def __init__(self, task: Any) -> None:
-        self._task = task
-
-    def __getitem__(self, name: str) -> Any:
-        value = self._task.get(name) if name in _JOINED else None
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def __iter__(self) -> Any:
-        return (name for name in _JOINED if self._task.get(name) is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def _sent(event: Event, _: float) -> float | None:
@@ -238,12 +213,7 @@ class EventsView(LiveTable):
         """Return an event with what is known of its task."""
         state = self._clusters.of(event.cluster or "").state
         task = state.tasks.find(event.uuid) if event.uuid else None
-        if task is None:
-            return event
-        # The event itself would keep the task after the state has forgotten it.
-        record = copy.copy(event)
-        record.known = _OfTask(task)
-        return record
+        return event if task is None else with_task(event, task)
 
     def style_of(self, subject: Event) -> str:
         return _EVENTS[subject.type][1] if subject.type in _EVENTS else ""

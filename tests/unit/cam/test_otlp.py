@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.cam import otlp
+from evtools.cam.http_client import headers_of
 from evtools.cam.loader import load_camera
-from evtools.cam.otlp import OTLP, headers_of
+from evtools.cam.otlp import OTLP
 from evtools.cam.schedule import CameraThread, Counters, Timer, TryLater
 from evtools.cam.snapshot import dry_run
 from evtools.cam.spool import Record

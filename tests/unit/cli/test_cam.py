@@ -212,3 +212,71 @@ def test_celerys_names_are_accepted_in_the_settings_file(cam_shown, config):
     assert found["logfile"] == ('"/x.log"', str(path))
     assert found["uid"] == ("1000", str(path))
     assert found["umask"][0] == str(0o027)
+
+
+# --- alerts -----------------------------------------------------------------------------
+
+
+def test_each_on_begins_an_alert_and_the_options_after_it_are_its_own(config):
+    path = config('[alert.slow]\nview = "tasks"\nfilter = "runtime>1h"\nrun = ["page", "-x y"]\n')
+    typed = (
+        "--on", "state:failure name:mail.*", "--run", "sh -c 'echo $1'", "--over", "10s",
+        "--count", "3", "--on", "state:failure name:mail.*", "--cooldown", "1h", "--first-seen",
+        "--webhook", "https://u:p@h/s3kr1t", "--headers", "X-A=b", "--run", "a", "--run", "b c",
+    )  # fmt: skip
+    rules = {rule.name: rule for rule in build_options(context(*typed)).alerts}
+    assert list(rules) == ["slow", "state-failure-name-mail", "state-failure-name-mail-2"]
+    assert rules["slow"].run == (("page", "-x y"),)
+    assert rules["slow"].place == f"{path}: alert.slow"
+    first, second = list(rules.values())[1:]
+    assert (first.window, first.count, first.group) == ("10s", 3, "failure")
+    assert first.run == (("sh", "-c", "echo $1"),)
+    assert (second.window, second.count, second.cooldown) == ("5m", 1, 3600.0)
+    assert (second.run, second.first_seen) == ((("a",), ("b", "c")), True)
+    assert {"p", "s3kr1t", "X-A=b"} <= {*secrets(context(*typed).params)}
+
+
+def test_show_config_has_alerts_without_their_secrets(config, cam):
+    config('[alert.a]\nfilter = "x"\nwebhook = "https://u:s3kr1t@h/T0K3N?k=T0K3N"\n')
+    shown = cam(
+        "--on", "y", "--webhook", "http://h:1/T0K3N", "--headers", "A=T0K3N", "--show-config"
+    )
+    assert shown.status == 0
+    assert "[alert.a]" in shown.out
+    assert 'webhook = ["https://h/**"]' in shown.out
+    assert 'webhook = ["http://h:1/**"]  # --on flag' in shown.out
+    assert 'headers = "**"  # --on flag' in shown.out
+    assert not re.search("T0K3N|s3kr1t", shown.out + shown.err)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--run", "a", "--on", "x"], "--run is about the --on before it, and there is none"),
+        (["--on", "x", "--run", "a", "--count", "2", "--count", "3"], "--count is given twice"),
+        (["--on", "state:filed", "--run", "a"], "--on: bad filter at column 7"),
+        (["--on", "x", "--run", "a 'b"], "--run: no closing quotation"),
+        (["--on", "x", "--run", ""], "--run: must be a command line"),
+        (["--on", "x", "--webhook", "ftp://u:s3kr1t@h"], "--webhook: is no URL of HTTP"),
+        (["--on", "x", "--over", "2h", "--run", "a"], "--over: must be a time of up to 1h00m"),
+        (["--on", "x", "--count", "many", "--run", "a"], "--count: must be a whole number"),
+        (["--on", "x", "--view", "tasks", "--first-seen", "--run", "a"], "--first-seen: is about"),
+        (["--on", "x", "--group", "row", "--run", "a"], '--group: events have no group "row"'),
+        (["--on", "x", "--headers", "A=b", "--run", "a"], "--headers: are those of a webhook"),
+        (["--on", "x", "--hook-timeout", "0", "--run", "a"], "--hook-timeout: must be above 0"),
+        (["--on", "x"], "no camera given"),
+        (["--on", "x", "--run", "a", "--once"], "--once and --test are about a camera"),
+    ],
+)
+def test_a_mistake_in_an_alert_is_one_line_and_status_2(cam, typed, words):
+    ended = cam(*typed)
+    assert ended.status == 2
+    assert ended.err.startswith(f"evcam: {words}")
+    assert "s3kr1t" not in ended.err
+
+
+def test_a_mistake_in_the_settings_file_is_named_with_its_line(cam, config):
+    path = config('[alert.a]\nfilter = "x"\n\nwebhook = "h"\n')
+    ended = cam("-c", "jsonl")
+    assert ended.status == 78
+    assert ended.err.startswith(f"evcam: {path}: alert.a.webhook: is no URL of HTTP (line 4)")

@@ -420,7 +420,8 @@ def test_programs_and_alerts_are_read_and_a_mistake_in_one_is_named(config):
     known = {one.name for one in fields(Program)} - {"name", "place"}
     assert set(described("COMMANDS OF EVTOP")) == known
     assert described("ALERTS") == ["filter", "view", "window", "count", "for", "bell", "level",
-        "message"]  # fmt: skip
+        "message", "run", "webhook", "headers", "timeout", "group", "first_seen",
+        "cooldown"]  # fmt: skip
 
 
 def test_the_manual_has_all_styles_and_no_others():

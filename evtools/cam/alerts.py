@@ -1,0 +1,558 @@
+"""Alerts of evcam: what they find, by group, and when that is news for their hooks."""
+
+import logging
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Final, TypeAlias
+
+from evtools.alerts import NAMES_MAX, Alert, Change, Rule, with_task
+from evtools.cam.camera import Camera
+from evtools.cam.hooks import Hook, Notice, senders_of
+from evtools.cam.metrics import Family, Sample
+from evtools.clock import Clock, SystemClock
+from evtools.errors import UsageError
+from evtools.filters import EVENT_FIELDS, Filter, task_fields
+from evtools.state import OTHERS, UNKNOWN, State, Task, fingerprint
+from evtools.state import Change as StateChange
+from evtools.text import human_duration, sanitize
+from evtools.wire import Event, encode_line
+
+_log = logging.getLogger(__name__)
+
+#: The version of what hooks are given; it changes when something in it changes its meaning.
+SCHEMA: Final = 1
+#: How often alerts are looked at, in seconds.
+EVERY: Final = 1.0
+#: How many groups of an alert are told apart at a time: others count together.
+GROUPS_MAX: Final = 200
+#: How many kinds of failures an alert remembers that it has matched.
+SEEN_MAX: Final = 10_000
+#: How much of a value goes into a notice, and of a traceback, in characters; and how many values.
+_VALUE_CHARS: Final = 1000
+_TRACEBACK_CHARS: Final = 4000
+_VALUES_MAX: Final = 50
+#: How many tasks are looked at between two looks at the clock, and for how long at once (seconds).
+_STRIDE: Final = 500
+_BUDGET: Final = 0.02
+#: How long the state of a cluster is waited for, in seconds.
+_PATIENCE: Final = 0.1
+_UUID_CHARS: Final = 8
+
+#: What tells a group from others of its alert.
+Key: TypeAlias = tuple[str, ...]
+_ALL: Final[Key] = ()
+_REST: Final[Key] = (OTHERS,)
+
+
+class NoCamera(Camera):
+    """Stands where there is no camera, only alerts."""
+
+    writes_for_all = True
+
+    def install(self) -> None:
+        """Take no snapshots."""
+
+    def cancel(self) -> None:
+        """Take none at the end, either."""
+
+    def describe(self) -> str:
+        return "none"
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """What one alert finds that belongs together: `about` says what that is.
+
+    `notified` is whether the last notice of it said that it fired; before `quiet_until` there is no
+    other such notice.  `total` is how many events matched since the group began, or resolved, and
+    `suppressed` how often it fired without a notice.
+    """
+
+    alert: Alert
+    about: Mapping[str, str]
+    sample: Mapping[str, Any] | None = None
+    sampled_at: float = -math.inf
+    total: int = 0
+    notified: bool = False
+    quiet_until: float = -math.inf
+    suppressed: int = 0
+    incident: str = ""
+    fired_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """An alert: its rule and filter, its hooks, the groups of what it finds, and its counters."""
+
+    rule: Rule
+    filter: Filter
+    hooks: Sequence[Hook]
+    groups: OrderedDict[Key, Group] = field(default_factory=OrderedDict)
+    #: The failures that it has matched, the newest last.
+    seen: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    fired: int = 0
+    resolved: int = 0
+    suppressed: int = 0
+
+    def group(self, key: Key, about: Callable[[], Mapping[str, str]]) -> Group:
+        """Return the group of that key, a new one if there is room for it."""
+        found = self.groups.get(key)
+        if found is None:
+            if len(self.groups) >= GROUPS_MAX:
+                key, about = _REST, lambda: {"by": self.rule.group, "name": OTHERS}
+            found = self.groups.get(key)
+        if found is None:
+            found = self.groups[key] = Group(Alert(self.rule, self.filter), about())
+        return found
+
+    def is_new(self, key: Key) -> bool:
+        """Return whether it has matched no such failure before, and remember that it has now."""
+        is_new = key not in self.seen
+        self.seen[key] = None
+        self.seen.move_to_end(key)
+        if len(self.seen) > SEEN_MAX:
+            self.seen.popitem(last=False)
+        return is_new
+
+    @property
+    def firing(self) -> int:
+        return sum(group.alert.fires for group in self.groups.copy().values())
+
+
+class AlertWatch:
+    """The alerts of evcam, and what they find in the clusters that it watches.
+
+    Events are counted as they come; all alerts are looked at once a second of `clock`, that of a
+    recording if one is replayed.  Tasks are looked at in parts, for no longer than the `_BUDGET` at
+    once.  One thread at a time: the loop's.  Unless it `delivers`, nothing is run or sent.
+
+    Raise ConfigError for a filter that does not fit what it is about.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        clock: Clock,
+        *,
+        zone: tzinfo,
+        is_replay: bool = False,
+        delivers: bool = True,
+    ) -> None:
+        self._clock, self._is_replay, self._zone = clock, is_replay, zone
+        self._real_clock = SystemClock()
+        #: The time that alerts are looked at for, and when they are to be looked at next.
+        self._now, self.due = 0.0, 0.0
+        self._states: dict[str, State] = {}
+        #: Since when events of each cluster come; infinite while there is no connection.
+        self._sure: dict[str, float] = {}
+        self._watches: list[Watch] = []
+        for rule in rules:
+            if rule.view not in ("events", "tasks"):
+                raise UsageError(f"alert {rule.name}: evcam has no rows of {rule.view}")
+            fields = EVENT_FIELDS if rule.view == "events" else task_fields(self._as_of)
+            chosen = rule.compile(fields, zone=zone, now=lambda: self._now)
+            senders = senders_of(rule, self._real_clock) if delivers else ()
+            self._watches.append(Watch(rule, chosen, [Hook(rule, one) for one in senders]))
+        self._hooks = list(chain.from_iterable(watch.hooks for watch in self._watches))
+        self._on_events = [each for each in self._watches if each.rule.view == "events"]
+        self._on_tasks = [each for each in self._watches if each.rule.view == "tasks"]
+        self._round: Iterator[None] | None = None
+        self._is_over = False
+
+    def __bool__(self) -> bool:
+        return bool(self._watches)
+
+    # --- what comes in ------------------------------------------------------------------
+
+    def add(self, state: State) -> None:
+        """Watch the cluster of a state, too."""
+        self._states[state.cluster] = state
+
+    def rename(self, state: State, before: str) -> None:
+        """Know that a cluster has a name now."""
+        self._states.pop(before, None)
+        self.add(state)
+
+    def connected(self, cluster: str, now: float) -> None:
+        """Know that events of a cluster come from now on."""
+        self._sure[cluster] = now
+
+    def lost(self, cluster: str) -> None:
+        """Know that no events of a cluster come any more."""
+        self._sure[cluster] = math.inf
+
+    def take(self, change: StateChange) -> None:
+        """Count an event that alerts are about, once the state has taken it in."""
+        event, subject = change.event, change.subject
+        record = with_task(event, subject) if isinstance(subject, Task) else event
+        for watch in self._on_events:
+            if not watch.filter.matches(record):
+                continue
+            by, parts = _group_of(watch.rule.group, record)
+            cluster = event.cluster or ""
+            key = _ALL if by == "none" else (cluster, by, *parts)
+            if watch.rule.first_seen:
+                if by != "failure":
+                    continue
+                if not (watch.is_new(key) or key in watch.groups):
+                    continue
+            group = watch.group(key, lambda: _about(by, cluster, parts))  # noqa: B023  (called now)
+            group.alert.take(record)
+            group.total += 1
+            if event.local_received >= group.sampled_at + 1.0:
+                group.sampled_at = event.local_received
+                group.sample = _sample({**record.joined, **event.as_dict()})
+
+    # --- looking ------------------------------------------------------------------------
+
+    def look(self, *, whole: bool = False) -> None:
+        """Look at alerts if that is due; at tasks for a while, or at the `whole` of them."""
+        now = self._clock.wall()
+        if self._is_over:
+            return
+        if now >= self.due or whole:
+            self._now, self.due = now, now + EVERY
+            for watch in self._on_events:
+                self._look_at_events(watch, now)
+            if self._round is None and self._on_tasks:
+                self._round = self._look_at_tasks(now)
+        began = self._real_clock.monotonic()
+        for _ in self._round or ():
+            if not whole and self._real_clock.monotonic() - began > _BUDGET:
+                return
+        self._round = None
+
+    def _as_of(self, _: Any) -> float:
+        return self._now
+
+    def _sure_since(self, cluster: str | None) -> float:
+        # Of all clusters together the best of them.
+        if cluster is not None:
+            return self._sure.get(cluster, -math.inf)
+        return min(self._sure.values(), default=-math.inf)
+
+    def _look_at_events(self, watch: Watch, now: float) -> None:
+        for key, group in list(watch.groups.items()):
+            sure = self._sure_since(group.about.get("cluster"))
+            # What nobody can see has not ended, nor what nobody could see for a while.
+            if math.isinf(sure) and sure > 0:
+                continue
+            if group.alert.fires and now - sure < watch.rule.span:
+                continue
+            self._settle(watch, key, group, group.alert.look_at_events(now), now)
+
+    def _look_at_tasks(self, now: float) -> Iterator[None]:
+        counts: list[Counter[Key]] = [Counter() for _ in self._on_tasks]
+        names: list[dict[Key, deque[Any]]] = [{} for _ in self._on_tasks]
+        for state in list(self._states.values()):
+            if self._sure_since(state.cluster) == math.inf:
+                return
+            with state.held(_PATIENCE) as held:
+                if not held:
+                    return
+                uuids = [uuid for bucket in state.tasks.settled() for uuid in bucket]
+            for start in range(0, len(uuids), _STRIDE):
+                yield
+                with state.held(_PATIENCE) as held:
+                    if not held:
+                        return
+                    found = map(state.tasks.find, uuids[start : start + _STRIDE])
+                    tasks: list[Any] = [task for task in found if task is not None]
+                    for watch, count, some in zip(self._on_tasks, counts, names, strict=True):
+                        for task in filter(watch.filter.matches, tasks):
+                            key = _key_of_task(watch.rule.group, task)
+                            count[key] += 1
+                            kept = some.setdefault(key, deque(maxlen=NAMES_MAX + 1))
+                            kept.append(task)
+        for watch, count, some in zip(self._on_tasks, counts, names, strict=True):
+            self._take_found(watch, count, some, now)
+
+    def _take_found(
+        self, watch: Watch, counts: Mapping[Key, int], some: Mapping[Key, deque[Any]], now: float
+    ) -> None:
+        # What matches now, and what no longer does.
+        for key in counts:
+            task = some[key][-1]
+            watch.group(key, lambda: _about(*_group_of_task(watch.rule.group, task)))  # noqa: B023
+        rest = sum(count for key, count in counts.items() if key not in watch.groups)
+        for key, group in list(watch.groups.items()):
+            matched = rest if key == _REST else counts.get(key, 0)
+            found = some.get(key, ())
+            if found:
+                group.sample = _row(found[-1], task_fields(self._as_of))
+            change = group.alert.look(matched, map(_task_name, reversed(found)), now)
+            group.total = max(group.total, matched)
+            self._settle(watch, key, group, change, now)
+
+    def _settle(
+        self, watch: Watch, key: Key, group: Group, change: Change | None, now: float
+    ) -> None:
+        fires = group.alert.fires
+        if fires and not group.notified and now >= group.quiet_until:
+            group.notified, group.fired_at = True, now
+            group.quiet_until = now + watch.rule.cooldown
+            group.incident = _digest((watch.rule.name, *key, repr(now)))
+            watch.fired += 1
+            self._notify(watch, key, group, "fired", group.alert.matched, now)
+            group.suppressed = 0
+        elif fires and not group.notified and change is not None:
+            watch.suppressed += 1
+            group.suppressed += 1
+        elif group.notified and not fires:
+            group.notified = False
+            watch.resolved += 1
+            self._notify(watch, key, group, "resolved", group.total, now)
+            group.total = 0
+        if group.alert.is_idle:
+            group.total = 0
+            if now >= group.quiet_until:
+                del watch.groups[key]
+
+    # --- what is news -------------------------------------------------------------------
+
+    def _notify(
+        self, watch: Watch, key: Key, group: Group, state: str, count: int, now: float
+    ) -> None:
+        rule, alert = watch.rule, group.alert
+        text = _sentence(rule, group, state, count, now)
+        (_log.warning if state == "fired" else _log.info)("%s", text)
+        sample = group.sample or {}
+        is_event = rule.view == "events"
+        body = encode_line(
+            {
+                "version": SCHEMA,
+                "alert": rule.name,
+                "state": state,
+                "at": now,
+                "id": group.incident,
+                "text": text,
+                "level": rule.level,
+                "message": rule.message,
+                "view": rule.view,
+                "filter": rule.filter,
+                "window": None if math.isinf(rule.span) else rule.span,
+                "threshold": rule.count,
+                "cluster": group.about.get("cluster") or _text(sample.get("cluster")),
+                "count": count,
+                "since": group.fired_at if alert.since is None else alert.since,
+                "suppressed": group.suppressed,
+                "first_seen": rule.first_seen,
+                "replay": self._is_replay,
+                "group": {**group.about, "fingerprint": _digest((rule.group, *key))},
+                "names": list(alert.names[:NAMES_MAX]),
+                "type": _text(sample.get("name")),
+                "worker": _text(sample.get("hostname" if is_event else "worker")),
+                "event" if is_event else "row": group.sample,
+            }
+        )
+        for hook in watch.hooks:
+            hook.put(Notice(rule.name, state, body))
+
+    # --- the hooks ----------------------------------------------------------------------
+
+    @property
+    def firing(self) -> int:
+        """How many alerts fire."""
+        return sum(each.firing > 0 for each in self._watches)
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Wait until no hook would have to drop a notice; return whether that is so."""
+        return all(hook.wait_for_room(timeout) for hook in self._hooks)
+
+    def end(self) -> None:
+        """Have the hooks deliver what waits, and nothing after it."""
+        self._is_over = True
+        for hook in self._hooks:
+            hook.end()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the hooks, for `timeout` seconds; return whether they are done."""
+        ends_at = self._real_clock.monotonic() + timeout
+        lefts = (max(0.0, ends_at - self._real_clock.monotonic()) for _ in self._hooks)
+        return all(hook.join(left) for hook, left in zip(self._hooks, lefts, strict=True))
+
+    def close(self) -> None:
+        """Give up what is not delivered yet."""
+        for hook in self._hooks:
+            hook.end()
+        for hook in self._hooks:
+            hook.close()
+
+    def check(self) -> Iterator[str]:
+        """Yield what each alert does; raise UsageError for a hook that cannot work."""
+        for watch in self._watches:
+            for hook in watch.hooks:
+                try:
+                    hook.sender.check()
+                except UsageError as error:
+                    text = f"alert {watch.rule.name}: {error.message}"
+                    raise UsageError(text, error.hint) from None
+            does = ", ".join(hook.sender.shown for hook in watch.hooks) or "the log only"
+            yield f"alert {watch.rule.name}: {does}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is counted, as plain values; any thread may ask."""
+        alerts = {
+            watch.rule.name: {
+                "firing": watch.firing, "groups": len(watch.groups), "fired": watch.fired,
+                "resolved": watch.resolved, "suppressed": watch.suppressed,
+            }
+            for watch in self._watches
+        }  # fmt: skip
+        return {"alerts": alerts, "hooks": [hook.as_dict() for hook in self._hooks]}
+
+    def families(self) -> Iterator[Family]:
+        """Yield the metrics; of names that are the user's own."""
+        if not self._watches:
+            return
+        for name, kind, about, read in _FAMILIES:
+            suffix = "_total" if kind == "counter" else ""
+            samples = [
+                Sample(suffix, (("alert", each.rule.name),), read(each)) for each in self._watches
+            ]
+            yield Family(name, kind, about, samples)
+        found: Counter[tuple[str, str]] = Counter()
+        for hook in self._hooks:
+            for result in ("delivered", "failed", "dropped", "retried"):
+                found[hook.alert, result] += getattr(hook, result)
+        samples = [
+            Sample("_total", (("alert", alert), ("result", result)), count)
+            for (alert, result), count in found.items()
+        ]
+        if samples:
+            about = "Notices of alerts by what became of them; retried are tries that failed."
+            yield Family("evcam_alert_notices", "counter", about, samples)
+            waiting = sum(hook.waiting for hook in self._hooks)
+            about = "Notices of alerts that are not delivered yet."
+            yield Family("evcam_alert_notices_waiting", "gauge", about, [Sample("", (), waiting)])
+
+
+# fmt: off
+_FAMILIES: Final[tuple[tuple[str, str, str, Callable[[Watch], int]], ...]] = (
+    ("evcam_alert_firing", "gauge", "Groups of an alert that fire.", lambda one: one.firing),
+    ("evcam_alert_fired", "counter", "Times that an alert fired, and said so.",
+     lambda one: one.fired),
+    ("evcam_alert_resolved", "counter", "Times that an alert resolved.", lambda one: one.resolved),
+    ("evcam_alert_suppressed", "counter", "Times that an alert fired while it was to be quiet.",
+     lambda one: one.suppressed),
+)
+# fmt: on
+
+
+# --- groups -----------------------------------------------------------------------------
+
+
+def _group_of(by: str, record: Event) -> tuple[str, tuple[str, ...]]:
+    """Return what an event is grouped by, and the parts of that which tell it from others."""
+    if by == "none":
+        return "none", ()
+    worker = record.hostname or UNKNOWN
+    if by == "worker":
+        return "worker", (worker,)
+    if not record.type.startswith("task-"):
+        # Of workers, and custom ones.
+        return ("worker", (worker,)) if record.type.startswith("worker-") else ("type", ("",))
+    name = record.get("name")
+    name = name if isinstance(name, str) and name else UNKNOWN
+    if by == "failure" and record.type in ("task-failed", "task-retried"):
+        return "failure", (name, *fingerprint(record))
+    return "type", (name,)
+
+
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "failure": ("type", "exception", "message"), "type": ("type",), "worker": ("worker",),
+    "none": (),
+}  # fmt: skip
+
+
+def _about(by: str, cluster: str, parts: Sequence[str]) -> dict[str, str]:
+    # As it was sent: JSON carries it.
+    named = zip(_PARTS[by], parts, strict=True)
+    place = {} if by == "none" else {"cluster": cluster}
+    return {"by": by, **place, **{name: part[:_VALUE_CHARS] for name, part in named}}
+
+
+def _group_of_task(by: str, task: Any) -> tuple[str, str, tuple[str, ...]]:
+    parts = {"none": (), "type": (task.name or UNKNOWN,), "worker": (task.worker_name or UNKNOWN,)}
+    return by, task.cluster or "", parts[by]
+
+
+def _key_of_task(by: str, task: Any) -> Key:
+    if by == "none":
+        return _ALL
+    _, cluster, parts = _group_of_task(by, task)
+    return (cluster, by, *parts)
+
+
+def _task_name(task: Any) -> str:
+    return f"{task.cluster or ''} {task.name or '?'} {task.uuid[:_UUID_CHARS]}".lstrip()
+
+
+def _digest(parts: Iterable[str]) -> str:
+    text = "\0".join(parts).encode(errors="surrogatepass")
+    return blake2b(text, digest_size=8).hexdigest()
+
+
+# --- notices ----------------------------------------------------------------------------
+
+
+def _sentence(rule: Rule, group: Group, state: str, count: int, now: float) -> str:
+    words = [
+        sanitize(part)
+        for name, part in group.about.items()
+        if name != "by" and part and part != rule.filter
+    ]
+    what = " ".join(words)[:_VALUE_CHARS]
+    noun = rule.view[:-1] if count == 1 else rule.view
+    if state == "resolved":
+        lasted = human_duration(max(0.0, now - group.fired_at))
+        end = f"after {lasted}, {count} {noun} in all"
+    else:
+        span = "" if math.isinf(rule.span) else f" in {human_duration(rule.span)}"
+        end = f"{count} {noun}{span}"
+    return f"alert {rule.name} {state}: {': '.join(filter(None, (rule.about, what, end)))}"
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _sample(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event, or some of them, each of bounded length."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if len(found) >= _VALUES_MAX:
+            break
+        found[name[:_VALUE_CHARS]] = _bounded(value, is_traceback=name == "traceback")
+    return found
+
+
+def _bounded(value: Any, *, is_traceback: bool = False) -> Any:
+    if isinstance(value, bool | float | None):
+        return value
+    if is_traceback and isinstance(value, str):
+        # Its end says most.
+        return value if len(value) <= _TRACEBACK_CHARS else f"...{value[-_TRACEBACK_CHARS:]}"
+    text = value if isinstance(value, str) else encode_line(value).decode()
+    if len(text) <= _VALUE_CHARS:
+        return value
+    return f"{text[:_VALUE_CHARS]}..."
+
+
+def _row(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row as filters see them, each of bounded length, if it is known."""
+    found: dict[str, Any] = {}
+    for name, each in fields.items():
+        if name in ("has", "any", "tb"):
+            continue
+        with suppress(Exception):
+            value = each.get(row)
+            if value is not None:
+                found[name] = _bounded(list(value) if isinstance(value, tuple | set) else value)
+    return found
