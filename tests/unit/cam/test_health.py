@@ -1,14 +1,19 @@
 """What --listen serves: whether evcam is alive and sees the cluster, its counters, metrics."""
 
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
+from datetime import UTC
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from evtools.alerts import parse_rule
 from evtools.cam import health as module
+from evtools.cam.alerts import AlertWatch
 from evtools.cam.health import PROBE_EVERY, STUCK, Health, adopt
 from evtools.cam.prometheus import Prometheus
 from evtools.cam.schedule import ClusterCounters, Counters, Shots
@@ -31,6 +36,8 @@ class Patient:
         self.statistics = Statistics(connected=True)
         self.state = State()
         self.states, self.cameras = {"": self.state}, [camera]
+        rule = parse_rule("own", "f: alert.own", {"filter": "x", "run": "page --team 'a b'"})
+        self.alerts = AlertWatch([rule], self.clock, zone=UTC)
         source = SimpleNamespace(statistics=lambda: self.statistics)
         self.health = Health(address, self, source, settings)
 
@@ -218,6 +225,10 @@ def test_the_status_has_every_counter_and_no_secret(patient):
     assert answer["counters"]["events_by_type"] == {"task-sent": 7}
     assert answer["stream"]["defects"] == [{"kind": "strange", "count": 2}]
     assert answer["stream"]["connected"] is True
+    counted = {"firing": 0, "groups": 0, "fired": 0, "resolved": 0, "suppressed": 0}
+    assert answer["alerts"] == {"own": counted}
+    [hook] = answer["hooks"]
+    assert (hook["hook"], hook["delivered"], hook["waiting"]) == ("page --team 'a b'", 0, 0)
     assert "secret" not in json.dumps(answer)
     patient.counters.last_heartbeat_at = 999.0
     assert patient.ask("/status")[1]["ready"] is True
@@ -233,5 +244,10 @@ def test_a_camera_that_has_metrics_is_served_too():
         assert "there is: /livez, /readyz, /status, /metrics" in patient.get("/")[1]
     assert "celery_task_sent_total{" in text
     assert "evcam_up 1\n" in text
+    assert 'evcam_alert_notices_total{alert="own",result="dropped"} 0\n' in text
+    manual = (Path(__file__).parents[3] / "man" / "evcam.1").read_text()
+    assert {*re.findall(r"^evcam_alert_\w+", text, re.MULTILINE)} <= {
+        *re.findall(r"evcam_alert_\w+", manual)
+    }
     camera.check()
     assert not adopt(object())
