@@ -2,7 +2,8 @@
 
 Everything that a message consists of besides its body is encoded once, as the
 messages of one worker are alike.  `python publish.py URL --count N --rate R
---batch B` publishes from a process of its own and prints how long it took.
+--batch B` publishes from a process of its own and prints how long it took; with
+`--traffic` what a cluster publishes, and what that was as JSON.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import argparse
 import base64
 import itertools
 import json
+import random
 import struct
 import time
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +26,7 @@ from kombu.connection import Connection
 from evtools.transport import get_exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Events go out in slices of this many seconds.
 _SLICE = 0.02
@@ -122,6 +125,140 @@ def _life(kind: int) -> list[dict[str, Any]]:
     return events
 
 
+WORKERS, TYPES = 8, 20
+#: Events of tasks that a worker of Celery publishes in one message.
+BATCH = 24
+#: Tasks that are sent between two events of one: it waits, is prefetched, and runs.
+_WAITS, _PREFETCHED, _RUNS = 500, 250, 100
+_WHEEL = 8192
+_TRACEBACK = "Traceback (most recent call last):\n" + "".join(
+    f'  File "/srv/shop/.venv/lib/python3.12/site-packages/shop/part{n}.py", line {40 + n}, in '
+    f"step{n}\n    return self.step{n + 1}(order, retry=False)\n"
+    for n in range(8)
+)
+
+
+class Traffic:
+    """What clients and workers publish: types of tasks, arguments, results, failures, retries.
+
+    Clients send each event in a message of its own, workers those of tasks in batches and their
+    heartbeats singly.  Begin tasks until there are `count` events, and let all of them end.
+    `totals` has the numbers of events by type, and those of "tasks" and "attempts".
+    """
+
+    def __init__(self, count: int, *, seed: int = 1) -> None:
+        self._count = count
+        self._chance = random.Random(seed)
+        self.totals: Counter[str] = Counter()
+        self._lives = [_traffic_of(kind) for kind in range(TYPES)]
+        self._batches: list[list[bytes]] = [[] for _ in range(WORKERS)]
+        self._processed = [0] * WORKERS
+
+    def __iter__(self) -> Iterator[tuple[str, bytes, int]]:
+        """Yield routing key and body of messages, and how many events are in each."""
+        wheel: list[list[tuple[int, bytes, int]]] = [[] for _ in range(_WHEEL)]
+        running = events = 0
+        totals, batches = self.totals, self._batches
+        for slot in itertools.count():
+            begun = []
+            if events < self._count:
+                key = b"%032x" % self._chance.getrandbits(128)
+                uuid = b"-".join((key[:8], key[8:12], key[12:16], key[16:20], key[20:]))
+                begun = [(slot, uuid, 0)]
+                running += 1
+                totals["tasks"] += 1
+            elif not running:
+                break
+            due, wheel[slot % _WHEEL] = wheel[slot % _WHEEL], []
+            for task, uuid, step in (*begun, *due):
+                events += 1
+                life = self._lives[task % TYPES]
+                kind, delay, templates = life[step]
+                totals[kind] += 1
+                worker = task * 7 % WORKERS
+                text = templates[worker] % {
+                    b"uuid": uuid, b"at": b"%.6f" % time.time(), b"number": b"%d" % task,
+                    b"clock": b"%d" % events,
+                }  # fmt: skip
+                if step + 1 == len(life):
+                    running -= 1
+                else:
+                    wheel[(slot + delay) % _WHEEL].append((task, uuid, step + 1))
+                if kind == "task-sent":
+                    yield "task.sent", text, 1
+                    continue
+                self._processed[worker] += kind == "task-started"
+                batch = batches[worker]
+                batch.append(text)
+                if len(batch) == BATCH:
+                    batches[worker] = []
+                    yield "task.multi", b"[" + b", ".join(batch) + b"]", BATCH
+            if slot % 5000 == 0:
+                for worker in range(WORKERS):
+                    totals["worker-heartbeat"] += 1
+                    events += 1
+                    yield "worker.heartbeat", self._heartbeat(worker, events), 1
+        for batch in batches:
+            if batch:
+                yield "task.multi", b"[" + b", ".join(batch) + b"]", len(batch)
+        totals["attempts"] = totals["task-started"]
+
+    def _heartbeat(self, worker: int, clock: int) -> bytes:
+        # Some of what it has processed is in its batch yet.
+        processed = self._processed[worker] - BATCH
+        beat = {
+            "hostname": f"celery@worker-{worker}", "utcoffset": 0, "pid": 4000 + worker,
+            "clock": clock, "freq": 2.0, "active": 8, "processed": max(0, processed),
+            "loadavg": [0.5, 0.6, 0.7], "sw_ident": "py-celery", "sw_ver": "5.5.0",
+            "sw_sys": "Linux", "timestamp": time.time(), "type": "worker-heartbeat",
+        }  # fmt: skip
+        return json.dumps(beat).encode()
+
+
+def _traffic_of(kind: int) -> list[tuple[str, int, list[bytes]]]:
+    """Return the events of a type of task: their type, how long to the next, and text by worker.
+
+    One of ten types fails, and one of twenty is retried once.
+    """
+    queue = ("default", "mail", "reports")[kind % 3]
+    call = {
+        "uuid": "<uuid>", "name": f"shop.part{kind % 5}.work{kind}",
+        "args": f"(<number>, {['EUR', 'USD', 'GBP'][kind % 3]!r})",
+        "kwargs": f"{{'user_id': <number>, 'tenant': 'tenant{kind % 7}', 'retry': False, "
+        f"'note': '{'n' * (kind * 9)}'}}",
+        "root_id": "<uuid>", "parent_id": None, "retries": 0, "eta": None, "expires": None,
+    }  # fmt: skip
+    routed = {"queue": queue, "exchange": "", "routing_key": queue}
+    started = ("task-started", _RUNS * (1 + kind), {"uuid": "<uuid>"})
+    again = []
+    if kind == TYPES - 1:
+        failed = {"exception": "ConnectionError('no route to host')", "traceback": _TRACEBACK}
+        retried = ("task-retried", _WAITS, {"uuid": "<uuid>", **failed})
+        again = [retried, ("task-received", _PREFETCHED, {**call, "retries": 1}), started]
+    runtime = {"runtime": (1 + kind) * _RUNS / 2500 + 0.00123}
+    end = ("task-succeeded", 0, {"uuid": "<uuid>", "result": "{'id': <number>}", **runtime})
+    if kind % 10 == 3:
+        failed = {"exception": f"ValueError('no {kind}')", "traceback": _TRACEBACK}
+        end = ("task-failed", 0, {"uuid": "<uuid>", **failed})
+    sent = ("task-sent", _WAITS, {**call, **routed})
+    received = ("task-received", _PREFETCHED, call)
+    return [
+        (type_, delay, [_template(type_, fields, worker) for worker in range(WORKERS)])
+        for type_, delay, fields in (sent, received, started, *again, end)
+    ]
+
+
+def _template(type_: str, fields: dict[str, Any], worker: int) -> bytes:
+    is_sent = type_ == "task-sent"
+    common = {
+        "hostname": f"gen{4000 + worker}@web-{worker}" if is_sent else f"celery@worker-{worker}",
+        "utcoffset": 0, "pid": 4000 + worker, "clock": "<clock>",
+    }  # fmt: skip
+    text = json.dumps({**common, **fields, "timestamp": "<at>", "type": type_})
+    text = text.replace("%", "%%").replace('"<at>"', "%(at)b").replace('"<clock>"', "%(clock)b")
+    return text.replace("<uuid>", "%(uuid)b").replace("<number>", "%(number)b").encode()
+
+
 class Publisher:
     """Publish bodies to the event exchange of `url`, each under `routing_key`."""
 
@@ -154,20 +291,26 @@ class Publisher:
 
         `tasks` are `first`, `kinds`, `apart`, `unknown` and `now` of `bodies`.
         """
+        messages = ((routing_key, body, batch) for body in bodies(count, batch, **tasks))
+        return self.send_all(messages, rate=rate)
+
+    def send_all(self, messages: Iterable[tuple[str, bytes, int]], *, rate: float) -> float:
+        """Publish routing keys, bodies and the events in them; return the seconds it took."""
         started = time.monotonic()
         sent = 0
-        waiting = bodies(count, batch, **tasks)
+        waiting = iter(messages)
         done = False
         while not done:
             due = int((time.monotonic() - started + _SLICE) * rate)
             parts = []
             while sent < due:
-                body = next(waiting, None)
-                if body is None:
+                message = next(waiting, None)
+                if message is None:
                     done = True
                     break
-                parts.append(self._encode(body, routing_key))
-                sent += batch
+                key, body, events = message
+                parts.append(self._encode(body, key))
+                sent += events
             if parts:
                 self._sock.sendall(b"".join(parts))
             self._discard_answers()
@@ -257,8 +400,15 @@ def main() -> None:
     parser.add_argument("--kinds", type=int, default=1)
     parser.add_argument("--apart", type=int, default=0)
     parser.add_argument("--now", action="store_true")
+    parser.add_argument("--traffic", action="store_true")
     options = parser.parse_args()
     publisher = Publisher(options.url, exchange=options.exchange)
+    if options.traffic:
+        traffic = Traffic(options.count)
+        seconds = publisher.send_all(traffic, rate=options.rate)
+        publisher.close()
+        print(json.dumps({**traffic.totals, "seconds": seconds}))
+        return
     seconds = publisher.send(
         options.count,
         rate=options.rate,
