@@ -638,10 +638,15 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
-    events = list(events)
+    sent: list[TaskEvent] = []
+    received: list[TaskEvent] = []
+    for event in events:
+        if event.type == "task-sent":
+            sent.append(event)
+        elif event.type == "task-received":
+            received.append(event)
     known: dict[str, str] = {}
-    for kind in ("task-sent", "task-received"):
-        calls = [event for event in events if event.type == kind]
+    for calls in (sent, received):
         if len(calls) > 1:
             calls.sort(key=lambda call: call.retries or 0)
         for event in calls:
@@ -651,17 +656,29 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
 
 def announcement(event: TaskEvent) -> dict[str, str]:
     """Return what an event says of the task as a whole, by attribute."""
-    values = list(zip(OF_TASK, _OF_TASK(event), strict=True))
-    if event.type == "task-sent":
-        values += zip(_SENT, _SENDING(event), strict=True)
-    return {
-        name: value
-        for name, value in values
-        if value or (value is not None and name not in _NEVER_EMPTY)
-    }
-
-
-_NEVER_EMPTY: Final = frozenset({"name", "root_id", "parent_id", "client"})
+    is_sent = event.type == "task-sent"
+    known: dict[str, str] = {}
+    # What is said is so, even if that is an empty text, but for these.
+    if name := event.name:
+        known["name"] = name
+    if root_id := event.root_id:
+        known["root_id"] = root_id
+    if parent_id := event.parent_id:
+        known["parent_id"] = parent_id
+    if is_sent and event.hostname:
+        known["client"] = event.hostname
+    if (args := event.args) is not None:
+        known["args"] = args
+    if (kwargs := event.kwargs) is not None:
+        known["kwargs"] = kwargs
+    if is_sent:
+        if (queue := event.queue) is not None:
+            known["queue_or_none"] = queue
+        if (exchange := event.exchange) is not None:
+            known["exchange"] = exchange
+        if (routing_key := event.routing_key) is not None:
+            known["routing_key"] = routing_key
+    return known
 
 
 def _has_news(task: Any, event: TaskEvent) -> bool:

@@ -128,7 +128,10 @@ def iso_utc(timestamp: Any) -> str | None:
     if timestamp.__class__ is not float and timestamp.__class__ is not int:
         return None
     try:
-        second, fraction = divmod(_micros(timestamp), _MICROS)
+        second = floor(timestamp)
+        fraction = int((timestamp - second) * 1e6 + 0.5)
+        if fraction == _MICROS:
+            second, fraction = second + 1, 0
         return "%s.%06dZ" % (_iso_second(second), fraction)  # noqa: UP031
     except (OverflowError, ValueError, OSError):
         return None

@@ -8,7 +8,7 @@ events and on nothing else, or two evcams would make different rows of the same 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from math import inf
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
@@ -109,8 +109,8 @@ def _time_of(event: Event) -> float:
 
 def in_order(steps: list[Any]) -> list[Any]:
     """Return each step once, in order of time: the newest of them, up to their bounds."""
-    places = [(step.timestamp, step.type, step.hostname) for step in steps]
-    if not all(one < other for one, other in pairwise(places)):
+    if not _is_sorted(steps):
+        places = [(step.timestamp, step.type, step.hostname) for step in steps]
         distinct: dict[tuple[float, str, str], Any] = {}
         for at, step in zip(places, steps, strict=True):
             known = distinct.setdefault(at, step)
@@ -126,6 +126,16 @@ def in_order(steps: list[Any]) -> list[Any]:
         if number == STEPS_MAX or (number >= _STEPS_ALWAYS and left < 0):
             return steps[-number:]
     return steps
+
+
+def _is_sorted(steps: list[Any]) -> bool:
+    # Each later than the one before, as they are of most tasks.
+    before = -inf
+    for step in steps:
+        if not before < step.timestamp:
+            return False
+        before = step.timestamp
+    return True
 
 
 def merged_extra(one: Extra, other: Extra) -> Extra:
@@ -161,15 +171,20 @@ _of_attempt: Final = _attributes(tuple(schema.ATTEMPTS.columns)[2:-1])
 _Task: Final[Any] = type(
     "Task", (Task,), dict.fromkeys(("terminated", "signum", "expired", "requeue"))
 )
+#: Kinds as they are in a text.
+_SHORT: Final = {kind: kind.removeprefix("task-") for kind in FIELDS}
 _ENDS: Final = FIELDS.keys() - {"task-sent", "task-received", "task-started"}
 #: The events of most tasks, in order: of one attempt, if one worker sent them.
 _SIMPLE: Final = frozenset(
-    (*sent, "task-received", *rest)
-    for sent in ((), ("task-sent",))
-    for rest in ((), ("task-started",), *(("task-started", end) for end in _ENDS))
+    {
+        ("task-sent",),
+        *(
+            (*sent, "task-received", *rest)
+            for sent in ((), ("task-sent",))
+            for rest in ((), ("task-started",), *(("task-started", end) for end in _ENDS))
+        ),
+    }
 )
-
-
 _of_row: Final = getters_of(TASKS.columns)
 
 
@@ -192,7 +207,9 @@ class TaskLog(StoredTask[_Step], Generic[_Step], omit_defaults=True):
             {
                 host: max(self.ahead.get(host, seconds), other.ahead.get(host, seconds))
                 for host, seconds in (self.ahead | other.ahead).items()
-            },
+            }
+            if self.ahead or other.ahead
+            else {},
         )
 
     def pack(self, row: Row) -> str:
@@ -201,12 +218,11 @@ class TaskLog(StoredTask[_Step], Generic[_Step], omit_defaults=True):
         for each in self.steps:
             step: Any = each
             kind, fields = step.type, {}
-            hostname, *others, at = msgspec.structs.astuple(step)
-            values, known = (hostname or None, *others, None), _of_row[kind](row)
-            if values != known:
-                named = zip(FIELDS[kind], values, known, strict=False)
+            values, known = msgspec.structs.astuple(step), _of_row[kind](row)
+            if values[1:-1] != known[1:-1] or (values[0] or None) != known[0]:
+                named = zip(FIELDS[kind], (values[0] or None, *values[1:-1]), known, strict=False)
                 fields = {name: value for name, value, of_row in named if value != of_row}
-            steps.append(Report(kind.removeprefix("task-"), at, fields))
+            steps.append(Report(_SHORT[kind], values[-1], fields))
         return as_json(TaskLog(self.first, self.last, steps, self.note, self.extra, self.ahead))
 
     @classmethod
@@ -246,20 +262,22 @@ class TaskLog(StoredTask[_Step], Generic[_Step], omit_defaults=True):
             clients = SimpleNamespace(ahead=lambda client: ahead.get(client or "", 0))
             task.cluster_state = SimpleNamespace(clients=clients)
         kinds = tuple([step.type for step in steps])
-        hosts = {step.hostname for step in steps if step.type != "task-sent"} - {""}
+        hosts = {step.hostname for step in steps if step.type != "task-sent"}
+        hosts.discard("")
         # Of a worker only its name and its clock are known, which is to count.
         workers: Any = {
             name: SimpleNamespace(hostname=name, skew=ahead.get(name, 0), beats=1) for name in hosts
         }
+        run = steps[1:] if kinds[:1] == ("task-sent",) else steps
         if (
             kinds in _SIMPLE
-            and len(workers) == 1
-            and (kinds[0] != "task-sent" or steps[0].retries == steps[1].retries)
+            and len(workers) == bool(run)
+            and (not run or run is steps or steps[0].retries == run[0].retries)
         ):
             # There is no need to group them.
             for step in steps:
                 ADD[step.type](task, step)
-            [task.worker] = workers.values()
+            task.worker = next(iter(workers.values()), None)
         elif steps:
             task.history = History(steps, workers)
             task.history.show(task)
@@ -422,7 +440,8 @@ class Snapshot:
 
     def sorted_tasks(self) -> Iterator[tuple[str, TaskLog[Any]]]:
         """Yield the logs of tasks by uuid, in order, once steps and clocks are in them."""
-        for uuid, log in sorted(self.tasks.items()):
+        for uuid in sorted(self.tasks):
+            log = self.tasks[uuid]
             log.steps = in_order(log.steps)
             if self.ahead:
                 senders = {step.hostname for step in log.steps} & self.ahead.keys()
