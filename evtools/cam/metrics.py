@@ -247,12 +247,31 @@ METRICS: Final[Mapping[str, tuple[type[Gauge], Key, str]]] = {
     "series_folded": (
         Counter, (), "Counts that went into (others) because there were too many series."),
 }
+
+_WORKER: Final = ("worker",)
+_FLOWERS: Final = (*_WORKER, "task")
+#: Those of Flower, with its names and labels, for its dashboards and rules.
+FLOWER: Final[Mapping[str, tuple[type[Gauge], Key, str]]] = {
+    "flower_events": (Counter, (*_WORKER, "type", "task"), "Events of tasks."),
+    "flower_task_runtime_seconds": (
+        Histogram, _FLOWERS, "Run time of successful tasks, in seconds."),
+    "flower_task_prefetch_time_seconds": (
+        Gauge, _FLOWERS,
+        "Time that the running task without an ETA waited at its worker, 0 if none runs."),
+    "flower_worker_prefetched_tasks": (
+        Gauge, _FLOWERS, "Tasks without an ETA that a worker holds but has not started."),
+    "flower_worker_online": (Gauge, _WORKER, "1 if the worker is alive."),
+    "flower_worker_number_of_currently_executing_tasks": (
+        Gauge, _WORKER, "Running tasks according to heartbeats."),
+}
 # fmt: on
-
-
 _OF_QUEUES: Final = (
-    "queue_length", "queue_unacked", "queue_oldest_waiting_seconds", "active_consumer_count",
-    "active_worker_count", "active_process_count",
+    "queue_length",
+    "queue_unacked",
+    "queue_oldest_waiting_seconds",
+    "active_consumer_count",
+    "active_worker_count",
+    "active_process_count",
 )  # fmt: skip
 
 
@@ -262,7 +281,8 @@ class ClusterMetrics:
     `instruments` are by their names in METRICS, to which `prefix` is added.  With `hostname` the
     name of the worker is a label.  `runtime_buckets` and `wait_buckets` are upper bounds in
     seconds; raise UsageError if they do not grow, or for `max_series`, those of one metric, if
-    there are too few.  Hold `lock` while looking at instruments.
+    there are too few.  With `flower` there are those of FLOWER, too.  Hold `lock` while looking at
+    instruments.
     """
 
     def __init__(
@@ -274,6 +294,7 @@ class ClusterMetrics:
         runtime_buckets: tuple[float, ...] = RUN_BUCKETS,
         wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
         max_series: int = SERIES_MAX,
+        flower: bool = False,
     ) -> None:
         if max_series < 1:
             raise UsageError(f"max_series: {max_series} is too few")
@@ -283,10 +304,18 @@ class ClusterMetrics:
         for name, (kind, labels, text) in METRICS.items():
             shown = labels if hostname else tuple(each for each in labels if each not in _HOST)
             self.instruments[name] = kind(prefix + name, text, shown, max_series)
+        self._has_flowers = flower
+        for name, (kind, labels, text) in FLOWER.items() if flower else ():
+            # One of them counts what others have a counter for, each.
+            size = max_series * (len(STEPS) if kind is Counter else 1)
+            self.instruments[name] = kind(name, text, labels, size)
         bounds = _bounds("wait_buckets", wait_buckets)
         for name in ("task_queue_wait_time", "task_prefetch_time_seconds"):
             self.instruments[name].buckets = bounds
-        self.instruments["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
+        bounds = _bounds("runtime_buckets", runtime_buckets)
+        for name in ("task_runtime", "flower_task_runtime_seconds"):
+            if name in self.instruments:
+                self.instruments[name].buckets = bounds
         self._counters: dict[str, Counter] = {n: self.instruments[f"task_{n}"] for n in STEPS}
         self._run_times = RunTimes(max_series)
         #: Asks the broker, if that is wanted.
@@ -321,8 +350,8 @@ class ClusterMetrics:
             return [each.family() for each in self.instruments.values() if each.series]
 
     def count_folded(self) -> None:
-        *metrics, folded = self.instruments.values()
-        folded.series = {(): sum(metric.folded for metric in metrics)}
+        metrics = self.instruments
+        metrics["series_folded"].series = {(): sum(each.folded for each in metrics.values())}
 
     def _count(self, step: Step) -> None:
         name, task, attempt = step
@@ -344,6 +373,8 @@ class ClusterMetrics:
                 if not host or (other == "sent") == (name == "sent"):
                     each.add((*queue, *(("",) if other == "failed" else ()), *host), 0)
         counter.add(full)
+        if self._has_flowers:
+            self._count_for_flower(step)
         if name == "succeeded" and attempt.runtime is not None:
             self.instruments["task_runtime"].observe(key, attempt.runtime)
             self._run_times.add(task.name, attempt.runtime)
@@ -351,6 +382,19 @@ class ClusterMetrics:
             received, started = attempt.received, attempt.started
             if received is not None and started is not None and started >= received:
                 self.instruments["task_prefetch_time_seconds"].observe(key, started - received)
+
+    def _count_for_flower(self, step: Step) -> None:
+        name, task, attempt = step
+        worker = label("generic" if name == "sent" else attempt.worker_name)
+        events, task_name = self.instruments["flower_events"], label(task.name)
+        if (worker, f"task-{name}", task_name) not in events.series:
+            for other in STEPS:
+                if (other == "sent") == (name == "sent"):
+                    events.add((worker, f"task-{other}", task_name), 0)
+        events.add((worker, f"task-{name}", task_name))
+        if name == "succeeded" and attempt.runtime is not None:
+            run = self.instruments["flower_task_runtime_seconds"]
+            run.observe((worker, task_name), attempt.runtime)
 
     def _host(self, hostname: str | None) -> Key:
         return (label(hostname),) if self._by_host else ()
@@ -383,7 +427,7 @@ class ClusterMetrics:
             if p99 is not None and since is not None and state != "LOST" and now - since > p99:
                 slow[task.name, task.queue_or_none] += 1
             states[task.name, task.queue_or_none, state] += 1
-        return {
+        figures: dict[str, Mapping[Key, float]] = {
             "worker_up": up,
             "worker_tasks_active": active,
             "workers": Tally((status,) for status in statuses.values()),
@@ -392,6 +436,40 @@ class ClusterMetrics:
             "worker_clock_skew_seconds": skews,
             "worker_prefetched_tasks": _as_labels(prefetched, labels=3 if self._by_host else 2),
             "snapshot_timestamp_seconds": {(): now},
+        }
+        if self._has_flowers:
+            figures |= self._for_flower(statuses, prefetched, now)
+        return figures
+
+    def _for_flower(
+        self, statuses: Mapping[str, str], prefetched: Tally[Any], now: float
+    ) -> dict[str, Mapping[Key, float]]:
+        # Flower's gauges: all that are known of a worker and a task stay at 0, as there.
+        known = {(worker, task) for worker, _, task in self.instruments["flower_events"].series}
+        hosts = set(map(label, statuses))
+        held = Tally[Key]({key: 0 for key in known if key[0] in hosts})
+        waits: dict[Key, float] = dict.fromkeys(held, 0.0)
+        for (name, _, worker), count in prefetched.items():
+            held[label(worker), label(name)] += count
+        newest: dict[Key, float] = {}
+        for task in self.state.tasks.open.values():
+            started, received = task.started, task.received
+            if task.state != "STARTED" or task.worker is None or task.eta is not None:
+                continue
+            if started is None or received is None or started < received or task.lost(now):
+                continue
+            key = label(task.worker.hostname), label(task.name)
+            if started >= newest.get(key, started):
+                newest[key], waits[key] = started, started - received
+        alive = {name: int(status in ALIVE) for name, status in statuses.items()}
+        active = {name: self.state.workers[name].active or 0 for name in statuses}
+        return {
+            "flower_task_prefetch_time_seconds": waits,
+            "flower_worker_prefetched_tasks": held,
+            "flower_worker_online": {(label(name),): up for name, up in alive.items()},
+            "flower_worker_number_of_currently_executing_tasks": {
+                (label(name),): active[name] if up else 0 for name, up in alive.items()
+            },
         }
 
     def _of_queues(self, queues: QueueWatch, now: float) -> dict[str, Mapping[Key, float]]:
@@ -422,8 +500,9 @@ class ClusterMetrics:
                 continue
             # Idle series make room if need be, those of workers that are gone leave.
             metric.make_room(now)
-            if metric.labels[-1:] == ("hostname",):
-                for key in [key for key in metric.series if key[-1] not in hosts]:
+            at = {"hostname": -1, "worker": 0}
+            for place in [at[name] for name in metric.labels if name in at]:
+                for key in [key for key in metric.series if key[place] not in hosts]:
                     metric.forget(key)
 
 

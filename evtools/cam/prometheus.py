@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from evtools.cam.camera import Camera, check_place
 from evtools.cam.http import Address, HTTPServer, Response, Route
@@ -83,9 +83,10 @@ class Prometheus(Camera):
 
     At `listen` (HOST:PORT), in the file `path` whose name should end in `.prom`, or both.  Counters
     and histograms follow the events, gauges are as of the last snapshot.  Names begin with
-    `prefix`.  With `hostname` the name of the worker is a label.  `runtime_buckets` and
-    `wait_buckets` are upper bounds in seconds.  Each metric has at most `max_series` series of a
-    cluster; the rest is `(others)`.  The name of the cluster is a label, if it has one.
+    `prefix`; with `names` of `flower` there are Flower's metrics as well, under its names.  With
+    `hostname` the name of the worker is a label.  `runtime_buckets` and `wait_buckets` are upper
+    bounds in seconds.  Each metric has at most `max_series` series of a cluster; the rest is
+    `(others)`.  The name of the cluster is a label, if it has one.
 
     With `broker_stats` the broker is asked about the queues that events or workers name, and about
     these `queues`; with `ask` the workers are asked, once a minute, which those are.
@@ -100,6 +101,7 @@ class Prometheus(Camera):
         path: str = "",
         listen: str = "",
         prefix: str = "celery_",
+        names: Literal["celery", "flower"] = "celery",
         hostname: bool = False,
         runtime_buckets: tuple[float, ...] = RUN_BUCKETS,
         wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
@@ -112,18 +114,19 @@ class Prometheus(Camera):
         super().__init__(state, **standard)
         if not _PREFIX.fullmatch(prefix):
             raise UsageError(f'prefix: no metric\'s name can begin with "{prefix}"')
+        if names == "flower" and prefix == "flower_":
+            raise UsageError("names=flower and prefix=flower_ would name two metrics the same")
         self._path = Path(path) if path else None
         self._address = Address.of(listen) if listen else None
         self._server: HTTPServer | None = None
         self._routes = {"/metrics": scrape(self.families)}
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
-        self._prefix = prefix
         self._queues, self._asks_workers, self._asks_broker = queues, ask, broker_stats
         self._steps = Steps()
         self._metrics = ClusterMetrics(
             state, prefix=prefix, hostname=hostname, runtime_buckets=runtime_buckets,
-            wait_buckets=wait_buckets, max_series=max_series,
+            wait_buckets=wait_buckets, max_series=max_series, flower=names == "flower",
         )  # fmt: skip
 
     def share(self, parts: int) -> None:
@@ -152,9 +155,10 @@ class Prometheus(Camera):
         found: list[Sequence[Family]] = [each.own_families() for each in self._cameras]
         if len(found) == 1:
             return found[0]
-        by_name: dict[str, list[Family]] = {name: [] for name in self._metrics.instruments}
+        metrics = self._metrics.instruments.values()
+        by_name: dict[str, list[Family]] = {each.name: [] for each in metrics}
         for family in chain.from_iterable(found):
-            by_name[family.name.removeprefix(self._prefix)].append(family)
+            by_name[family.name].append(family)
         return [
             each[0]._replace(samples=chain.from_iterable(family.samples for family in each))
             for each in by_name.values()

@@ -11,6 +11,7 @@ from evtools import __version__
 from evtools.cam import health
 from evtools.cam.health import own_families
 from evtools.cam.metrics import (
+    FLOWER,
     IDLE,
     METRICS,
     Counter,
@@ -221,7 +222,8 @@ def test_what_is_not_known_is_left_out(monkeypatch, tmp_path):
 def test_names_come_once_in_the_manual_too_and_helps_are_one_line_of_plain_text():
     known = Counters(lag=1.0, last_event_at=1.0, last_shot_seconds=1.0, last_success_at=1.0)
     helps = [(family.name, family.help) for family in own_families(known, Statistics())]
-    helps += [(name, text) for name, (*_, text) in METRICS.items()]
+    metrics = {**METRICS, **FLOWER}
+    helps += [(name, text) for name, (*_, text) in metrics.items()]
     assert len(helps) == len(dict(helps)) > 40
     for _, text in helps:
         assert text.isascii()
@@ -229,4 +231,4 @@ def test_names_come_once_in_the_manual_too_and_helps_are_one_line_of_plain_text(
         assert not set(text) & set('"\\')
         assert text.endswith(".")
     words = set(MANUAL.read_text().replace("\\-", "-").replace(",", " ").split())
-    assert {n + "_total" * (kind is Counter) for n, (kind, *_) in METRICS.items()} <= words
+    assert {n + "_total" * (kind is Counter) for n, (kind, *_) in metrics.items()} <= words

@@ -269,6 +269,65 @@ def test_the_wait_is_from_sending_to_start_and_the_prefetch_from_receipt(
     assert set(studio.samples("task_prefetch_time_seconds_sum").values()) == prefetch
 
 
+# --- names of Flower --------------------------------------------------------------------
+
+
+def scraped(text, *, without=()):
+    """Flower's samples in a scrape, their kinds and their labels."""
+    return {
+        (family.name, family.type, sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("flower_")
+        for sample in family.samples
+        if not sample.name.endswith("_created") and sample.labels.get("type") not in without
+    }
+
+
+def test_flowers_metrics_are_those_of_flower():
+    from flower.events import EventsState
+    from prometheus_client import REGISTRY, generate_latest
+
+    mine, slow = {"uuid": "a"}, {"uuid": "b", "name": "shop.slow"}
+    events = [
+        told("worker-heartbeat", 1.0, active=2), told("worker-heartbeat", 1.0, hostname=OTHER),
+        *life("received", "started", "succeeded", **mine),
+        *life("received", "started", "failed", hostname=OTHER, uuid="c"),
+        # One runs, one waits at its worker, one until its time has come.
+        *life("received", "started", **slow), *life("received", uuid="d", name="shop.slow"),
+        *life("received", uuid="e", eta="2030-01-01T00:00:00"),
+        told("worker-heartbeat", 13.0, active=1), told("worker-offline", 13.0, hostname=OTHER),
+    ]  # fmt: skip
+    flower = EventsState()
+    for event in events:
+        flower.event({**event})
+    theirs = scraped(generate_latest(REGISTRY).decode())
+    studio = Studio(names="flower").take(*events).shoot(14.0)
+    text = render(studio.camera.families()).decode()
+    ours = scraped(text)
+    assert {key[:3] for key in ours} == {key[:3] for key in theirs}
+    assert ours.items() >= theirs.items()
+    # What Flower does not have yet begins with zero.
+    assert {ours[key] for key in ours.keys() - theirs.keys()} == {0}
+    # All others are there, too: rules about those go on.
+    assert set(studio.samples("task_succeeded_total").values()) == {0, 1}
+    studio.take(told("worker-heartbeat", 5000.0, hostname="celery@three")).shoot(5000.0)
+    workers = {
+        dict(key[3:])["worker"] for key in scraped(render(studio.camera.families()).decode())
+    }
+    assert workers == {"celery@three"}
+
+
+def test_flowers_names_have_one_meaning_and_a_cluster():
+    with pytest.raises(UsageError, match="two metrics"):
+        Studio(names="flower", prefix="flower_")
+    first = Studio(cluster="eu", names="flower", prefix="flowers_").take(*life(*STEPS)).camera
+    text = render(first.families()).decode()
+    assert (
+        'flower_events_total{cluster="eu",worker="generic",type="task-sent",task="shop.pay"} 1'
+        in text
+    )
+
+
 # --- gauges -------------------------------------------------------------------------
 
 
@@ -597,12 +656,17 @@ def test_there_must_be_a_place(tmp_path, studio, path):
 
 def test_options_are_given_as_text(tmp_path):
     options = {"listen": "9808", "prefix": "shop_", "hostname": "yes", "max_series": "7"}
-    options |= {"runtime_buckets": "1,5,60", "wait_buckets": "0.5"}
+    options |= {"runtime_buckets": "1,5,60", "wait_buckets": "0.5", "names": "flower"}
     camera = load_camera(f"prometheus:{tmp_path}/x.prom", options=options)(State())
     assert camera.describe() == f"metrics at {tmp_path}/x.prom and http://127.0.0.1:9808/metrics"
     camera.observe(State().apply(life(*STEPS)))
     text = render(camera.families()).decode()
     assert 'shop_task_sent_total{name="shop.pay",queue_name="mail",hostname="generic"} 1' in text
+    assert "flower_worker_online" not in text  # before the first snapshot
+    assert (
+        'flower_task_runtime_seconds_bucket{worker="celery@one",task="shop.pay",le="60.0"} 1'
+        in text
+    )
     for name, bounds in (("runtime", ("1.0", "5.0", "60.0")), ("queue_wait_time", ("0.5",))):
         found = re.findall(rf'shop_task_{name}_bucket.*le="([\d.]+)"', text)
         assert tuple(found) == bounds
@@ -615,6 +679,7 @@ def test_options_are_given_as_text(tmp_path):
         *[{"runtime_buckets": bounds} for bounds in ((), (1.0, 1.0))],
         *[{"wait_buckets": b} for b in ((0.0, 1.0), (1.0, float("inf")), (float("nan"),))],
         {"max_series": 0},
+        {"names": "flower", "prefix": "flower_"},
         {"listen": "nowhere"},
     ],
 )
