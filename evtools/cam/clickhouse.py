@@ -131,16 +131,22 @@ def _day(number: int) -> str:
 
 # --- the camera -------------------------------------------------------------------------
 
+_IN_VIEWS: Final = "deduplicate_blocks_in_dependent_materialized_views"
 #: Settings of the server, where it has them.
 _SETTINGS: Final = {
     "insert_deduplication_token": "",
     # Or views would not get what was written when the server died before it wrote into them.
-    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    _IN_VIEWS: "1",
+    # Where the server does not have that, it is to take all that comes, which counts once anyway.
+    "insert_deduplicate": "0",
     "async_insert": "0",
     "insert_distributed_sync": "1",
     "distributed_foreground_insert": "1",
+    # A server of a cluster that is away makes tables once it is back, and nobody waits for it.
+    "distributed_ddl_task_timeout": "10",
+    "distributed_ddl_output_mode": "null_status_on_timeout",
 }
-_NO_ROWS, _READ_ONLY = 108, 164
+_NO_ROWS, _READ_ONLY, _AWAY = 108, 164, 159
 _CODE: Final = re.compile(
     r"Code: (\d+)[.,] (?:e\.displayText\(\) = )?(?:DB::(?:Net)?Exception: )?(.*?)"
     r"(?:,? e\.what\(\) = .*|,? \(version .*)?",
@@ -225,6 +231,7 @@ class ClickHouse(StoreCamera):
             credentials = b64encode(f"{user or 'default'}:{password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {credentials}"
         self._cluster_name = cluster_name
+        self._on_cluster = f" ON CLUSTER '{cluster_name}'" if cluster_name else ""
         tasks = -(-keep // _DAY)
         self._days = {
             "events": int(-(-events // _DAY)), "hourly": int(-(-keep_hourly // _DAY)),
@@ -234,6 +241,8 @@ class ClickHouse(StoreCamera):
         self._tables: Tables | None = None
         self._settings: dict[str, str] = {}
         self._noted = ""
+        #: Whether a server of the cluster was away when something was to be done by all.
+        self._is_away = False
         #: Hours since 1970, by cluster, whose figures have to be made anew.
         self._hours: dict[str, set[int]] = {}
         self._refreshed, self._refresh_every = 0.0, _REFRESH
@@ -358,6 +367,7 @@ class ClickHouse(StoreCamera):
     def _ready(self) -> Tables:
         if self._tables is not None:
             return self._tables
+        self._is_away = False
         server = self._server_version()
         known = self._rows(
             "SELECT name FROM system.settings WHERE name IN ("
@@ -365,17 +375,18 @@ class ClickHouse(StoreCamera):
             + ")"
         )
         self._settings = {name: _SETTINGS[name] for (name,) in known}
+        if _IN_VIEWS in self._settings:
+            self._settings.pop("insert_deduplicate", None)
         version, form = self._version_in()
         is_modern = form == "modern" if version else server >= MODERN
         tables = Tables(
             self.database, is_modern=is_modern, cluster_name=self._cluster_name, days=self._days
         )
         if not version:
-            on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
-            self._ask(f"CREATE DATABASE IF NOT EXISTS `{self.database}`{on}")
+            self._ask_all(f"CREATE DATABASE IF NOT EXISTS `{self.database}`{self._on_cluster}")
             for statement in tables.statements():
                 self.gets_on()
-                self._ask(statement)
+                self._ask_all(statement)
             row = {"version": self.version, "form": "modern" if is_modern else "old"}
             self._insert("about", tuple(row), [row], "")
         elif is_modern:
@@ -430,19 +441,21 @@ class ClickHouse(StoreCamera):
             now = int(there[1] or there[2]) if there else 0
             if query and now != days:
                 change = f"MODIFY TTL {tables.ttl(name)}" if days else "REMOVE TTL"
-                on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
-                self._ask(f"ALTER TABLE {tables.place(f'{name}_raw{tables.local}')}{on} {change}")
+                place = tables.place(f"{name}_raw{tables.local}")
+                self._ask_all(f"ALTER TABLE {place}{self._on_cluster} {change}")
 
     def _drop(self, tables: Tables) -> None:
-        now, gone = self.clock.wall(), []
-        on = f" ON CLUSTER '{self._cluster_name}'" if self._cluster_name else ""
+        now, gone, parts = self.clock.wall(), [], "system.parts"
+        if self._cluster_name:
+            # Not every shard has all days.
+            parts = f"cluster({quoted(self._known_cluster())}, system, parts)"
         for name, days in self._days.items():
             table = f"{name}_raw{tables.local}"
             if not days or now < days * _DAY:
                 continue
             before = _day(int(now // _DAY) - days)
             found = self._rows(
-                "SELECT DISTINCT partition FROM system.parts WHERE active AND "
+                f"SELECT DISTINCT partition FROM {parts} WHERE active AND "
                 f"database = {quoted(self.database)} AND table = {quoted(table)}"
             )
             for (partition,) in found:
@@ -450,12 +463,35 @@ class ClickHouse(StoreCamera):
                 whole = text if "-" in text else f"{text[:4]}-{text[4:]}-31"
                 if re.fullmatch(r"\d{6}|\d{4}-\d\d-\d\d", text) and whole < before:
                     which = f"'{text}'" if "-" in text else text
-                    self._ask(f"ALTER TABLE {tables.place(table)}{on} DROP PARTITION {which}")
+                    where = f"{tables.place(table)}{self._on_cluster}"
+                    self._ask_all(f"ALTER TABLE {where} DROP PARTITION {which}")
                     gone.append(f"{name} {text}")
         if gone:
             _log.info("%s: removed old rows: %s", self.describe(), ", ".join(gone))
 
+    def _known_cluster(self) -> str:
+        # The name that a macro stands for.
+        name = self._cluster_name
+        if name.startswith("{"):
+            found = self._rows(
+                f"SELECT substitution FROM system.macros WHERE macro = {quoted(name[1:-1])}"
+            )
+            name = str(found[0][0]) if found else name
+        return name
+
     # --- requests -----------------------------------------------------------------------
+
+    def _ask_all(self, statement: str) -> None:
+        # All servers of a cluster, if there is one.
+        try:
+            self._ask(statement)
+        except ServerError as error:
+            if not self._cluster_name or error.code != _AWAY:
+                raise
+            if not self._is_away:
+                words = "%s: a server of the cluster is away, and has to follow when it is back"
+                _log.warning(words, self.describe())
+            self._is_away = True
 
     def _insert(
         self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], token: str

@@ -4,10 +4,13 @@ import logging
 import re
 import time
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 
 import pytest
 
+import evtools.cam.clickhouse as clickhouse_camera
 from evtools.cam.clickhouse_schema import VERSION
+from evtools.cam.http_client import HTTPClient
 from evtools.errors import OutputError
 from evtools.wire import gap
 from servers.clickhouse import PASSWORD, USER, ClickHouseCluster, login
@@ -404,6 +407,52 @@ def test_a_cluster_of_clickhouse_has_the_same_rows_at_all_servers(site, tmp_path
     wait_until(lambda: first.ask(local) == second.ask(local), what="the same rows at both replicas")
     [[here, *_]], [[there, *_]] = first.ask(local), third.ask(local)
     assert (here > 0, there > 0, here + there) == (True, True, len(events))
+
+
+@pytest.mark.load
+@pytest.mark.timeout(300)
+def test_a_server_of_a_cluster_may_be_away_or_die_with_half_of_a_batch(site, monkeypatch):
+    monkeypatch.setitem(clickhouse_camera._SETTINGS, "distributed_ddl_task_timeout", "1")
+    first, second, _ = site.replicas
+    second.stop()
+    evcam = Evcam(first.url("ops"), cluster_name="{cluster}", events=2 * _DAY)
+    stored, kept = evcam.camera.store, []
+    evcam.camera.store = lambda batch: (kept.append(batch), stored(batch))
+    evcam.shoot(told("task-sent", _NOW, uuid=f"{n}", local_received=_NOW) for n in range(20))
+    second.start()
+    count = "SELECT count() FROM ops.tasks"
+    wait_until(lambda: _answer(second, count) == [[20]], what="the tables at the second server")
+    # As if none of the views had it.
+    for replica in site.replicas:
+        replica.ask(f"ALTER TABLE ops.tasks_raw_local DROP PARTITION '{_day_of(_NOW)}'")
+    assert first.ask(count) == [[0]]
+    stored(kept[0])
+    assert first.ask(count) == second.ask(count) == [[20]]
+    assert first.ask("SELECT count() FROM ops.events") == [[20]]
+    assert first.ask("SELECT count(), sum(events) FROM ops.snapshots") == [[1, 20]]
+    # Of this day only one shard has anything.
+    old = _NOW - 3 * _DAY
+    evcam.shoot([told("task-sent", old, uuid="old", local_received=old)])
+    assert first.ask("SELECT count() FROM ops.events") == [[21]]
+    evcam.camera.clock = FakeClock(_NOW)
+    for replica in (first, site.replicas[2]):
+        evcam.camera.reopen()
+        evcam.camera._client = HTTPClient(replica.url(""))
+        evcam.camera.sweep()
+        assert replica.ask("SELECT count() FROM ops.events") == [[20]]
+        evcam.shoot([told("task-sent", old, uuid="old", local_received=old)])
+    evcam.close()
+
+
+def _answer(server, question):
+    try:
+        return server.ask(question)
+    except AssertionError:
+        return None
+
+
+def _day_of(moment):
+    return datetime.fromtimestamp(moment, UTC).date()
 
 
 # --- retention -------------------------------------------------------------------------
