@@ -103,7 +103,9 @@ class HTTPClient:
                 return self._send(*what, answer_max_bytes)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Unreachable(f"cannot reach {self.address}: {self._why(error)}") from error
+            is_unknown = isinstance(error, ssl.SSLCertVerificationError)
+            hint = "ca=FILE has the certificates that are trusted" if is_unknown else ""
+            raise Unreachable(f"cannot reach {self.address}: {self._why(error)}", hint) from error
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -163,6 +165,8 @@ class HTTPClient:
             return "it ended the connection without an answer"
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate: {error.verify_message}"
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return "it does not speak TLS"
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
         return one_line(f"{type(error).__name__}: {error}")

@@ -82,8 +82,13 @@ def test_a_server_is_known_by_its_certificate(authority):
         assert client.request("POST", "/", b"x").status == 200
         client.close()
         stranger = HTTPClient(collector.url, ca=str(authority.other))
-        with pytest.raises(Unreachable, match="its certificate: "):
+        with pytest.raises(Unreachable, match="its certificate: ") as raised:
             stranger.request("POST", "/")
+        assert raised.value.hint == "ca=FILE has the certificates that are trusted"
+    with Collector() as plain:
+        client = HTTPClient(plain.url.replace("http:", "https:"), ca=str(authority.ca))
+        with pytest.raises(Unreachable, match="it does not speak TLS"):
+            client.request("POST", "/")
 
 
 def test_what_nobody_listens_at_cannot_be_reached():
