@@ -61,6 +61,7 @@ table() {
         echo "link bin/$tool $prefix/bin/$tool"
     done
     each share/man/man1
+    each share/man/man3
     each share/man/man5
     each share/man/man7
     each share/completions/bash share/bash-completion/completions

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -45,7 +45,18 @@ KEYS_END = '.\\" end of the keys\n'
 _OPTION = re.compile(r"(?<![\w/.<=-])--?[a-zA-Z][\w-]*")
 
 # What means something to roff; the backslash comes first.
-_ROFF = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga"}
+_ROFF = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti"}
+_CHARACTERS = {escape: character for character, escape in _ROFF.items()} | {r"\&": ""}
+_ESCAPE = re.compile("|".join(map(re.escape, _CHARACTERS)))
+_FONT = re.compile(r"\\f[BIR]")
+# What of a manual page is run: `.\" sh`, or `.\" python FILE`, stands before the example.
+_EXAMPLE = re.compile(
+    r"^\.S[HS] (?P<heading>[^\n]*)$"
+    r'|^\.\\" (?P<language>[a-z]+)(?: (?P<file>\S+))?\n\.EX\n(?P<text>.*?)^\.EE$',
+    re.DOTALL | re.MULTILINE,
+)
+# An option that stands in bold in a sentence.
+_BOLD = re.compile(r"\\fB((?:\\-){1,2}[a-zA-Z][^ =]*?)(?:[ =].*?)?\\fR")
 
 # A terminal's way to print bold and underlined: the same place twice.
 _OVERSTRIKE = re.compile(".\x08")
@@ -75,6 +86,30 @@ def key_table() -> str:
                     roff(f"{binding.help} ({binding.command})"),
                 )
     return "\n".join((*lines, ""))
+
+
+class Example(NamedTuple):
+    """An example in a manual page, and the file that it is said to be in, if any."""
+
+    heading: str
+    language: str
+    file: str
+    text: str
+
+
+def examples(page: str) -> Iterator[Example]:
+    """Yield the examples of a manual page, given as source, that say what they are written in."""
+    heading = ""
+    for found in _EXAMPLE.finditer(page):
+        if found["heading"]:
+            heading = unroff(found["heading"].strip('"'))
+        else:
+            yield Example(heading, found["language"], found["file"] or "", unroff(found["text"]))
+
+
+def unroff(source: str) -> str:
+    """Return the text that is written so in a manual page."""
+    return _ESCAPE.sub(lambda found: _CHARACTERS[found[0]], _FONT.sub("", source))
 
 
 def roff(text: str) -> str:
@@ -271,9 +306,19 @@ def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
             continue
         page = render(path)
         yield from check_page(name, page, command)
-        examples = (line.strip() for line in page.splitlines())
-        shown = (line for line in examples if re.match(r"[$#] ", line))
+        lines = (line.strip() for line in page.splitlines())
+        shown = (line for line in lines if re.match(r"[$#] ", line))
         yield from check_text(where, shown, known)
+    real = set().union(*map(options_of, known.values()))
+    for path in sorted((root / "man").glob("*.[1-9]")):
+        where, source = f"man/{path.name}", path.read_text()
+        for example in examples(source):
+            if example.language == "sh":
+                yield from check_text(where, example.text.splitlines(), known)
+        if where not in map(page_of, known):
+            for option in map(unroff, _BOLD.findall(source)):
+                if option not in real:
+                    yield f"{where}: {option} is an option of none of the commands"
 
 
 def problems(root: Path, *, fix: bool) -> Iterator[str]:

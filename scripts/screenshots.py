@@ -1,9 +1,9 @@
-"""Keeps pictures of evtop in README.md, as text; `--fix` takes them anew.
+"""Takes the pictures of the README, in colour, as SVG; `--fix` takes them anew.
 
-They are taken of the real program, which shows the simulated cluster on a terminal
-that nobody sees. What is on them is never the same again; so without `--fix` only what
-stays is compared: that there is a picture of each view, with the tabs, the heads of the
-columns and the sections of the detail that the program has today.
+They are taken of the real programs, which show the simulated cluster on a terminal that
+nobody sees. What is on them is never the same again; so without `--fix` only what stays is
+compared: that the README shows each picture, and that those of evtop have the tabs, the heads
+of the columns and the sections of the detail that the program has today.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from evtools.top.keys import Keymap
 from evtools.top.options import VIEWS
@@ -26,86 +26,121 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "packaging" / "pictures"
 
-SIZE = (100, 28)
+SIZE = (120, 32)
 # Time that the cluster is given before pictures are taken, in seconds: by then a worker
 # has died and another one has restarted.
 LIVED = 58.0
 
-BEGIN = "<!-- evtop: {}; scripts/screenshots.py --fix takes it -->\n"
-END = "<!-- end of the picture -->"
-_PLACE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL)
-
 _TABS = re.compile(r"[ \[]0 \w+\W+1 \w+")
 _VIEWS = re.compile(r"^(.*\w\]?) {3,}.*$")
-_FILTER, _RULE = " filter>", "── "
+_FILTER = " filter>"
 # Behind the state of a task, or above it, stand the sections of its detail.
 _SECTIONS = re.compile(r"^(?: state .*)? {3,}(\[.*)$")
 # A queue, its depth, and how that changes.
 _CHANGES = re.compile(r" celery +\d+ +\S+ +\d+ +\S+ +\S+ +[+-]?\d")
 _METER = re.compile(r"celery +[█░]")
 # The name of a client has that of the machine in it.
-_CLIENT = re.compile(r"gen\d+@\S* *")
+_CLIENT = re.compile(r"gen\d+@\S*(?: +|$)")
 
 # What is typed, and what the screen then shows.
-Steps = tuple[tuple[str, "str | Callable[[str], bool]"], ...]
+Steps = tuple[tuple[str, "str | Callable[[str], object]"], ...]
+# A screen as pyte has it: rows of cells.
+Cells = Any
 
 
-class Shot(NamedTuple):
-    """A picture: what leads to it, and how many rows of the table are on it.
-
-    A `whole` one has the lines above the tabs and below the table as well.
-    """
-
-    name: str
-    steps: Steps
-    rows: int = 8
-    whole: bool = False
-
-
-def shots() -> list[Shot]:
-    """Return the pictures that there are: of each view, and of a detail."""
+def of_evtop() -> dict[str, Steps]:
+    """Return what leads to each picture of evtop: of each view, and of what Enter and H show."""
     keymap = Keymap()
     keys = {view: keymap.key_of(f"view {view}") for view in VIEWS}
-    found = {view: Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()}
-    # The broker has been asked how deep the queues are.
-    steps = ((keys["overview"], _METER.search),)
-    found["overview"] = found["overview"]._replace(rows=SIZE[1], steps=steps)
-    found["tasks"] = found["tasks"]._replace(rows=12, whole=True)
-    # The broker has to say twice how long the queues are.
-    found["queues"] = found["queues"]._replace(steps=((keys["queues"], _CHANGES.search),))
+    steps: dict[str, Steps] = {view: ((key, f"[{key} "),) for view, key in keys.items()}
+    # The broker has been asked how deep the queues are, and once more how that changes.
+    steps["overview"] = ((keys["overview"], _METER.search),)
+    steps["queues"] = ((keys["queues"], _CHANGES.search),)
+    steps["heat-map"] = ((f"{keys['types']}H", "run: heat map"),)
     chosen = "/state:failure name:*.charge\r"
-    detail = (*found["tasks"].steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
-    return [*found.values(), Shot("detail", detail, rows=4)]
+    steps["detail"] = (*steps["tasks"], (chosen, ">FAIL"), ("\r", "[Traceback]"))
+    return steps
+
+
+#: Pictures of a shell: the lines that are typed, each once the one before has ended.
+SHELL: Mapping[str, tuple[str, ...]] = {
+    "evdump": ("evdump --demo -c 22 'name:shop.billing.,shop.orders.'",),
+    "evcam": (
+        "evcam --demo -c sqlite:tasks.db --detach --pidfile evcam.pid --logfile evcam.log",
+        "evcam status --pidfile evcam.pid",
+        "sqlite3 -box tasks.db 'SELECT name, state, count(*) FROM tasks GROUP BY 1, 2'",
+        "evcam stop --pidfile evcam.pid",
+    ),
+}
+_PROMPT = "$ "
 
 
 # --- Taking them ----------------------------------------------------------------------
 
 
-def taken(lived: float) -> dict[str, list[str]]:
-    """Return the lines of all pictures; the cluster has lived for so many seconds."""
-    starter_class = importlib.import_module("tools.screen").EvtopStarter
+def taken(lived: float) -> dict[str, Cells]:
+    """Return the screens of evtop; the cluster has lived for so many seconds."""
     with tempfile.TemporaryDirectory() as home:
-        starter = starter_class(Path(home))
+        starter = importlib.import_module("tools.screen").EvtopStarter(Path(home))
         try:
-            evtop = starter("--demo", terminal=SIZE, env=_untouched(home))
+            evtop = starter("--demo", "--window", "5m", terminal=SIZE, env=_untouched(home))
             evtop.wait_ready()
             time.sleep(lived)
-            return {shot.name: _take(evtop, shot) for shot in shots()}
+            return {name: _take(evtop, steps) for name, steps in of_evtop().items()}
         finally:
             starter.end()
 
 
-def _untouched(home: str) -> Mapping[str, str | None]:
-    """Return an environment in which evtop is as it is for everybody."""
+def taken_of_shells(lived: float) -> dict[str, Cells]:
+    """Return the screens of a shell; what goes on in the background does so for `lived` seconds."""
+    pictures = {}
+    for name, lines in SHELL.items():
+        with tempfile.TemporaryDirectory() as home:
+            starter = importlib.import_module("tools.screen").EvtopStarter(Path(home))
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            env = {**_untouched(home), "PS1": _PROMPT, "PATH": path}
+            try:
+                shell = starter.start(
+                    ["/bin/bash", "--norc", "--noprofile", "-i"],
+                    terminal=SIZE,
+                    stderr_on_terminal=True,
+                    env=env,
+                )
+                for number, line in enumerate(lines, 1):
+                    shell.wait_screen(_prompts(number), deadline=60)
+                    if number == len(lines) - 1:
+                        time.sleep(lived)
+                    shell.type(f"{line}\n")
+                shell.wait_screen(_prompts(len(lines) + 1), deadline=60)
+                pictures[name] = _anonymous(shell.cells())
+            finally:
+                starter.end()
+    return pictures
+
+
+def _prompts(count: int) -> Callable[[str], bool]:
+    """Return whether a screen has so many prompts, the last of which waits."""
+
+    def waits(screen: str) -> bool:
+        lines = screen.rstrip("\n ").split("\n")
+        there = [line for line in lines if line.startswith(_PROMPT.strip())]
+        return len(there) == count and lines[-1] == _PROMPT.strip()
+
+    return waits
+
+
+def _untouched(home: str) -> dict[str, str | None]:
+    """Return an environment in which a tool is as it is for everybody."""
     env: dict[str, str | None] = {
         name: None for name in os.environ if name.startswith(("EVTO", "XDG_", "LC_"))
     }
     return env | {"HOME": home, "TZ": "UTC"}
 
 
-def _take(evtop: Any, shot: Shot) -> list[str]:
-    for typed, shows in shot.steps:
+def _take(evtop: Any, steps: Steps) -> Cells:
+    for typed, shows in steps:
         evtop.type(typed)
         evtop.wait_screen(shows, deadline=60)
     # The terminal may have the half of it by now.
@@ -113,44 +148,33 @@ def _take(evtop: Any, shot: Shot) -> list[str]:
     while screen != before:
         time.sleep(0.1)
         before, screen = screen, evtop.screen()
-    return trimmed(screen.split("\n"), shot)
+    return _anonymous(evtop.cells())
 
 
-def trimmed(screen: Sequence[str], shot: Shot) -> list[str]:
-    """Return of a screen what a picture shows."""
-    *body, message, keys = [_CLIENT.sub(_nobody, line) for line in screen]
-    tabs = next(at for at, line in enumerate(body) if _TABS.match(line))
-    first = tabs + 2 + body[tabs + 1].startswith(_FILTER)
-    rule = next((at for at, line in enumerate(body) if line.startswith(_RULE)), None)
-    rows = body[first:rule]
-    if shot.name == "overview":
-        rows = [line for line in rows if line]
-    else:  # up to what is shown of a row over time
-        rows = list(itertools.takewhile(bool, rows))
-    cursor = next((at for at, line in enumerate(rows) if line.startswith(">")), 0)
-    start = max(0, cursor + 1 - shot.rows)
-    picture = [*body[tabs:first], *rows[start : start + shot.rows]]
-    if rule is not None:
-        picture += "\n".join(body[rule:]).rstrip().split("\n")
-    if shot.whole:
-        picture = [*body[:tabs], *picture, "", message, keys]
-    return picture
+def text_of(cells: Cells) -> list[str]:
+    """Return the lines of a screen."""
+    return ["".join(cell.data for cell in line).rstrip() for line in cells]
+
+
+def _anonymous(cells: Cells) -> Cells:
+    """Return a screen on which clients run on another machine."""
+    rows = []
+    for line in cells:
+        data = [cell.data for cell in line]
+        # Some cells are empty, beside a character that is two wide.
+        for found in _CLIENT.finditer("".join(each or " " for each in data)):
+            data[found.start() : found.end()] = _nobody(found)
+        rows.append([cell._replace(data=each) for cell, each in zip(line, data, strict=True)])
+    return rows
 
 
 def _nobody(found: re.Match[str]) -> str:
     cols = len(found[0])
-    return "gen4120@web-1"[: cols - 1].ljust(cols)
+    return "gen4120@web-1"[: cols - 1].rstrip("-").ljust(cols)
 
 
 # --- In colour ------------------------------------------------------------------------
 
-#: Pictures in colour: what is typed when the cluster has lived, and what is shown then.
-COLOURED: Mapping[str, Steps] = {
-    "overview": (("0", _METER.search),),
-    "heat-map": (("2H", "run: heat map"),),
-}
-COLOURED_SIZE = (150, 38)
-PICTURES = ROOT / "packaging" / "pictures"
 # Of a cell in pixels, and the colours of a usual dark terminal by the names that pyte has.
 _WIDE, _HIGH = 8.4, 17.0
 _COLOURS = {
@@ -165,33 +189,12 @@ _FONTS = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOT_LETTERS = dict.fromkeys(map(ord, _EIGHTHS), " ")
 _WORDS = re.compile(r"\S+(?: \S+)*")
+_SHOWN = re.compile(r'<text x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)"[^>]*>(?P<text>[^<]*)</text>')
 
 
-def coloured(lived: float) -> dict[str, str]:
-    """Return the pictures in colour, as SVG, of a cluster that has lived for so many seconds."""
-    starter_class = importlib.import_module("tools.screen").EvtopStarter
-    with tempfile.TemporaryDirectory() as home:
-        starter = starter_class(Path(home))
-        try:
-            evtop = starter(
-                "--demo", "--window", "5m", terminal=COLOURED_SIZE, env=_untouched(home)
-            )
-            evtop.wait_ready()
-            time.sleep(lived)
-            pictures = {}
-            for name, steps in COLOURED.items():
-                for typed, shows in steps:
-                    evtop.type(typed)
-                    evtop.wait_screen(shows, deadline=60)
-                time.sleep(1.0)
-                pictures[name] = svg(evtop.cells())
-            return pictures
-        finally:
-            starter.end()
-
-
-def svg(cells: Sequence[Sequence[Any]]) -> str:
-    """Return a screen of cells, as pyte has them, as an SVG picture."""
+def svg(cells: Cells) -> str:
+    """Return a screen as an SVG picture, without the empty lines at its end."""
+    cells = cells[: max(at for at, line in enumerate(text_of(cells), 1) if line)]
     cols, rows = len(cells[0]), len(cells)
     wide, high = cols * _WIDE + 16, rows * _HIGH + 16
     parts = [
@@ -221,8 +224,8 @@ def svg(cells: Sequence[Sequence[Any]]) -> str:
             weight = ' font-weight="bold"' if bold else ""
             # Words stand where they are; a viewer may collapse the blanks between them.
             for found in _WORDS.finditer(text):
-                at, size = left + found.start() * _WIDE, len(found[0]) * _WIDE
-                place = f'x="{at:.1f}" y="{top + 13:.1f}" textLength="{size:.1f}"'
+                start_x, length = left + found.start() * _WIDE, len(found[0]) * _WIDE
+                place = f'x="{start_x:.1f}" y="{top + 13:.1f}" textLength="{length:.1f}"'
                 shown = html.escape(found[0], quote=False)
                 parts.append(f'<text {place} fill="{front}"{weight}>{shown}</text>')
     return "\n".join([*parts, "</g>", "</svg>", ""])
@@ -234,6 +237,17 @@ def _style_of(cell: Any) -> tuple[str, str, bool]:
     if cell.reverse:
         front, behind = behind, front
     return front, behind, cell.bold
+
+
+def lines_of(picture: str) -> list[str]:
+    """Return the lines of text of a picture that `svg` made."""
+    lines: dict[int, str] = {}
+    for found in _SHOWN.finditer(picture):
+        left, row = float(found["x"]), round((float(found["y"]) - 21) / _HIGH)
+        lines[row] = lines.get(row, "").ljust(round((left - 8) / _WIDE)) + html.unescape(
+            found["text"]
+        )
+    return [lines.get(row, "") for row in range(max(lines, default=-1) + 1)]
 
 
 # --- Comparing them -------------------------------------------------------------------
@@ -248,34 +262,21 @@ def structure(picture: Sequence[str]) -> list[str]:
     return same + [found[1] for found in map(_SECTIONS.match, lines) if found]
 
 
-def places(readme: str) -> dict[str, str]:
-    """Return what stands between the markers of each picture, by its name."""
-    return {found[1]: found[2] for found in _PLACE.finditer(readme)}
+def problems(
+    readme: str, there: Mapping[str, str], today: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yield where the pictures in the README are not those of today.
 
-
-def problems(readme: str, pictures: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield where the pictures in the README are not those of today."""
-    there = places(readme)
-    for name, picture in pictures.items():
-        if name not in there:
-            yield f"README.md: no place for a picture: {BEGIN.format(name).strip()}"
-        elif structure(there[name].splitlines()) != structure(picture):
-            yield f"README.md: the picture of {name} is old; screenshots.py --fix"
-    for name in there.keys() - pictures.keys():
+    `there` has the pictures by their names, as SVG, and `today` the lines of screens of now.
+    """
+    shown = set(re.findall(r"\(packaging/pictures/([\w-]+)\.svg\)", readme))
+    for name in sorted({*there, *today} - shown):
+        yield f"README.md: does not show the picture of {name}"
+    for name in sorted(shown - {*there}):
         yield f"README.md: there is no picture of {name}"
-
-
-def fixed(readme: str, pictures: Mapping[str, Sequence[str]]) -> str:
-    """Return the README with other pictures in the places there are for them."""
-
-    def put(found: re.Match[str]) -> str:
-        name = found[1]
-        if name not in pictures:
-            return found[0]
-        lines = "\n".join(pictures[name])
-        return f"{BEGIN.format(name)}```text\n{lines}\n```\n{END}"
-
-    return _PLACE.sub(put, readme)
+    for name, screen in today.items():
+        if name in there and structure(lines_of(there[name])) != structure(screen):
+            yield f"README.md: the picture of {name} is old; screenshots.py --fix"
 
 
 def main(arguments: list[str]) -> int:
@@ -283,19 +284,21 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--fix"]):
         print("usage: screenshots.py [--fix]", file=sys.stderr)
         return 2
-    path = ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    pictures = taken(LIVED if arguments else 0.0)
+    screens = taken(LIVED if arguments else 0.0)
     if arguments:
-        readme = fixed(readme, pictures)
-        path.write_text(readme, encoding="utf-8")
         PICTURES.mkdir(exist_ok=True)
-        for name, picture in coloured(LIVED).items():
-            (PICTURES / f"{name}.svg").write_text(picture, encoding="utf-8")
-    found = list(problems(readme, pictures))
+        for name, cells in {**screens, **taken_of_shells(LIVED)}.items():
+            (PICTURES / f"{name}.svg").write_text(svg(cells), encoding="utf-8")
+    today = {name: text_of(cells) for name, cells in screens.items()}
+    found = list(problems((ROOT / "README.md").read_text(encoding="utf-8"), pictures(), today))
     for line in found:
         print(line)
     return 1 if found else 0
+
+
+def pictures() -> dict[str, str]:
+    """Return the pictures that there are, by their names."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in PICTURES.glob("*.svg")}
 
 
 if __name__ == "__main__":

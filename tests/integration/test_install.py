@@ -1,9 +1,9 @@
-"""Every command by which the README installs evtools, run as it stands there.
+"""Every command by which the README and evtools-install(7) install it, run as it stands.
 
 What is installed is real but for the frozen program, in place of which is a script that
 runs the code of this checkout; `make smoke` does the same with the real one. Replaced
-are the address of the release, which is served on loopback, /usr/local, /etc/evtools
-and the broker. pip builds and fetches nothing else: what we depend on is there already.
+are /usr/local, /etc/evtools and the broker. pip builds and fetches nothing else: what we
+depend on is there already.
 
 No systemd and no Docker is asked. In place of systemd the test reads the unit that was
 installed, and starts what it names with the credential it names. In place of Docker it
@@ -28,8 +28,8 @@ from evtools import __version__
 from tools.command import ROOT
 from tools.image import Image, docker_run
 from tools.machine import BROKER, DEADLINE, Machine, beating, split
-from tools.readme import README, blocks, texts
-from tools.release import ADDRESS, NAME, make_stand_in, served
+from tools.release import NAME, make_stand_in
+from tools.shown import PAGES, README, blocks, page, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +43,6 @@ def dist(tmp_path_factory) -> Path:
     return make_stand_in(tmp_path_factory.mktemp("release"))
 
 
-@pytest.fixture(scope="module")
-def address(dist) -> Iterator[str]:
-    """Where it is published."""
-    with served(dist) as url:
-        yield url
-
-
 @pytest.fixture
 def cluster(redis_url, sender) -> Iterator[str]:
     """The address of a broker with one worker that sends heartbeats."""
@@ -58,9 +51,10 @@ def cluster(redis_url, sender) -> Iterator[str]:
 
 
 @pytest.fixture
-def machine(address, cluster, tmp_path) -> Iterator[Machine]:
-    """A machine that can fetch the release and has a broker."""
-    made = Machine(tmp_path, {ADDRESS: address, BROKER: cluster})
+def machine(dist, cluster, tmp_path) -> Iterator[Machine]:
+    """A machine to which the release was downloaded, and that has a broker."""
+    made = Machine(tmp_path, {BROKER: cluster})
+    made.download(dist)
     yield made
     made.end()
 
@@ -68,10 +62,11 @@ def machine(address, cluster, tmp_path) -> Iterator[Machine]:
 # --- The program ------------------------------------------------------------------
 
 
-def test_the_single_file_is_fetched_checked_run_and_kept(machine):
-    first, second = texts("A single file")
-    fetch, look = split(first)
-    assert f"{NAME}: OK" in machine.run(fetch)
+def test_the_single_file_is_verified_run_and_kept(machine):
+    first, second = texts("SINGLE FILE")
+    assert texts("Install")[1] == first
+    verify, look = split(first)
+    assert f"{NAME}: OK" in machine.run(verify)
     machine.look_at(look)
     assert machine.run(second).startswith(f"evtop {__version__}\n")
     for tool in TOOLS:
@@ -79,24 +74,19 @@ def test_the_single_file_is_fetched_checked_run_and_kept(machine):
         assert told == f"{tool} {__version__}\n"
 
 
-@pytest.mark.parametrize("heading", ["A single file", "The tarball"])
-def test_what_is_not_what_was_released_is_not_run(heading, dist, machine, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
+@pytest.mark.parametrize("heading", ["SINGLE FILE", "TARBALL"])
+def test_what_is_not_what_was_released_is_not_run(heading, dist, machine):
     for path in dist.iterdir():
-        (other / path.name).write_bytes(path.read_bytes() + b"#")
-    (other / "SHA256SUMS").write_bytes((dist / "SHA256SUMS").read_bytes())
-    with served(other) as url:
-        (tmp_path / "fetched").mkdir()
-        block = texts(heading)[0].replace(ADDRESS, url)
-        shell = machine.shell(block, cwd=tmp_path / "fetched")
-        assert shell.wait(deadline=DEADLINE) == 1
+        if path.name != "SHA256SUMS":
+            (machine.folder / path.name).write_bytes(path.read_bytes() + b"#")
+    shell = machine.shell(texts(heading)[0])
+    assert shell.wait(deadline=DEADLINE) == 1
     assert "FAILED" in shell.stdout
     assert not machine.prefix.exists()
 
 
 def test_the_tarball_is_installed_and_goes_again(machine):
-    install, remove = texts("The tarball")
+    (install,), (remove,) = texts("TARBALL"), texts("REMOVING")
     assert f"installed in {machine.prefix}/bin" in machine.run(install)
     for tool in TOOLS:
         assert machine.run(f"/usr/local/bin/{tool} -V") == f"{tool} {__version__}\n"
@@ -106,6 +96,12 @@ def test_the_tarball_is_installed_and_goes_again(machine):
     assert len(named) > 5
     for path in named:
         assert (machine.prefix / path.replace("VERSION", __version__)).exists()
+    machine.path = f"{machine.prefix}/bin:{machine.path}"
+    (check,) = texts("VERIFYING")
+    # The real program tries itself in tests/smoke.
+    selftest, version = check.splitlines()
+    assert selftest == "evtools selftest"
+    assert f"evtools {__version__}" in machine.run(version)
     machine.run(remove)
     assert not machine.prefix.exists()
 
@@ -113,8 +109,8 @@ def test_the_tarball_is_installed_and_goes_again(machine):
 def below(prefix: Path) -> None:
     """See that the manual pages and what shells read are where those look."""
     share = prefix / "share"
-    for page in (ROOT / "man").iterdir():
-        assert (share / f"man/man{page.suffix[1:]}" / page.name).is_file()
+    for path in (ROOT / "man").iterdir():
+        assert (share / f"man/man{path.suffix[1:]}" / path.name).is_file()
     for tool in TOOLS:
         assert (share / "bash-completion/completions" / tool).is_file()
         assert (share / "fish/vendor_completions.d" / f"{tool}.fish").is_file()
@@ -150,16 +146,13 @@ def environment(machine, tmp_path) -> Path:
     return folder
 
 
-def pip_lines() -> list[str]:
-    """Return what the README gives to pip, with the line before that all need."""
-    (block,) = texts("pip and pipx")
-    url, *lines = block.splitlines()
-    return [f"{url}\n{line}" for line in lines if line.startswith("pip ")]
+PIPX, PIP = texts("PIP AND PIPX")[:-1], texts("PIP AND PIPX")[-1]
 
 
-@pytest.mark.parametrize("lines", [*pip_lines(), "pip install ."])
-def test_pip_installs_tools_pages_and_completions(lines, environment, machine):
-    shell = machine.shell(lines, cwd=ROOT)
+@pytest.mark.parametrize("line", PIP.splitlines())
+def test_pip_installs_tools_pages_and_completions(line, environment, machine):
+    # In the checkout, or where the release was downloaded to.
+    shell = machine.shell(line, cwd=machine.folder if "./" in line else ROOT)
     assert shell.wait(deadline=DEADLINE) == 0, shell.stderr
     for tool in TOOLS:
         told = machine.run(f"{tool} -V && command -v {tool}")
@@ -172,21 +165,17 @@ def test_pip_installs_tools_pages_and_completions(lines, environment, machine):
 
 
 def test_pipx_is_given_what_pip_is_given():
-    (block,) = texts("pip and pipx")
-    (given,) = [line for line in block.splitlines() if line.startswith("pipx ")]
-    assert given.replace("pipx", "pip", 1) in block.splitlines()
-
-
-def test_the_readme_names_this_way_for_a_checkout():
-    assert "`pip install .`" in README
+    given = [line for block in [*PIPX, texts("Install")[0]] for line in block.splitlines()]
+    without_extras = re.sub(r'"(.*)\[.*\]"', r"\1", PIP)
+    assert {line.replace("pipx", "pip", 1) for line in given} == {*without_extras.splitlines()}
 
 
 # --- Where it runs ----------------------------------------------------------------
 
 
 def test_systemd_is_told_all_it_needs(machine, cluster, tmp_path):
-    machine.run(texts("The tarball")[0])
-    block, _ = texts("Under systemd")
+    machine.run(texts("TARBALL")[0])
+    block, _ = texts("SERVICE")
     lines = block.splitlines()
     asked = [shlex.split(line) for line in lines if "systemctl" in line]
     (tmp_path / "broker_url").write_text(f"{cluster}\n")
@@ -222,7 +211,7 @@ def start(line, machine, folder):
 
 
 def test_the_unit_is_what_systemd_understands(machine):
-    machine.run(texts("The tarball")[0])
+    machine.run(texts("TARBALL")[0])
     unit = machine.prefix / "lib/systemd/system/evcam.service"
     # The specifiers of its oldest version; %d is younger than credentials.
     assert "%d" not in unit.read_text()
@@ -237,11 +226,11 @@ def test_the_unit_is_what_systemd_understands(machine):
 
 
 def test_an_older_systemd_has_the_address_in_the_environment(machine, cluster, tmp_path):
-    machine.run(texts("The tarball")[0])
-    (dropin,) = texts("Under systemd", "ini")
+    machine.run(texts("TARBALL")[0])
+    (dropin,) = texts("SERVICE", "ini")
     (tmp_path / "broker.conf").write_text(dropin)
     (tmp_path / "evcam.env").write_text(f"EVTOOLS_BROKER_URL={cluster}\n")
-    machine.run(texts("Under systemd")[1])
+    machine.run(texts("SERVICE")[1])
     placed = tmp_path / "systemd/evcam.service.d/broker.conf"
     unit = read_unit(machine, placed)
     environment = Path(machine.ours(unit["EnvironmentFile"]))
@@ -263,7 +252,7 @@ exec /bin/bash -euo pipefail -c "$1"
 
 
 def test_what_needs_a_user_is_installed_when_there_is_one(machine, tmp_path):
-    machine.run(texts("The tarball")[0])
+    machine.run(texts("TARBALL")[0])
     # Every night and at each boot these would fail: there is no such user.
     found = [
         str(path.relative_to(machine.prefix))
@@ -272,7 +261,7 @@ def test_what_needs_a_user_is_installed_when_there_is_one(machine, tmp_path):
         and "lib/evtools" not in str(path)
     ]
     assert found == []
-    (block,) = texts("As a daemon of its own")
+    (block,) = texts("DAEMON")
     useradd, *lines = block.splitlines()
     assert useradd.split()[:2] == ["sudo", "useradd"]
     assert useradd.split()[-1] == "evcam"
@@ -302,8 +291,8 @@ def test_what_needs_a_user_is_installed_when_there_is_one(machine, tmp_path):
 
 
 def test_a_container_has_the_program_and_what_it_is_told_to_run(machine, dist):
-    (dockerfile,) = texts("In a container", "dockerfile")
-    (block,) = texts("In a container")
+    (dockerfile,) = texts("CONTAINER", "dockerfile")
+    (block,) = texts("CONTAINER")
     build, screen, dump = block.splitlines()
     assert build == "docker build -t evtools ."
     image = Image(dockerfile, dist, machine.folder)
@@ -325,14 +314,20 @@ def test_a_container_has_the_program_and_what_it_is_told_to_run(machine, dist):
 # --- What it says -----------------------------------------------------------------
 
 
-def test_every_block_of_the_chapter_is_tried():
-    tried = {"A single file", "The tarball", "pip and pipx", "In a container"}
-    elsewhere = {"Beside Celery"}  # test_readme.py: it takes a cluster
-    chapter = {block.heading for block in blocks() if block.chapter == "Install"}
-    assert chapter == tried | elsewhere
+def test_every_block_is_tried():
+    tried = {"SINGLE FILE", "TARBALL", "PIP AND PIPX", "CONTAINER", "SERVICE", "DAEMON"}
+    tried |= {"VERIFYING", "REMOVING"}
+    elsewhere = {"BESIDE CELERY"}  # test_readme.py: it takes a cluster
+    seen = {"UPGRADING"}  # a restart by systemd
+    shown = {block.heading for block in blocks() if block.document == "evtools-install.7"}
+    assert shown == tried | elsewhere | seen
 
 
 def test_the_version_is_the_one_of_this_checkout():
-    chapter = README.partition("## Install\n")[2].partition("\n## ")[0]
-    named = set(re.findall(r"(?<=[v-])\d+\.\d+\.\d+", chapter))
-    assert named == {__version__}
+    shown = "".join(block.text for block in blocks() if "install" in block.document)
+    assert {*re.findall(r"(?<=evtools-)\d+\.\d+\.\d+", shown)} == {__version__}
+
+
+def test_nothing_that_is_pasted_has_a_gap_to_fill():
+    assert [text for text in map(page, PAGES) if "OWNER" in text] == []
+    assert "OWNER" not in README

@@ -1,9 +1,11 @@
-"""Every command line and every program in README.md, run as it stands there.
+"""Every command line and every program in README.md and in the pages of recipes, as it stands.
 
 Only addresses, file names of secrets and the names of a worker, a queue and of tasks
 are replaced. Commands that take the whole screen get a terminal, and `q` when they show
 something; an evcam that goes on for ever is ended when it listens. What installs
 something is in test_install.py.
+
+Most of the time they wait for events, so several blocks run at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import signal
 import sys
 import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from celery.bin.celery import celery as celery_command
 from click import Context
 
+import check_docs
 import screenshots
 from evtools.dump.formats import FORMATS
 from evtools.dump.options import DumpOptions
@@ -29,8 +33,8 @@ from evtools.top.keys import Keymap, keys_text
 from evtools.wire import GAP
 from servers.redis import Sentinel
 from tools.command import ROOT, installed
-from tools.readme import README, blocks, texts
 from tools.screen import EvtopStarter
+from tools.shown import PAGES, README, blocks, page, texts
 from tools.typed import event_of
 
 if TYPE_CHECKING:
@@ -38,12 +42,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.worker import Worker
+    from tools.shown import Block
 
 TOOLS = {"evtop", "evdump", "evcam", "evtools"}
 # Under these headings, test_install.py runs what is shown.
 INSTALLS = {
-    *("A single file", "The tarball", "pip and pipx", "In a container"),
-    *("Under systemd", "As a daemon of its own"),
+    *("Install", "SINGLE FILE", "TARBALL", "PIP AND PIPX", "CONTAINER", "SERVICE", "DAEMON"),
+    *("VERIFYING", "UPGRADING", "REMOVING"),
 }
 # With one of these evtop prints, and ends by itself.
 _PRINTS = {"-B", "--batch", "--check"}
@@ -51,16 +56,18 @@ _PRINTS = {"-B", "--batch", "--check"}
 _RETURNS = {"--once", "--test", "--detach", "-d", "status", "stop", "check"}
 
 # A part of the run is over when none of its commands ends by itself.
-DEADLINE = 50
+DEADLINE = 100
 
 
-def of(language: str) -> Callable[..., object]:
-    """Return the decorator that runs a test for each block of the language."""
-    chosen = [
+# How many blocks run at a time.
+AT_A_TIME = 4
+
+
+def of(language: str) -> list[Block]:
+    """Return the blocks in a language that are run here."""
+    return [
         block for block in blocks() if block.language == language and block.heading not in INSTALLS
     ]
-    names = [re.sub(r"\W+", "-", block.heading.lower()) for block in chosen]
-    return pytest.mark.parametrize("block", chosen, ids=names)
 
 
 # --- A cluster that is busy -------------------------------------------------------
@@ -137,7 +144,7 @@ def amqps_url(on_rabbitmq, rabbitmq_tls) -> str:
     return rabbitmq_tls
 
 
-# What the README writes: the fixture that has it for us, and what to take of that.
+# What the documents write: the fixture that has it for us, and what to take of that.
 REPLACED = {
     "redis://localhost:6379/0": ("on_redis", lambda worker: worker.broker_url),
     "celery@web-1": ("on_redis", lambda worker: worker.hostname),
@@ -159,11 +166,14 @@ REPLACED = {
 @pytest.fixture
 def ours(request) -> Callable[[str], str]:
     """Put our addresses and names into the text of a block."""
+    taken = {
+        theirs: take(request.getfixturevalue(fixture))
+        for theirs, (fixture, take) in REPLACED.items()
+    }
 
     def replace(text: str) -> str:
-        for theirs, (fixture, take) in REPLACED.items():
-            if theirs in text:
-                text = text.replace(theirs, take(request.getfixturevalue(fixture)))
+        for theirs, replacement in taken.items():
+            text = text.replace(theirs, replacement)
         return text
 
     return replace
@@ -198,23 +208,55 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
 # --- Command lines ----------------------------------------------------------------
 
 
-(CAMERA,) = texts("A camera of your own", "python")
 APPLICATION, *_ = texts("Events have to be switched on", "python")
 
 
-@of("sh")
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("path_with_tools")
-def test_the_command_lines_do_what_they_are_shown_for(block, ours, starter, on_redis, monkeypatch):
+def test_what_is_shown_does_what_it_is_shown_for(ours, on_redis, tmp_path, monkeypatch, subtests):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
-    (starter.folder / "mod.py").write_text(CAMERA)
-    (starter.folder / "proj.py").write_text(ours(APPLICATION))
-    lines = [line for line in block.text.splitlines() if not checked_instead(line)]
+    files = {"proj.py": APPLICATION} | {each.file: each.text for each in blocks() if each.file}
+
+    def do(block: Block) -> None:
+        folder = tmp_path / f"{block.language}-{id(block)}"
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(ours(text))
+        starter = EvtopStarter(folder)
+        try:
+            RUN[block.language](starter, ours(block.text))
+        finally:
+            starter.end()
+
+    # The long ones first.
+    waiting = [block for language in RUN for block in of(language) if not block.file]
+    waiting.sort(key=lambda block: -block.text.count("\n"))
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        begun = [(block, pool.submit(do, block)) for block in waiting]
+    for block, done in begun:
+        with subtests.test(f"{block.document}: {block.heading}"):
+            done.result()
+
+
+def run_lines(starter: EvtopStarter, text: str) -> None:
+    """Run command lines, each as it wants to be run, those between together."""
+    lines = [line for line in text.splitlines() if not checked_instead(line)]
     for how, part in itertools.groupby(lines, way_to_run):
         if how is run:
-            run(starter, ours("\n".join(part)))
+            run(starter, "\n".join(part))
         else:
             for line in part:
-                how(starter, ours(line))
+                how(starter, line)
+
+
+def run_program(starter: EvtopStarter, text: str) -> None:
+    """Run a program, which has nothing to complain about."""
+    program = starter.start([sys.executable, "-c", text])
+    assert program.wait(deadline=DEADLINE) == 0, program.stderr
+    assert program.stderr == ""
+
+
+RUN = {"sh": run_lines, "python": run_program}
 
 
 def way_to_run(line: str) -> Callable[[EvtopStarter, str], None]:
@@ -282,22 +324,15 @@ def check_celery(arguments: list[str]) -> None:
 CHECKS = {"make": check_make, "celery": check_celery}
 
 
-def test_every_program_that_the_readme_needs_is_here():
+def test_every_program_that_is_needed_is_here():
     for name in ("bash", "gzip", "jq", "sort", "sqlite3", "uniq"):
         assert shutil.which(name), f"{name} is missing"
 
 
-# --- Programs and settings --------------------------------------------------------
+# --- Settings -------------------------------------------------------------------
 
 
-@of("python")
-def test_the_programs_run(block, ours, starter, on_redis):
-    program = starter.start([sys.executable, "-c", ours(block.text)])
-    assert program.wait(deadline=DEADLINE) == 0, program.stderr
-    assert program.stderr == ""
-
-
-@of("toml")
+@pytest.mark.parametrize("block", of("toml"), ids=lambda block: block.heading)
 def test_the_settings_are_settings(block, ours, evdump, starter, on_redis, tmp_path):
     path = tmp_path / "evtools.toml"
     path.write_text(ours(block.text))
@@ -319,33 +354,45 @@ def test_the_settings_are_settings(block, ours, evdump, starter, on_redis, tmp_p
 # --- What it says -----------------------------------------------------------------
 
 
-def test_all_that_is_replaced_is_in_the_readme():
-    assert [text for text in REPLACED if text not in README] == []
+def test_all_that_is_replaced_is_shown():
+    shown = "".join(block.text for block in blocks())
+    assert [text for text in REPLACED if text not in shown] == []
 
 
 def test_the_pictures_are_of_the_program_as_it_is():
-    pictures = screenshots.taken(lived=0.0)
-    assert list(screenshots.problems(README, pictures)) == []
+    today = {name: screenshots.text_of(cells) for name, cells in screenshots.taken(0.0).items()}
+    assert list(screenshots.problems(README, screenshots.pictures(), today)) == []
 
 
 def test_the_keys_shown_are_those_of_the_program():
     keys = set().union(*(keys_text(each).split() for each in Keymap().bindings))
-    shown = re.findall(r"^\| ((?:`\S+` ?)+)\|", README, re.MULTILINE)
+    _, _, section = page("evtools-cookbook.7").partition("The first ten keys\n")
+    shown = re.findall(r"^\.TP\n(.*)$", section.partition("\n.PP\n")[0], re.MULTILINE)
     assert len(shown) == 10
-    assert {key for row in shown for key in re.findall(r"`(\S+)`", row)} <= keys
+    assert {key for row in shown for key in check_docs.unroff(row).split()} <= keys
 
 
-def test_only_blocks_that_can_be_tested_are_in_the_readme():
-    languages = {block.language for block in blocks()}
-    assert languages == {"sh", "python", "toml", "ini", "text", "dockerfile"}
-    assert README.count("\n```") == 2 * len(list(blocks()))
+def test_only_blocks_that_can_be_tested_are_shown():
+    found = list(blocks())
+    assert {each.language for each in found} == {
+        "sh",
+        "python",
+        "toml",
+        "ini",
+        "text",
+        "dockerfile",
+    }
+    there = README.count("\n```") // 2 + sum(page(name).count("\n.EX\n") for name in PAGES)
+    assert there == len(found)
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
 
 
 def test_the_lines_shown_are_those_that_evdump_writes():
-    (text,) = [
-        block.text for block in blocks() if block.language == "text" and block.heading == "evdump"
-    ]
-    # The README shows local times, of a machine in UTC.
+    (text,) = texts("EVDUMP", "text")
+    # The page shows local times, of a machine in UTC.
     formatter = FORMATS["text"](DumpOptions(timestamps="utc"))
     written = [formatter.format(event_of(*said)).decode() for said in shown_events()]
     written = [re.sub(r"^(\S+)Z", r"\1", line) for line in written]
@@ -353,7 +400,7 @@ def test_the_lines_shown_are_those_that_evdump_writes():
 
 
 def shown_events():
-    """Yield the events that the README shows as text, each with what is joined."""
+    """Yield the events that the page shows as text, each with what is joined."""
     task = {"name": "shop.mail.send", "args": "('user98@example.org',)", "kwargs": "{}"}
     uuid = "380208a9-10c4-4ac1-a1cb-10e3a6e3d7a5"
     sent = {"uuid": uuid, "hostname": "gen4120@web-1"}
@@ -374,7 +421,7 @@ def shown_events():
 
 
 def at(second):
-    """Return the timestamp of a second in the minute that the README shows."""
+    """Return the timestamp of a second in the minute that the page shows."""
     return {"timestamp": 1795186500.0 + second}
 
 
@@ -385,6 +432,6 @@ def test_every_place_that_is_linked_exists():
 
 
 def test_every_file_that_is_linked_exists():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,67 +1,39 @@
-"""What a picture of evtop is made of, and when the README has an old one."""
+"""What the pictures of the README are made of, and when one is old."""
 
 from __future__ import annotations
 
+import pyte
 import pytest
 
 import screenshots
 from evtools.top.options import VIEWS
-from screenshots import Shot
 
-SHOT = Shot("types", (), rows=3)
 TABS = " 0 Overview  1 Tasks [2 Types] 3 Workers     window 5m"
 HEADS = " TASK         RATE    OK"
 SCREEN = [
-    " evtop  demo  LIVE",
-    TABS,
-    HEADS,
-    *(f" proj.{number}       1/s     {number}" for number in range(9)),
-    "",
-    "",
-    "                    9 shown",
-    " ? Help  q Quit",
-]
-FILTER = " filter> state:failure           2 of 9 shown"
-DETAIL = [
+    *(" evtop  demo  LIVE", TABS, " filter> state:failure           2 of 9 shown", HEADS),
+    *(">proj.1       1/s   ▁▄█   <a & b>  é", " proj.2       1/s", ""),
     "── proj.1 7a8b8d37 ─────────────────",
     " state   FAILURE after 1.0s     [Traceback] Info  Args",
-    "",
-    "Traceback (most recent call last):",
 ]
 
 
-def screen(*rows):
-    """Return a screen with other rows."""
-    return [*SCREEN[:3], *rows, "", *SCREEN[-2:]]
+def cells(lines, start="\x1b[1;32m"):
+    """Return a terminal on which lines were written, in colour."""
+    screen = pyte.Screen(64, len(lines) + 3)
+    pyte.Stream(screen).feed(start + "\r\n".join(lines))
+    return [[screen.buffer[row][col] for col in range(64)] for row in range(len(lines) + 3)]
 
 
-def test_there_is_a_picture_of_every_view_and_of_a_detail():
-    assert [shot.name for shot in screenshots.shots()] == [*VIEWS, "detail"]
+def test_there_is_a_picture_of_every_view_and_of_each_tool():
+    assert {*VIEWS, "detail"} <= {*screenshots.of_evtop()}
+    assert {*screenshots.SHELL} == {"evdump", "evcam"}
 
 
-def test_one_picture_has_the_whole_screen():
-    assert [shot.whole for shot in screenshots.shots()].count(True) == 1
-
-
-def test_a_picture_begins_with_the_tabs_and_has_a_few_rows():
-    assert screenshots.trimmed(SCREEN, SHOT) == SCREEN[1:6]
-
-
-def test_the_row_under_the_cursor_is_on_the_picture():
-    rows = [" proj.0", " proj.1", " proj.2", ">proj.3", " proj.4"]
-    picture = screenshots.trimmed(screen(*rows), SHOT)
-    assert picture == [TABS, HEADS, " proj.1", " proj.2", ">proj.3"]
-
-
-def test_a_whole_one_has_what_is_above_and_below_too():
-    picture = screenshots.trimmed(SCREEN, SHOT._replace(whole=True))
-    assert picture == [*SCREEN[:6], "", *SCREEN[-2:]]
-
-
-def test_a_detail_is_on_the_picture_to_its_end():
-    lines = [SCREEN[0], TABS, FILTER, HEADS, *SCREEN[3:9], *DETAIL, "", "", "", ""]
-    picture = screenshots.trimmed(lines, SHOT)
-    assert picture == [TABS, FILTER, HEADS, *SCREEN[3:6], *DETAIL]
+def test_the_text_of_a_picture_can_be_read_again():
+    read = screenshots.lines_of(screenshots.svg(cells(SCREEN)))
+    # Bars are drawn, and no letters.
+    assert read == [line.replace("▁▄█", "   ").rstrip() for line in SCREEN]
 
 
 @pytest.mark.parametrize(
@@ -73,68 +45,45 @@ def test_a_detail_is_on_the_picture_to_its_end():
     ],
 )
 def test_no_picture_has_the_name_of_a_machine(shown, picture):
-    assert screenshots.trimmed(screen(shown), SHOT)[2:] == [picture]
+    assert screenshots.text_of(screenshots._anonymous(cells([shown])))[0] == picture
 
 
 def test_what_stays_are_tabs_heads_and_sections():
-    lines = [TABS, FILTER, HEADS, *SCREEN[3:6], *DETAIL]
-    assert screenshots.structure(lines) == [
+    assert screenshots.structure(SCREEN) == [
         TABS.partition("     ")[0], HEADS, "[Traceback] Info  Args",
     ]  # fmt: skip
-
-
-def test_what_is_no_picture_has_nothing_that_stays():
     assert screenshots.structure(["nothing"]) == []
 
 
 # --- In the README ----------------------------------------------------------------
 
-PICTURES = {"tasks": [TABS, HEADS, ">one"], "types": [TABS, HEADS, ">two"]}
+README = "![Types](packaging/pictures/types.svg) and [more](packaging/pictures/tasks.svg)\n"
+THERE = {name: screenshots.svg(cells(SCREEN)) for name in ("tasks", "types")}
+TODAY = {"types": [*SCREEN[:4], " proj.3", *SCREEN[7:]], "tasks": SCREEN}
 
 
-def readme(*names):
-    """Return a README with empty places for pictures."""
-    places = (f"{screenshots.BEGIN.format(name)}{screenshots.END}\n" for name in names)
-    return "# Title\n" + "between\n".join(places) + "end\n"
-
-
-def test_pictures_are_put_into_their_places():
-    text = screenshots.fixed(readme("types", "tasks"), PICTURES)
-    places = screenshots.places(text)
-    assert places["types"] == f"```text\n{TABS}\n{HEADS}\n>two\n```\n"
-    assert text.startswith("# Title\n<!-- evtop: types")
-    assert text.endswith(f"{screenshots.END}\nend\n")
-    assert list(screenshots.problems(text, PICTURES)) == []
-
-
-def test_putting_them_there_again_changes_nothing():
-    text = screenshots.fixed(readme("types", "tasks"), PICTURES)
-    assert screenshots.fixed(text, PICTURES) == text
+def problems(readme=README, there=THERE, today=TODAY):
+    return [*screenshots.problems(readme, there, today)]
 
 
 def test_other_rows_are_no_problem():
-    text = screenshots.fixed(readme("types", "tasks"), PICTURES)
-    later = {**PICTURES, "types": [TABS, HEADS, ">three"]}
-    assert list(screenshots.problems(text, later)) == []
+    assert problems() == []
 
 
 def test_other_heads_are():
-    text = screenshots.fixed(readme("types", "tasks"), PICTURES)
-    later = {**PICTURES, "types": [TABS, " TASK  MORE", ">two"]}
-    (problem,) = screenshots.problems(text, later)
-    assert "the picture of types is old" in problem
+    (problem,) = problems(today={**TODAY, "types": [TABS, " TASK  MORE", ">two"]})
+    assert problem == "README.md: the picture of types is old; screenshots.py --fix"
 
 
-def test_a_view_without_a_place_is_a_problem():
-    text = screenshots.fixed(readme("types"), PICTURES)
-    (problem,) = screenshots.problems(text, PICTURES)
-    assert "no place for a picture: <!-- evtop: tasks" in problem
+def test_a_picture_that_the_readme_does_not_show_is_a_problem():
+    assert problems(there={**THERE, "new": ""}, today={**TODAY, "new": SCREEN}) == [
+        "README.md: does not show the picture of new",
+        "README.md: the picture of new is old; screenshots.py --fix",
+    ]
 
 
-def test_a_place_that_nothing_goes_to_is_a_problem_and_stays():
-    text = readme("types", "tasks", "gone")
-    fixed = screenshots.fixed(text, PICTURES)
-    (problem,) = screenshots.problems(fixed, PICTURES)
+def test_one_that_it_shows_and_that_is_not_there_is_a_problem():
+    (problem,) = problems(README + "(packaging/pictures/gone.svg)")
     assert problem == "README.md: there is no picture of gone"
 
 

@@ -1,6 +1,6 @@
-"""What was built, installed as the README says, and from the tarball where it runs.
+"""What was built, installed as evtools-install(7) says, and from the tarball where it runs.
 
-The README's commands run on this machine. The container's image is made in the root
+The commands run on this machine. The container's image is made in the root
 file system if there is one, and started as its user with nothing to write to; without,
 it is a folder, and the user is ours.
 """
@@ -18,25 +18,25 @@ from tools.command import ROOT, Starter
 from tools.frozen import TOOLS
 from tools.image import Image, docker_run
 from tools.machine import BROKER, DEADLINE, Machine, beating, split
-from tools.readme import texts
-from tools.release import ADDRESS, served
+from tools.shown import texts
 
-# --- What the README says
+# --- What the manual page says
 
 
 @pytest.fixture
 def machine(dist, redis_url, sender, tmp_path):
-    """A machine that can fetch what was built and has a broker with a worker."""
-    with served(dist) as address, beating(sender(redis_url)):
-        made = Machine(tmp_path, {ADDRESS: address, BROKER: redis_url})
+    """A machine to which what was built was downloaded, and a broker with a worker."""
+    with beating(sender(redis_url)):
+        made = Machine(tmp_path, {BROKER: redis_url})
+        made.download(dist)
         yield made
         made.end()
 
 
-def test_the_single_file_is_fetched_checked_run_and_kept(machine):
-    first, second = texts("A single file")
-    fetch, look = split(first)
-    assert ": OK" in machine.run(fetch)
+def test_the_single_file_is_verified_run_and_kept(machine):
+    first, second = texts("SINGLE FILE")
+    verify, look = split(first)
+    assert ": OK" in machine.run(verify)
     machine.look_at(look)
     assert "single file of " in machine.run(second)
     for tool in TOOLS:
@@ -45,9 +45,10 @@ def test_the_single_file_is_fetched_checked_run_and_kept(machine):
 
 
 def test_the_tarball_is_installed_and_goes_again(machine):
-    install, remove = texts("The tarball")
+    (install,), (remove,) = texts("TARBALL"), texts("REMOVING")
     machine.run(install)
-    assert "folder of " in machine.run("/usr/local/bin/evtop --version")
+    machine.path = f"{machine.prefix}/bin:{machine.path}"
+    assert "folder of " in machine.run(texts("VERIFYING")[0])
     machine.look_at(f"/usr/local/bin/evtop -b {BROKER}")
     machine.run(remove)
     assert not machine.prefix.exists()
@@ -122,9 +123,9 @@ def test_a_tab_in_bash_completes(place, prefix, tmp_path):
 
 @pytest.fixture
 def image(place, dist, tmp_path):
-    """The image of the README's Dockerfile."""
+    """The image of the Dockerfile in evtools-install(7)."""
     root = place.root or tmp_path / "image"
-    (dockerfile,) = texts("In a container", "dockerfile")
+    (dockerfile,) = texts("CONTAINER", "dockerfile")
     (name,) = (path.name for path in dist.glob("*.tar.xz"))
     yield Image(dockerfile, dist, root)
     shutil.rmtree(root / "opt" / name.removesuffix(".tar.xz"))
@@ -164,7 +165,7 @@ def in_image(place, image, arguments):
 
 def test_a_container_runs_what_it_is_told(place, image, redis_url, sender):
     assert "Usage: evtools" in in_image(place, image, []).stdout
-    dump = texts("In a container")[0].splitlines()[-1].replace(BROKER, redis_url)
+    dump = texts("CONTAINER")[0].splitlines()[-1].replace(BROKER, redis_url)
     options, arguments = docker_run(dump, "evtools")
     assert "host" in options
     with beating(sender(redis_url)):

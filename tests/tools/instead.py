@@ -24,24 +24,24 @@ _PLACES = {
     celery.events.state: ("State", "Task", "Worker"),
 }
 
-#: What does not pass, and why; "README" where it is in the list of differences there.
+#: What does not pass, and why; "library" where evtools-library(3) lists it.
 EXCEPTIONS = {
     "test_EventReceiver::test_accept_argument": (
-        "README: a serialiser that evtools does not have is refused, and this asks for app/foo"
+        "library: a serialiser that evtools does not have is refused, and this asks for app/foo"
     ),
     "test_EventReceiver::test_event_queue_durable_and_validation": (
-        "README: the error is evtools.errors.ImproperlyConfigured, as Celery need not be installed"
+        "library: the error is evtools.errors.ImproperlyConfigured, as Celery need not be installed"
     ),
     "test_Worker::test_drift_warning": (
-        "README: a clock that is off is a number, worker.skew, and no line in a log; "
+        "library: a clock that is off is a number, worker.skew, and no line in a log; "
         "it looks at a function of Celery's module"
     ),
     "test_Task::test_merge": (
-        "README: the order of events does not matter, so a retry before the failure "
+        "library: the order of events does not matter, so a retry before the failure "
         "of the same attempt changes nothing; and arguments are text, as in events"
     ),
     "test_State::test_task_states": (
-        "README: the order of events does not matter: of an attempt that was revoked, "
+        "library: the order of events does not matter: of an attempt that was revoked, "
         "retried, failed and succeeded, one end counts"
     ),
     "test_State::test_limits_maxtasks": "looks at the private _taskheap",

@@ -1,8 +1,9 @@
-"""A machine on which somebody types what the README says."""
+"""A machine on which somebody types what the documents say."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
     from tools.flow import Sender
 
-#: The broker that the README names.
+#: The broker that the documents name.
 BROKER = "redis://localhost:6379/0"
 #: How long a command may take, in seconds.
-DEADLINE = 30
+DEADLINE = 50
 
 
 class Machine(Starter):
-    """Somebody's machine: a home, a /usr/local, and what the README has typed."""
+    """Somebody's machine: a home, a /usr/local, and what the documents have typed."""
 
     def __init__(self, folder: Path, replaced: dict[str, str]) -> None:
         super().__init__(folder)
@@ -40,6 +41,12 @@ class Machine(Starter):
         self.path = f"{commands}:/usr/bin:/bin:/usr/sbin:/sbin"
         self.env = {"HOME": str(self.home), "PYTHONPATH": None}
 
+    def download(self, dist: Path) -> None:
+        """Have what a release publishes in the folder in which commands are typed."""
+        for path in dist.iterdir():
+            if path.is_file():
+                shutil.copy(path, self.folder)
+
     def ours(self, text: str) -> str:
         """Put our addresses and folders into a text."""
         for theirs, replacement in self._replaced.items():
@@ -47,7 +54,7 @@ class Machine(Starter):
         return text
 
     def shell(self, script: str, **how: object) -> Command:
-        """Start a script as it stands in the README."""
+        """Start a script as it stands in a document."""
         env = {**self.env, "PATH": self.path}
         words = ["/bin/bash", "-euo", "pipefail", "-c", self.ours(script)]
         started: Command = self.start(words, env=env, **how)

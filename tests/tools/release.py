@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = f"evtools-{__version__}-linux-x86_64"
-#: Where the README fetches it.
-ADDRESS = f"https://github.com/OWNER/evtools/releases/download/v{__version__}"
 
 # Like the program that is frozen, it is the tool of the name by which it is called.
 _PROGRAM = """\
