@@ -83,7 +83,7 @@ _OPTIONS: Final = (
            " 15m, 1h, all.", shown="5m"),
     _alert("--for DUR", "How long that must last.", shown="0"),
     _alert("--group NAME", "What has a notice of its own: each failure (kind of failure), type,"
-           " worker or row; or none.", shown="failure; of rows row"),
+           " worker or row; or none.", shown="failure; of rows row; of tasks none"),
     Option("Alerts", "--first-seen", "Only kinds of failures that were not seen before.",
            count=True, in_file=False, envvar=()),
     _alert("--cooldown DUR", "How long the same does not fire again.", shown="5m"),
