@@ -32,6 +32,10 @@ EXTRAS = (
     ("packaging/prometheus/alerts.yaml", "prometheus/alerts.yaml"),
     ("packaging/prometheus/overview.json", "prometheus/overview.json"),
     ("packaging/prometheus/tasks.json", "prometheus/tasks.json"),
+    *(
+        (f"packaging/kubernetes/{name}.yaml", f"kubernetes/{name}.yaml")
+        for name in ("kustomization", "deployment", "service", "servicemonitor")
+    ),
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE", "LICENSE"),
