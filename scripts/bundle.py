@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import contents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import IO
 
     from binary import Built
 
@@ -95,26 +96,37 @@ def lay_out(root: Path, program: Path, tree: Path) -> None:
 
 
 def pack(tree: Path, tarball: Path, *, date: int, preset: int) -> None:
-    """Write a tar.xz whose bytes depend on nothing but names, contents and `date`."""
-    with (
-        lzma.open(tarball, "wb", preset=preset) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
-    ):
-        for path in (tree, *_sorted(tree)):
-            entry = archive.gettarinfo(path, str(path.relative_to(tree.parent)))
-            entry.mtime, entry.uid, entry.gid = date, 0, 0
-            entry.uname = entry.gname = "root"
+    """Write a tar.xz of a folder."""
+    with lzma.open(tarball, "wb", preset=preset) as packed:
+        write_tar(packed, tree, date=date, prefix=f"{tree.name}/")
+
+
+def write_tar(
+    target: IO[bytes],
+    tree: Path,
+    *,
+    date: int,
+    prefix: str = "",
+    special: Mapping[str, tuple[int, int]] | None = None,
+) -> None:
+    """Write a tar whose bytes depend on nothing but names, contents and `date`.
+
+    All is root's, and nobody else's to write; `special` has mode and owner of what is not.
+    """
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path in (*([tree] if prefix else []), *sorted(tree.rglob("*"))):
+            name = str(path.relative_to(tree)) if path != tree else ""
+            entry = archive.gettarinfo(path, f"{prefix}{name}".rstrip("/"))
             executable = entry.isdir() or os.access(path, os.X_OK)
-            entry.mode = 0o755 if executable else 0o644
+            usual = (0o755 if executable else 0o644, 0)
+            entry.mode, entry.uid = (special or {}).get(name, usual)
+            entry.mtime, entry.gid = date, entry.uid
+            entry.uname = entry.gname = "" if entry.uid else "root"
             if entry.isreg():
                 with path.open("rb") as source:
                     archive.addfile(entry, source)
             else:
                 archive.addfile(entry)
-
-
-def _sorted(tree: Path) -> Iterator[Path]:
-    yield from sorted(tree.rglob("*"))
 
 
 def sha256(path: Path) -> str:

@@ -33,11 +33,11 @@ LICENCES = {
 # names of the files with their texts, and with what psycopg's own refers to.
 OF_PSYCOPG = {
     "cyrus-sasl": ("BSD-4-Clause (CMU)", ("cyrus-sasl",)),
-    "keyutils": ("LGPL-2.0-or-later", ()),
+    "keyutils": ("LGPL-2.0-or-later", ("LGPL-2",)),
     "krb5": ("MIT", ("krb5",)),
-    "libcom-err": ("MIT", ()),
-    "libcrypt": ("LGPL-2.1-or-later (of glibc)", ()),
+    "libcom-err": ("MIT-style (of e2fsprogs, and of krb5)", ("libcom-err",)),
     "libpq": ("PostgreSQL", ("libpq", "GPL-3")),
+    "libxcrypt": ("LGPL-2.1-or-later", ("libxcrypt", "LGPL-2.1")),
     "openldap": ("OLDAP-2.8", ("openldap",)),
 }
 

@@ -135,7 +135,7 @@ def _build(cache: Path, pins: Mapping[str, Any], made: Path, compiler: Path) -> 
     work = _empty(cache / f"{made.name}.work")
     sources = work / "sources"
     for source in pins["source"]:
-        _fetch(cache, pins, source)
+        fetch_package(cache, source["package"], source["files"])
         _unpack(cache, source, sources)
     recipe, out = work / RECIPE.name, work / "out"
     for path in (RECIPE, TRAINING):
@@ -167,15 +167,15 @@ def apart(cache: Path) -> list[str]:
     return [*words, "sh", "-euc", enter, str(cache)]
 
 
-def _fetch(cache: Path, pins: Mapping[str, Any], source: Mapping[str, Any]) -> None:
-    """Have the files of a source package in the cache, with their pinned hashes."""
-    package = source["package"]
+def fetch_package(cache: Path, package: str, files: Mapping[str, str]) -> list[Path]:
+    """Have files of a source package of Debian in the cache, each with its pinned hash."""
     # As Debian sorts them: libffi is below libf.
     shelf = package[:4] if package.startswith("lib") else package[0]
-    pools = [*pools_of_apt(), *pins["pools"]]
-    for name, expected in source["files"].items():
+    pools = [*pools_of_apt(), *tomllib.loads(PINS.read_text())["pools"]]
+    for name, expected in files.items():
         addresses = [f"{pool}/{shelf}/{package}/{name}" for pool in pools]
         fetch(cache / "downloads" / name, expected, addresses)
+    return [cache / "downloads" / name for name in files]
 
 
 def pools_of_apt() -> list[str]:

@@ -26,6 +26,7 @@ def test_every_distribution_has_version_and_licence(built):
     assert found["cpython"].licence == "PSF-2.0 (of the machine)"
     assert found["libpq"].version == f"of psycopg-binary {found['psycopg-binary'].version}"
     assert "PostgreSQL Global Development Group" in found["libpq"].texts["libpq.txt"]
+    assert all(found[name].texts for name in contents.OF_PSYCOPG)
 
 
 def test_a_release_knows_what_its_interpreter_is_made_of(built, tmp_path):

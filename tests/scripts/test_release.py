@@ -14,6 +14,11 @@ def test_what_is_too_large_is_named():
     sizes = {
         "evtools-1-linux-x86_64": 41 * MEBIBYTE,
         "evtools-1-linux-x86_64.tar.xz": 25 * MEBIBYTE,
+        "evtools-1-linux-aarch64": 40 * MEBIBYTE,
+        "image, unpacked, without its base": 61 * MEBIBYTE,
         "SHA256SUMS": 100,
     }
-    assert too_large(sizes) == ["evtools-1-linux-x86_64 has 41.0 MiB, allowed are 40"]
+    assert too_large(sizes) == [
+        "evtools-1-linux-x86_64 has 41.0 MiB, allowed are 40",
+        "image, unpacked, without its base has 61.0 MiB, allowed are 60",
+    ]
