@@ -17,6 +17,7 @@ from evtools.cli.tools import CONTEXT, family
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:
+    from evtools.cli import types
     from evtools.transport import ConnectionSettings
 
 #: Where the context keeps the arguments as they were typed.
@@ -37,7 +38,8 @@ class ToolCommand(click.Command):
     """A tool: `run` gets its context, with all values, and returns the exit status.
 
     `own` are its options and arguments but for those that all tools share, `groups` those of
-    its --help, in order.  Its epilog names some `variables`, if there is no other.
+    its --help, in order; those of others are taken and not shown.  Its epilog names some
+    `variables`, if there is no other.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class ToolCommand(click.Command):
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in self.groups}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None and isinstance(param, click.Option):
-                group = getattr(param, "group", "Other")
+            group = getattr(param, "group", "Other")
+            # Some take options that have no effect, so that one settings file works for all.
+            group = "Broker" if param.name == "broker" and "Broker" not in records else group
+            if record is not None and isinstance(param, click.Option) and group in records:
                 records[group].append((record[0].ljust(_NAMES_WIDTH), record[1]))
         for group, lines in records.items():
             with formatter.section(group):
@@ -217,6 +221,11 @@ def check_conflicts(
         if any(map(is_database, values["read"])):
             text = "--speed is about recordings: a database is read at once"
             raise UsageError(text, "leave it out")
+    check_span(values)
+
+
+def check_span(values: Mapping[str, Any]) -> None:
+    """Raise UsageError where a recording would be left before it is entered."""
     since, until = values.get("since"), values.get("until")
     if isinstance(since, float) and isinstance(until, float):
         is_backwards = until <= since
@@ -235,6 +244,12 @@ def excluding(left: str, right: str) -> UsageError:
 def flag(name: str) -> str:
     """Return an option as users write it."""
     return {"json_output": "--json", "ts_count": "-t"}.get(name) or "--" + name.replace("_", "-")
+
+
+def file_filter(file: "types.TextFile | None") -> str:
+    """Return the filter in a file, without its comments; "" for no file."""
+    lines = file.text.splitlines() if file else ()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#")).strip()
 
 
 def filter_of(words: Sequence[str], *, reading: bool = False) -> str:

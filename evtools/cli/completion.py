@@ -125,8 +125,8 @@ def candidates(
 ) -> list[CompletionItem[str]]:
     """Return the completions for the value of an option or argument."""
     metavar, name = param.make_metavar(ctx), param.name or ""
-    if metavar in ("FILE", "DIR"):
-        return [CompletionItem(incomplete, type="file" if metavar == "FILE" else "dir")]
+    if metavar.removesuffix("...") in ("FILE", "DIR"):
+        return [CompletionItem(incomplete, type="dir" if metavar == "DIR" else "file")]
     words = _WORDS.get(name, "").split()
     if isinstance(param.type, click.Choice):
         words = [*param.type.choices]

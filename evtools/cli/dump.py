@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from evtools.cli import command, types
-from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, replay
+from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, replay, selection
 from evtools.dump.options import OUTPUTS, TABLE_OUTPUTS, TABLES, TIMESTAMPS, DumpOptions
 from evtools.errors import UsageError
 
@@ -43,10 +43,7 @@ _OPTIONS: Final = (
     Option("Common", "-w --write FILE", "Record to FILE (.gz and .zst compress; strftime's %"
            " sequences are replaced) instead of printing; - for stdout."),
     _READ,
-    Option("Selection", "-x --exclude", "Leave out events that match this filter. Repeatable.",
-           types.FILTER, multiple=True),
-    Option("Selection", "-F --filter-file FILE", "Read a filter from FILE; lines starting with #"
-           " are comments.", types.FILTER_FILE),
+    *selection("Selection"),
     Option("Selection", "--heartbeats/--no-heartbeats", "Show or leave out the heartbeats of"
            " workers.", default=True),
     Option("Selection", "--timeout", "Exit after this time; with status 124 if -c was not reached.",
@@ -128,15 +125,14 @@ def build_options(ctx: click.Context) -> DumpOptions:
     if values["write"] == "-":
         # stdout is not rotated; typing it there is an error of the recorder.
         values = values | {name: None for name in _ROTATION if not is_typed(ctx, name)}
-    lines = _content(values["filter_file"]).splitlines()
-    file = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    file = command.file_filter(values["filter_file"])
     typed = command.filter_of(values["filters"], reading=bool(values["read"]))
     count = min(values["ts_count"], len(_COUNTED_TIMESTAMPS))
     timestamps = _COUNTED_TIMESTAMPS[count - 1] if count else values["ts"] or "local"
     return build(
         DumpOptions,
         values,
-        filters=tuple(text for text in (typed, file.strip()) if text.strip()),
+        filters=tuple(text for text in (typed, file) if text.strip()),
         excludes=values["exclude"],
         print=values["print"] or not (values["write"] or values["table"]),
         output=_output(ctx),

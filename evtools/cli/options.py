@@ -181,7 +181,7 @@ SHARED: Final = (
     _opt("Events", "--accept NAME", "Serializers to accept: json, msgpack, yaml, pickle."
          " Repeatable.",
          ("json", "msgpack", "yaml", "pickle"), multiple=True, shown="json msgpack yaml"),
-    _opt("Events", "--redact", "Mask secrets before anything is shown or written: the value of"
+    _opt("Output", "--redact", "Mask secrets before anything is shown or written: the value of"
          " NAME, kwargs.NAME, or whatever /REGEX/ matches in any text. Repeatable.",
          types.REDACTION, multiple=True),
     _opt("Output", "--color WHEN", "Colours: CHOICES; NO_COLOR and FORCE_COLOR are respected.",
@@ -191,6 +191,7 @@ SHARED: Final = (
         "evtop": "Log errors only; with -B, print nothing but the rows.",
         "evcam": "Log warnings and errors only.",
         "evdoctor": "Leave out everything that is in order.",
+        "evreport": "Print warnings only, and no progress.",
     }),
     _opt("Output", "-v --verbose", "Print more.", count=True, helps={
         "evdump": "Print more: arguments and results; -vv: tracebacks, too.",
@@ -237,9 +238,35 @@ def replay(
                types.RECORDING, metavar="FILE", in_file=False, multiple=True),
         Option("Recording", "--speed", f"Replay {reads} at 1x, 10x, ... or max.",
                types.SPEED, shown=speed),
-        Option("Recording", "-S --since", f"With {reads}, start at this time: 14:30 (of the"
-               " recording), 10m (ago), 2026-11-20T14:00Z.", types.TIMESTAMP, in_file=False),
-        Option("Recording", "-U --until", f"With {reads}, stop after this time.",
-               types.TIMESTAMP, in_file=False),
+        *span("Recording", reads),
+    )
+    # fmt: on
+
+
+_unsaved: Final = partial(Option, in_file=False)
+
+
+def span(
+    group: str, reads: str = "", option: Callable[..., Option] = _unsaved
+) -> tuple[Option, ...]:
+    """Return the options for a part of a recording; `reads` is the one that it requires."""
+    start, stop = (f"With {reads}, start", f"With {reads}, stop") if reads else ("Start", "Stop")
+    # fmt: off
+    return (
+        option(group, "-S --since", f"{start} at this time: 14:30 (of the recording), 10m (ago),"
+               " 2026-11-20T14:00Z.", types.TIMESTAMP),
+        option(group, "-U --until", f"{stop} after this time.", types.TIMESTAMP),
+    )
+    # fmt: on
+
+
+def selection(group: str, option: Callable[..., Option] = Option) -> tuple[Option, ...]:
+    """Return the options that add to the filters of events."""
+    # fmt: off
+    return (
+        option(group, "-x --exclude", "Leave out events that match this filter. Repeatable.",
+               types.FILTER, multiple=True),
+        option(group, "-F --filter-file FILE", "Read a filter from FILE; lines starting with #"
+               " are comments.", types.FILTER_FILE),
     )
     # fmt: on

@@ -26,6 +26,8 @@ TOOLS: Final = {
     "diff": Tool("evtools diff", "evtools.cli.diff:evdiff",
                  "did tasks get slower, or fail more, between two recordings?"),
     "doctor": Tool("evtools doctor", "evtools.cli.doctor:evdoctor", "diagnose missing events"),
+    "report": Tool("evtools report", "evtools.cli.report:evreport",
+                   "one HTML page about recordings"),
     "config": Tool("evtools config", "evtools.cli.config_command:evconfig",
                    "show effective settings, or write a first settings file"),
     "completion": Tool("evtools completion", "evtools.cli.completion:completion",

@@ -70,6 +70,8 @@ class Statistics:
     in `past_bytes` at most: half of that is for the types (50 of them with 40 tasks a minute each
     take 26 MiB), an eighth for each other kind, and the oldest minutes go first.
 
+    With `slides` false there is the window `all` only, and nothing to look back at.
+
     For those who look at more than a day, `on_slot` is called with what each slot of five seconds
     has counted for types, by name, before it closes, and with when it began.
 
@@ -84,16 +86,17 @@ class Statistics:
         max_workers: int = 5000,
         max_groups: int = 1000,
         past_bytes: int = 64 * 2**20,
+        slides: bool = True,
         on_slot: Callable[[float, Mapping[str, Cells]], object] | None = None,
     ) -> None:
         self._on_slot = on_slot
-        self._types = Windows(others=OTHERS, max_names=max_types)
-        self._workers = Windows(others=OTHERS, max_names=max_workers)
-        self._queues = Queues(max_queues)
-        self._failures = Failures(max_groups)
+        self._types = Windows(others=OTHERS, max_names=max_types, slides=slides)
+        self._workers = Windows(others=OTHERS, max_names=max_workers, slides=slides)
+        self._queues = Queues(max_queues, slides=slides)
+        self._failures = Failures(max_groups, slides=slides)
         self._runs = Runs(max_types)
         #: Events of any kind.
-        self._events = Windows(others=OTHERS, max_names=1)
+        self._events = Windows(others=OTHERS, max_names=1, slides=slides)
         self._tables: tuple[Windows[Any], ...] = (
             self._types,
             self._workers,
@@ -459,9 +462,9 @@ class Queues:
     sent counts for `UNKNOWN`.
     """
 
-    def __init__(self, max_names: int) -> None:
+    def __init__(self, max_names: int, *, slides: bool) -> None:
         self.windows: Windows[str] = Windows(
-            others=OTHERS, max_names=max_names, on_fold=self._folded
+            others=OTHERS, max_names=max_names, on_fold=self._folded, slides=slides
         )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()

@@ -114,9 +114,9 @@ class FailureGroup:
 class Failures:
     """The groups, as the newest failure of each left them; the bounds are those of the windows."""
 
-    def __init__(self, max_groups: int) -> None:
+    def __init__(self, max_groups: int, *, slides: bool) -> None:
         self.windows: Windows[_Fingerprint] = Windows(
-            others=_OTHERS, max_names=max_groups, on_fold=self._forget
+            others=_OTHERS, max_names=max_groups, on_fold=self._forget, slides=slides
         )
         self._groups: dict[_Fingerprint, FailureGroup] = {}
         self._others = FailureGroup(*_OTHERS)

@@ -53,6 +53,9 @@ class Windows(dict[Name, Cells], Generic[Name]):
     What has left its window is kept for a while (`KEPT`), for `series` and `between`, as far as
     it fits into `past_bytes`: the oldest goes first, and `reach` says how far back there is any.
 
+    With `slides` false there is the window of all time only, and nothing is kept: to let slots
+    leave windows that nobody reads would take most of the time.
+
     Bounded by names and by cells: the names that were silent for longest are
     folded into `others`, together with all that was counted for them, and
     `on_fold` is called with each of them.  How long a name may be is up to the caller.
@@ -68,6 +71,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         max_cells: int = 800_000,
         past_bytes: int = 8 * 2**20,
         on_fold: Callable[[Name], None] | None = None,
+        slides: bool = True,
     ) -> None:
         super().__init__()
         #: All names but the others; the last seen are last.
@@ -79,10 +83,10 @@ class Windows(dict[Name, Cells], Generic[Name]):
         self._others = others
         self._on_fold = on_fold
         self._limits = (max_names, max_cells)
-        self._levels = [
-            _Level(span, width, others, kept)
-            for span, width, kept in zip(WINDOWS.values(), WIDTHS, KEPT, strict=True)
-        ]
+        sizes = [*zip(WINDOWS.values(), WIDTHS, KEPT, strict=True)]
+        if not slides:
+            sizes = [(0.0, WIDTHS[0], 0.0), sizes[-1]]
+        self._levels = [_Level(span, width, others, kept) for span, width, kept in sizes]
         self.limit_past(past_bytes)
         self._levels[0].open = self
 
@@ -175,7 +179,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         """
         if self.since is None:
             return _COVERED_MIN
-        level = self._levels[_LEVEL_OF[window]]
+        level = self._levels[min(_LEVEL_OF[window], len(self._levels) - 1)]
         return max(_COVERED_MIN, now - max(self.since, level.edge(now) * level.width))
 
     def trend(self, name: Name, cells: tuple[int, ...], now: float) -> list[float]:
@@ -242,7 +246,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
     def limit_past(self, past_bytes: float) -> None:
         """Change how much memory what has left its window may take; the next slots keep to it."""
-        for level, share in zip(self._levels, _SHARES, strict=True):
+        for level, share in zip(self._levels, _SHARES, strict=False):
             level.limit = past_bytes * share
 
     def weight_bytes(self) -> int:

@@ -460,6 +460,10 @@ class DatabaseReader:
         """Return the counters as they are now."""
         return replace(self._statistics, defects=tuple(self._defects.values()))
 
+    def files(self) -> dict[str, int | None]:
+        """Return the name of the database, without a password; its size is not known."""
+        return {self._database.name: None}
+
     def clusters(self) -> list[str]:
         """Return the names of the clusters of the workers."""
         names = list[str]()

@@ -18,7 +18,7 @@ from evtools.cli.tools import command
 from evtools.errors import UsageError
 from evtools.transport import connect
 
-TOOLS = ("top", "cam", "dump", "doctor")
+TOOLS = ("top", "cam", "dump", "doctor", "report")
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -43,7 +43,7 @@ def test_every_option_has_a_variable_named_after_it_and_flags_of_its_own(tool):
         if not isinstance(option, Option):
             continue
         assert not taken & set(variables(option))
-        no_variable = tool == "doctor" and not option.shared
+        no_variable = tool in ("doctor", "report") and not option.shared
         if option.name in {"json_output", "ts_count", "version_line"} or no_variable:
             assert variables(option) == []
         elif option.name == "broker":

@@ -1,0 +1,1 @@
+"""evtools report: what recordings show, as one page for people who were not there."""
