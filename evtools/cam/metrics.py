@@ -475,7 +475,7 @@ class ClusterMetrics:
     def _of_queues(self, queues: QueueWatch, now: float) -> dict[str, Mapping[Key, float]]:
         # The values of the gauges that the broker and the workers say.
         tasks = self.state.tasks
-        queues.note({task.queue for task in tasks.open.values() if task.queue})
+        queues.note({queue for task in tasks.open.values() if (queue := task.queue_or_none)})
         figures: dict[str, dict[Key, float]] = {name: {} for name in _OF_QUEUES}
         for queue, status in queues.known():
             depth, key = status.depth, (label(queue),)

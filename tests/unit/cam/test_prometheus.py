@@ -346,6 +346,7 @@ class Said:
 
 def test_queues_are_as_the_broker_and_the_workers_say():
     studio = Studio().take(*life("sent", uuid="a"), *life("sent", uuid="b"))
+    studio.take(*life("received", uuid="c"))  # no event says its queue
     depth = Depth(7, 2, unacked=3, oldest=("b",))
     said = Said(
         ("mail", QueueStatus(depth, 2, 8)),
