@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from evtools.errors import ConfigError, Fail, FilterError, check_table
 from evtools.filters import EVENT_FIELDS, FieldTable, Filter, compile_filter, task_fields
+from evtools.rows import row_fields
 from evtools.text import elide_middle, human_age, human_duration, parse_duration, sanitize
 from evtools.wire import Event
 
@@ -134,8 +135,7 @@ class Rule:
 def parse_rule(name: str, place: str, table: Mapping[str, Any]) -> Rule:
     """Return the rule of a table of the settings file, which `place` names.
 
-    Raise ConfigError, with the key, for any mistake in it; but fields of rows other than tasks and
-    events are known to those only that have such rows, who `compile` it.
+    Raise ConfigError, with the key, for any mistake in it.
     """
     fail = check_table(name, place, table, _KEYS)
     wanted, view = table.get("filter", ""), table.get("view", "events")
@@ -152,17 +152,22 @@ def parse_rule(name: str, place: str, table: Mapping[str, Any]) -> Rule:
         bell=table.get("bell", True), level=level, message=table.get("message", ""),
         **_notices(fail, view, table, count=count),
     )  # fmt: skip
-    if view in ("tasks", "events"):
-        fields = EVENT_FIELDS if view == "events" else task_fields(lambda _: 0.0)
-        rule.compile(fields, now=lambda: 0.0)
+    rule.compile(fields_of_view(view, lambda _: 0.0), now=lambda: 0.0)
     return rule
+
+
+def fields_of_view(view: View, now: Callable[[Any], float]) -> FieldTable:
+    """Return the fields of filters on the rows of a view; `now` is the time that a row is of."""
+    if view == "events":
+        return EVENT_FIELDS
+    return task_fields(now) if view == "tasks" else row_fields(view, now)
 
 
 def _notices(fail: Fail, view: View, table: Mapping[str, Any], *, count: int) -> dict[str, Any]:
     # What evcam does with it.
     first_seen = table.get("first_seen", False)
     if first_seen and view != "events":
-        fail("first_seen", "is about events", 'leave out view, or write filter = "first<1m"')
+        fail("first_seen", "is about events", "leave out view")
     groups = GROUPS[view]
     group = table.get("group", "none" if groups[0] == "row" and count > 1 else groups[0])
     if group not in groups:

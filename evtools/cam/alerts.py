@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,17 +11,31 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from evtools.alerts import NAMES_MAX, Alert, Change, Rule, with_task
+from evtools.alerts import NAMES_MAX, Alert, Change, Rule, fields_of_view, with_task
 from evtools.cam.camera import Camera
 from evtools.cam.hooks import Hook, Notice, senders_of
 from evtools.cam.metrics import Family, Sample
+from evtools.cam.queues import QueueWatch
 from evtools.clock import Clock, SystemClock
-from evtools.errors import UsageError
-from evtools.filters import EVENT_FIELDS, Filter, task_fields
-from evtools.state import OTHERS, UNKNOWN, State, Task, fingerprint
+from evtools.errors import ConfigError, UsageError
+from evtools.filters import Filter
+from evtools.rows import (
+    NO_FACTS,
+    QueueRows,
+    error_rows,
+    schedules_of,
+    title_of,
+    title_of_task,
+    type_rows,
+    worker_rows,
+)
+from evtools.state import OTHERS, UNKNOWN, State, Statistics, Task, fingerprint
 from evtools.state import Change as StateChange
 from evtools.text import human_duration, sanitize
+from evtools.transport import ConnectionSettings
+from evtools.transport.queues import Plan
 from evtools.wire import Event, encode_line
+from evtools.wire.redact import Redactor
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +56,6 @@ _STRIDE: Final = 500
 _BUDGET: Final = 0.02
 #: How long the state of a cluster is waited for, in seconds.
 _PATIENCE: Final = 0.1
-_UUID_CHARS: Final = 8
 
 #: What tells a group from others of its alert.
 Key: TypeAlias = tuple[str, ...]
@@ -125,14 +138,59 @@ class Watch:
         return sum(group.alert.fires for group in self.groups.copy().values())
 
 
+@dataclass(slots=True, eq=False)
+class Cluster:
+    """What rows are made of in one cluster.
+
+    `since` is since when its events come, infinite while they do not, and `lost_at` since when;
+    `latest` is when the last one came.  All are UTC epoch seconds.
+    """
+
+    state: State
+    statistics: Statistics
+    queues: QueueRows
+    since: float = -math.inf
+    lost_at: float | None = None
+    latest: float = 0.0
+    broker: QueueWatch | None = None
+
+    def as_of(self, now: float) -> float:
+        """Return the time that is known of it when it is `now`."""
+        return now if self.lost_at is None else min(now, self.lost_at)
+
+    def rows(self, view: str, window: str, now: float, *, is_replay: bool) -> Iterable[Any]:
+        """Return its rows of a view."""
+        now, state, statistics = self.as_of(now), self.state, self.statistics
+        asked = None if self.broker is None else self.broker.asked()
+        if view == "types":
+            plan, at = (Plan(), 0.0) if self.broker is None else self.broker.plan()
+            # In a replay all was seen that can be.
+            unseen = math.inf if is_replay else now if self.since == -math.inf else self.since
+            schedules = schedules_of(
+                statistics, now, unseen=unseen, latest=self.latest, plan=plan, planned_at=at
+            )
+            return type_rows(statistics, window, now, schedules)
+        if view == "workers":
+            return worker_rows(state, statistics, window, now, asked or {})
+        if view == "errors":
+            return error_rows(statistics, window, now)
+        facts = NO_FACTS if self.broker is None else self.broker.facts()
+        rows = list(self.queues.rows(window, now, facts, asked, has_replies=asked is not None))
+        if self.broker is not None:
+            self.broker.note(row.name for row in rows if row.name not in (OTHERS, UNKNOWN))
+        return rows
+
+
 class AlertWatch:
     """The alerts of evcam, and what they find in the clusters that it watches.
 
     Events are counted as they come; all alerts are looked at once a second of `clock`, that of a
-    recording if one is replayed.  Tasks are looked at in parts, for no longer than the `_BUDGET` at
+    recording if one is replayed.  Rows are looked at in parts, for no longer than the `_BUDGET` at
     once.  One thread at a time: the loop's.  Unless it `delivers`, nothing is run or sent.
+    `has_broker` is whether there is one to be asked about queues.
 
-    Raise ConfigError for a filter that does not fit what it is about.
+    Raise ConfigError for a filter that does not fit what it is about, UsageError for one with
+    fields that cannot be known here.
     """
 
     def __init__(
@@ -142,26 +200,31 @@ class AlertWatch:
         *,
         zone: tzinfo,
         is_replay: bool = False,
+        has_broker: bool = True,
         delivers: bool = True,
     ) -> None:
-        self._clock, self._is_replay, self._zone = clock, is_replay, zone
+        self._clock, self._is_replay, self._has_broker = clock, is_replay, has_broker
         self._real_clock = SystemClock()
         #: The time that alerts are looked at for, and when they are to be looked at next.
         self._now, self.due = 0.0, 0.0
-        self._states: dict[str, State] = {}
-        #: Since when events of each cluster come; infinite while there is no connection.
-        self._sure: dict[str, float] = {}
+        self._clusters: dict[str, Cluster] = {}
         self._watches: list[Watch] = []
+        self._by_place: dict[tuple[str, str], list[Watch]] = {}
         for rule in rules:
-            if rule.view not in ("events", "tasks"):
-                raise UsageError(f"alert {rule.name}: evcam has no rows of {rule.view}")
-            fields = EVENT_FIELDS if rule.view == "events" else task_fields(self._as_of)
+            if not has_broker:
+                refuse(rule, _OF_BROKER, "there is no broker to ask")
+            fields = fields_of_view(rule.view, self._as_of)
             chosen = rule.compile(fields, zone=zone, now=lambda: self._now)
             senders = senders_of(rule, self._real_clock) if delivers else ()
-            self._watches.append(Watch(rule, chosen, [Hook(rule, one) for one in senders]))
+            watch = Watch(rule, chosen, [Hook(rule, one) for one in senders])
+            self._watches.append(watch)
+            self._by_place.setdefault((rule.view, rule.window), []).append(watch)
         self._hooks = list(chain.from_iterable(watch.hooks for watch in self._watches))
         self._on_events = [each for each in self._watches if each.rule.view == "events"]
-        self._on_tasks = [each for each in self._watches if each.rule.view == "tasks"]
+        self._on_tasks = self._by_place.pop(("tasks", ""), [])
+        for place in [each for each in self._by_place if each[0] == "events"]:
+            del self._by_place[place]
+        #: What is left of this round of looking at rows, if anything.
         self._round: Iterator[None] | None = None
         self._is_over = False
 
@@ -172,37 +235,64 @@ class AlertWatch:
 
     def add(self, state: State) -> None:
         """Watch the cluster of a state, too."""
-        self._states[state.cluster] = state
+        statistics = Statistics(past_bytes=0)
+        queues = QueueRows(state, statistics)
+        self._clusters[state.cluster] = Cluster(state, statistics, queues)
 
     def rename(self, state: State, before: str) -> None:
         """Know that a cluster has a name now."""
-        self._states.pop(before, None)
-        self.add(state)
+        self._clusters[state.cluster] = self._clusters.pop(before)
+
+    def watch_broker(self, settings: ConnectionSettings, redact: Redactor | None) -> None:
+        """Ask the broker and the workers of a cluster for what no event says, if alerts want it.
+
+        Raise UsageError if they want what nobody may ask for.
+        """
+        rules = [watch.rule for watch in self._watches]
+        if settings.read_only:
+            for rule in rules:
+                refuse(rule, _OF_WORKERS, "with --read-only the workers are not asked")
+        wants_queues = any(rule.view == "queues" for rule in rules)
+        wants_workers = wants_queues or any(uses(rule, _OF_WORKERS) for rule in rules)
+        wants_plans = any(uses(rule, _OF_PLANS) for rule in rules)
+        if wants_queues or wants_workers or wants_plans:
+            self._clusters[settings.cluster].broker = watch = QueueWatch(
+                settings, asks_workers=wants_workers, reads_plans=wants_plans, redact=redact
+            )
+            watch.start()
 
     def connected(self, cluster: str, now: float) -> None:
         """Know that events of a cluster come from now on."""
-        self._sure[cluster] = now
+        found = self._clusters[cluster]
+        found.since, found.lost_at = now, None
 
-    def lost(self, cluster: str) -> None:
+    def lost(self, cluster: str, now: float) -> None:
         """Know that no events of a cluster come any more."""
-        self._sure[cluster] = math.inf
+        found = self._clusters[cluster]
+        found.since, found.lost_at = math.inf, now
 
     def take(self, change: StateChange) -> None:
         """Count an event that alerts are about, once the state has taken it in."""
         event, subject = change.event, change.subject
+        if self._by_place:
+            cluster = self._clusters[event.cluster or ""]
+            cluster.latest = max(cluster.latest, event.local_received)
+            cluster.statistics.take((change,))
+        if not self._on_events:
+            return
         record = with_task(event, subject) if isinstance(subject, Task) else event
         for watch in self._on_events:
             if not watch.filter.matches(record):
                 continue
             by, parts = _group_of(watch.rule.group, record)
-            cluster = event.cluster or ""
-            key = _ALL if by == "none" else (cluster, by, *parts)
+            name = event.cluster or ""
+            key = _ALL if by == "none" else (name, by, *parts)
             if watch.rule.first_seen:
                 if by != "failure":
                     continue
                 if not (watch.is_new(key) or key in watch.groups):
                     continue
-            group = watch.group(key, lambda: _about(by, cluster, parts))  # noqa: B023  (called now)
+            group = watch.group(key, lambda: _about(by, name, parts))  # noqa: B023  (called now)
             group.alert.take(record)
             group.total += 1
             if event.local_received >= group.sampled_at + 1.0:
@@ -220,39 +310,59 @@ class AlertWatch:
             self._now, self.due = now, now + EVERY
             for watch in self._on_events:
                 self._look_at_events(watch, now)
-            if self._round is None and self._on_tasks:
-                self._round = self._look_at_tasks(now)
+            is_seen = any(each.since != math.inf for each in self._clusters.values())
+            if self._round is None and is_seen:
+                self._round = self._look_at_rows(now)
         began = self._real_clock.monotonic()
         for _ in self._round or ():
             if not whole and self._real_clock.monotonic() - began > _BUDGET:
                 return
         self._round = None
 
-    def _as_of(self, _: Any) -> float:
-        return self._now
+    def _as_of(self, row: Any) -> float:
+        found = self._clusters.get(row.cluster or "")
+        return self._now if found is None else found.as_of(self._now)
 
     def _sure_since(self, cluster: str | None) -> float:
         # Of all clusters together the best of them.
-        if cluster is not None:
-            return self._sure.get(cluster, -math.inf)
-        return min(self._sure.values(), default=-math.inf)
+        if cluster is not None and cluster in self._clusters:
+            return self._clusters[cluster].since
+        return min((each.since for each in self._clusters.values()), default=-math.inf)
 
     def _look_at_events(self, watch: Watch, now: float) -> None:
         for key, group in list(watch.groups.items()):
             sure = self._sure_since(group.about.get("cluster"))
             # What nobody can see has not ended, nor what nobody could see for a while.
-            if math.isinf(sure) and sure > 0:
+            if sure == math.inf:
                 continue
             if group.alert.fires and now - sure < watch.rule.span:
                 continue
             self._settle(watch, key, group, group.alert.look_at_events(now), now)
 
+    def _look_at_rows(self, now: float) -> Iterator[None]:
+        # A round through all rows that alerts are about; it can be interrupted where it yields,
+        # and is given up where the state of a cluster cannot be had: it is in use.
+        for (view, window), watches in self._by_place.items():
+            yield
+            found = [Found() for _ in watches]
+            for cluster in list(self._clusters.values()):
+                with cluster.state.held(_PATIENCE) as held:
+                    if not held:
+                        return
+                    rows = list(cluster.rows(view, window, now, is_replay=self._is_replay))
+                    for row in rows:
+                        row.cluster = cluster.state.cluster
+                    for watch, each in zip(watches, found, strict=True):
+                        each.take(watch, filter(watch.filter.matches, rows))
+            for watch, each in zip(watches, found, strict=True):
+                self._take_found(watch, each, now)
+        if self._on_tasks:
+            yield from self._look_at_tasks(now)
+
     def _look_at_tasks(self, now: float) -> Iterator[None]:
-        counts: list[Counter[Key]] = [Counter() for _ in self._on_tasks]
-        names: list[dict[Key, deque[Any]]] = [{} for _ in self._on_tasks]
-        for state in list(self._states.values()):
-            if self._sure_since(state.cluster) == math.inf:
-                return
+        found = [Found() for _ in self._on_tasks]
+        for cluster in list(self._clusters.values()):
+            state = cluster.state
             with state.held(_PATIENCE) as held:
                 if not held:
                     return
@@ -262,31 +372,27 @@ class AlertWatch:
                 with state.held(_PATIENCE) as held:
                     if not held:
                         return
-                    found = map(state.tasks.find, uuids[start : start + _STRIDE])
-                    tasks: list[Any] = [task for task in found if task is not None]
-                    for watch, count, some in zip(self._on_tasks, counts, names, strict=True):
-                        for task in filter(watch.filter.matches, tasks):
-                            key = _key_of_task(watch.rule.group, task)
-                            count[key] += 1
-                            kept = some.setdefault(key, deque(maxlen=NAMES_MAX + 1))
-                            kept.append(task)
-        for watch, count, some in zip(self._on_tasks, counts, names, strict=True):
-            self._take_found(watch, count, some, now)
+                    known = map(state.tasks.find, uuids[start : start + _STRIDE])
+                    tasks: list[Any] = [task for task in known if task is not None]
+                    for watch, each in zip(self._on_tasks, found, strict=True):
+                        each.take(watch, filter(watch.filter.matches, tasks))
+        for watch, each in zip(self._on_tasks, found, strict=True):
+            self._take_found(watch, each, now)
 
-    def _take_found(
-        self, watch: Watch, counts: Mapping[Key, int], some: Mapping[Key, deque[Any]], now: float
-    ) -> None:
+    def _take_found(self, watch: Watch, found: "Found", now: float) -> None:
         # What matches now, and what no longer does.
-        for key in counts:
-            task = some[key][-1]
-            watch.group(key, lambda: _about(*_group_of_task(watch.rule.group, task)))  # noqa: B023
-        rest = sum(count for key, count in counts.items() if key not in watch.groups)
+        for key, about in found.about.items():
+            watch.group(key, lambda: about)  # noqa: B023  (called now)
+        rest = [key for key in found.about if key not in watch.groups]
+        fields = fields_of_view(watch.rule.view, self._as_of)
         for key, group in list(watch.groups.items()):
-            matched = rest if key == _REST else counts.get(key, 0)
-            found = some.get(key, ())
-            if found:
-                group.sample = _row(found[-1], task_fields(self._as_of))
-            change = group.alert.look(matched, map(_task_name, reversed(found)), now)
+            keys = rest if key == _REST else [key]
+            matched = sum(found.counts[each] for each in keys)
+            rows = list(chain.from_iterable(found.rows.get(each, ()) for each in keys))
+            if rows:
+                group.sample = _row(rows[-1], fields)
+            title = title_of_task if watch.rule.view == "tasks" else title_of
+            change = group.alert.look(matched, map(title, reversed(rows)), now)
             group.total = max(group.total, matched)
             self._settle(watch, key, group, change, now)
 
@@ -344,9 +450,9 @@ class AlertWatch:
                 "suppressed": group.suppressed,
                 "first_seen": rule.first_seen,
                 "replay": self._is_replay,
-                "group": {**group.about, "fingerprint": _digest((rule.group, *key))},
+                "group": {**group.about, "fingerprint": _digest(key)},
                 "names": list(alert.names[:NAMES_MAX]),
-                "type": _text(sample.get("name")),
+                "type": group.about.get("type") or _text(sample.get("name")),
                 "worker": _text(sample.get("hostname" if is_event else "worker")),
                 "event" if is_event else "row": group.sample,
             }
@@ -383,6 +489,9 @@ class AlertWatch:
             hook.end()
         for hook in self._hooks:
             hook.close()
+        for cluster in self._clusters.values():
+            if cluster.broker is not None:
+                cluster.broker.close()
 
     def check(self) -> Iterator[str]:
         """Yield what each alert does; raise UsageError for a hook that cannot work."""
@@ -478,20 +587,74 @@ def _about(by: str, cluster: str, parts: Sequence[str]) -> dict[str, str]:
     return {"by": by, **place, **{name: part[:_VALUE_CHARS] for name, part in named}}
 
 
-def _group_of_task(by: str, task: Any) -> tuple[str, str, tuple[str, ...]]:
-    parts = {"none": (), "type": (task.name or UNKNOWN,), "worker": (task.worker_name or UNKNOWN,)}
-    return by, task.cluster or "", parts[by]
-
-
-def _key_of_task(by: str, task: Any) -> Key:
+def _group_of_row(rule: Rule, row: Any) -> tuple[Key, dict[str, str]]:
+    """Return the key of the group of a row, and what it is about."""
+    by: str = rule.group
+    cluster, parts = row.cluster or "", tuple[str, ...]()
     if by == "none":
-        return _ALL
-    _, cluster, parts = _group_of_task(by, task)
-    return (cluster, by, *parts)
+        return _ALL, _about(by, "", ())
+    if by != "row":  # of tasks
+        parts = ((row.name if by == "type" else row.worker_name) or UNKNOWN,)
+    elif rule.view == "errors":
+        # The same as of events.
+        by, parts = "failure", (row.task, row.exception, row.message)
+    else:
+        return (cluster, rule.view, row.name), {
+            "by": by, "cluster": cluster, rule.view[:-1]: row.name[:_VALUE_CHARS],
+        }  # fmt: skip
+    return (cluster, by, *parts), _about(by, cluster, parts)
 
 
-def _task_name(task: Any) -> str:
-    return f"{task.cluster or ''} {task.name or '?'} {task.uuid[:_UUID_CHARS]}".lstrip()
+@dataclass(slots=True, eq=False)
+class Found:
+    """The rows that an alert matches now, by group: how many, what that is, and the last ones."""
+
+    counts: Counter[Key] = field(default_factory=Counter)
+    about: dict[Key, Mapping[str, str]] = field(default_factory=dict)
+    rows: dict[Key, list[Any]] = field(default_factory=dict)
+
+    def take(self, watch: Watch, rows: Iterable[Any]) -> None:
+        new: dict[Key, list[Any]] = {}
+        for row in rows:
+            key, about = _group_of_row(watch.rule, row)
+            self.counts[key] += 1
+            self.about.setdefault(key, about)
+            new.setdefault(key, []).append(row)
+        for key, some in new.items():
+            # Each bucket of tasks is in the order of their last events, but not all of them.
+            kept = [*self.rows.get(key, ()), *some]
+            kept.sort(key=lambda row: getattr(row, "serial", 0))
+            self.rows[key] = kept[-NAMES_MAX - 1 :]
+
+
+# --- what can be known ------------------------------------------------------------------
+
+#: Fields by view that only the broker, the workers and RedBeat know.
+_OF_WORKERS: Final = {"workers": ("pool", "queues"), "queues": ("consumed_by",)}
+_OF_BROKER: Final = {
+    "workers": ("pool", "queues"),
+    "queues": ("depth", "ready", "unacked", "net_per_min", "empty_in", "oldest", "consumed_by"),
+}
+_OF_PLANS: Final = {"types": ("period", "next", "overdue")}
+
+
+def uses(rule: Rule, names: Mapping[str, Sequence[str]]) -> str:
+    """Return the first of the fields of its view that the filter of a rule names, "" for none."""
+    fields = fields_of_view(rule.view, lambda _: 0.0)
+    for name in names.get(rule.view, ()):
+        try:
+            left = {key: each for key, each in fields.items() if key != name}
+            rule.compile(left, now=lambda: 0.0)
+        except ConfigError:
+            return name
+    return ""
+
+
+def refuse(rule: Rule, names: Mapping[str, Sequence[str]], why: str) -> None:
+    """Raise UsageError if the filter of a rule names one of the fields of its view."""
+    if name := uses(rule, names):
+        text = f"alert {rule.name}: {name} of {rule.view} cannot be known: {why}"
+        raise UsageError(text, "leave this alert out, or give it another filter")
 
 
 def _digest(parts: Iterable[str]) -> str:

@@ -208,7 +208,7 @@ class Loop:
         self._filter = EventFilter(options, now=self._times.wall)
         self.alerts = AlertWatch(
             options.alerts, self._times, zone=options.zone, is_replay=self._replay is not None,
-            delivers=not options.test,
+            has_broker=not (options.read or options.demo), delivers=not options.test,
         )  # fmt: skip
         self._failures = FailureLog()
         self._is_single = options.once or options.test
@@ -292,8 +292,12 @@ class Loop:
         return cameras[:1] if is_one else cameras
 
     def watch_brokers(self, clusters: Iterable[ConnectionSettings]) -> None:
-        """Let cameras ask the brokers of their clusters for what no event says."""
+        """Let cameras and alerts ask the brokers of their clusters for what no event says.
+
+        Raise UsageError if an alert wants what nobody may ask for.
+        """
         for settings in clusters:
+            self.alerts.watch_broker(settings, redactor(self._options.redact))
             observer = self._clusters[settings.cluster].observer
             if observer is not None:
                 observer.watch_broker(settings, redactor(self._options.redact))
@@ -565,7 +569,7 @@ class Loop:
         elif notice.kind in {"lost", "refused"}:
             counters.connected = False
             cluster.sequence.lost()
-            self.alerts.lost(cluster.name)
+            self.alerts.lost(cluster.name, self.clock.wall())
             cluster.why = text
             if notice.kind == "lost":
                 _log.warning("%s", named(f"connection lost: {text}", cluster.name))

@@ -5,15 +5,16 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from evtools.cam.log import named, reason
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
+from evtools.rows import NO_FACTS, PLAN_EVERY, QUEUES_MAX, QueueFacts, WorkerFacts, with_depths
 from evtools.state.inspection import pool_size, queue_names
 from evtools.transport import ConnectionSettings, call, explain
-from evtools.transport.queues import Depth, Gauge
+from evtools.transport.queues import Depth, Gauge, Plan
 from evtools.wire.redact import MASK, Redactor
 
 _log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ _TRUE_FOR: Final = 3 * EVERY
 _WORKERS_TRUE_FOR: Final = 3 * _WORKERS_EVERY
 #: How long replies of workers are waited for, in seconds.
 _DEADLINE: Final = 2.0
-#: How many queues are asked about.
-QUEUES_MAX: Final = 1000
+#: What RedBeat plans is taken for true for so long, in seconds.
+_PLAN_TRUE_FOR: Final = 3 * PLAN_EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Asks(Protocol):
     """Asks a broker about queues, as `Gauge` does."""
 
     def look(self, queues: Iterable[str], *, oldest: bool = False) -> Mapping[str, Depth]: ...
+    def plan(self) -> Plan: ...
     def close(self) -> None: ...
 
 
@@ -54,7 +56,8 @@ class QueueWatch(threading.Thread):
 
     With `asks_workers`, and unless the settings are read-only, the workers are asked once a minute
     which queues they consume and how large their pools are; these queues are asked about, too.
-    Names that `redact` masks are asked about under their own name and known by the mask.
+    With `reads_plans`, what RedBeat plans is read as well.  Names that `redact` masks are asked
+    about under their own name and known by the mask.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class QueueWatch(threading.Thread):
         names: Iterable[str] = (),
         *,
         asks_workers: bool = True,
+        reads_plans: bool = False,
         redact: Redactor | None = None,
         clock: Clock | None = None,
         gauge: Asks | None = None,
@@ -71,7 +75,12 @@ class QueueWatch(threading.Thread):
         self._settings, self._names, self._redact = settings, tuple(names), redact
         self._asks_workers = asks_workers and not settings.read_only
         self._clock, self._gauge = clock or SystemClock(), gauge or Gauge(settings)
+        self._reads_plans = reads_plans
+        #: What RedBeat plans, when it said so (wall clock), and when it was asked (monotonic).
+        self._plan, self._planned_at, self._plan_read_at = Plan(), 0.0, -math.inf
         self._noted: frozenset[str] = frozenset()
+        #: The same as in `known`, by name, and the depths of the last minutes.
+        self._facts = NO_FACTS
         #: What was said last, when by the monotonic clock, and how long it took to ask.
         self._known: Sequence[tuple[str, QueueStatus]] = ()
         self._at, self._took = -math.inf, 0.0
@@ -95,12 +104,36 @@ class QueueWatch(threading.Thread):
         age = self._clock.monotonic() - self._at
         return self._known if age <= _TRUE_FOR + 2 * self._took else ()
 
+    def facts(self) -> QueueFacts:
+        """Return what was said last, by name; of what is no longer true only the history."""
+        facts = self._facts
+        return facts if self.known() else QueueFacts(history=facts.history)
+
+    def asked(self) -> Mapping[str, WorkerFacts] | None:
+        """Return what workers said of themselves, by node; None if that is not known now."""
+        workers = self._workers
+        age = self._clock.monotonic() - self._workers_at
+        if workers is None or age > _WORKERS_TRUE_FOR:
+            return None
+        return {
+            node: WorkerFacts(pool, None, queues, tuple(map(self._masked, queues)))
+            for node, (queues, pool) in workers.items()
+        }
+
+    def plan(self) -> tuple[Plan, float]:
+        """Return what RedBeat plans, and as of when, in UTC epoch seconds."""
+        if self._clock.monotonic() - self._plan_read_at > _PLAN_TRUE_FOR:
+            return Plan(), 0.0
+        return self._plan, self._planned_at
+
     def look(self) -> None:
-        """Ask now, the workers if that is due."""
+        """Ask now, the workers and RedBeat if that is due."""
         began = self._clock.monotonic()
         if self._asks_workers and began - self._asked_at >= _WORKERS_EVERY:
             self._asked_at = began
             self._ask_workers()
+        if self._reads_plans and began - self._plan_read_at >= PLAN_EVERY:
+            self._read_plan()
         workers = self._workers
         if self._clock.monotonic() - self._workers_at > _WORKERS_TRUE_FOR:
             workers = None
@@ -124,6 +157,9 @@ class QueueWatch(threading.Thread):
             of_pools = None if workers is None else processes.get(queue, 0)
             known.append((self._masked(queue), QueueStatus(depth, count, of_pools)))
         now = self._clock.monotonic()
+        # Of several queues with one mask none is known by it.
+        by_name = {queue: status.depth for queue, status in known if MASK not in queue}
+        self._facts = QueueFacts(by_name, with_depths(self._facts.history, by_name, now), at=now)
         self._known, self._took, self._at = known, now - began, now
 
     def close(self, timeout: float = 2.0) -> None:
@@ -140,6 +176,18 @@ class QueueWatch(threading.Thread):
                 self._problem("queues could not be looked at", reason(error))
             self._stopped.wait(EVERY)
         self._gauge.close()
+
+    def _read_plan(self) -> None:
+        # As of before it is asked: what is due may be sent meanwhile.
+        at = self._clock.wall()
+        try:
+            plan = self._gauge.plan()
+        except EvtoolsError as error:
+            plan = Plan(reason=error.message)
+        self._problem("what RedBeat plans could not be read", plan.reason)
+        tasks = [replace(each, task=self._masked(each.task, "name")) for each in plan.tasks]
+        self._plan, self._planned_at = replace(plan, tasks=tuple(tasks)), at
+        self._plan_read_at = self._clock.monotonic()
 
     def _ask_workers(self) -> None:
         what = "the workers could not be asked for their queues"
@@ -160,11 +208,11 @@ class QueueWatch(threading.Thread):
         }
         self._workers_at = self._clock.monotonic()
 
-    def _masked(self, queue: str) -> str:
-        fields: dict[str, Any] = {"queue": queue}
+    def _masked(self, value: str, name: str = "queue") -> str:
+        fields: dict[str, Any] = {name: value}
         if self._redact is not None:
             self._redact(fields)
-        return str(fields["queue"])
+        return str(fields[name])
 
     def _problem(self, what: str, why: str) -> None:
         # Once, and when it is over.

@@ -1,20 +1,20 @@
 """The clusters on the screen: what came of each, and how it is asked and changed."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.clock import Clock
+from evtools.rows import NO_FACTS, QueueFacts, WorkerFacts, schedules_of
 from evtools.state import OTHERS, Schedule, State, Statistics
 from evtools.text import human_age
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.control import ControlClient
-from evtools.top.feed import PLAN_EVERY, BrokerStats, QueueFacts, asked_about
+from evtools.top.feed import BrokerStats, asked_about
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Part, StreamCounters
 from evtools.top.survey import Inspector, Survey
-from evtools.transport.queues import PlannedTask
+from evtools.transport.queues import Plan
 from evtools.wire.redact import Redactor
 
 #: How many clusters a recording may have; what comes of others counts for one of this name.
@@ -60,28 +60,26 @@ class Cluster:
     def broker_facts(self) -> QueueFacts:
         """Return what its broker said of queues, nothing where that is not asked."""
         if self.stats is None or not self.asks_broker:
-            return QueueFacts()
+            return NO_FACTS
         return self.stats.known()
+
+    def asked(self) -> Mapping[str, WorkerFacts]:
+        """Return what its workers said of themselves, nothing where they are not asked."""
+        return {} if self.survey is None else self.survey.workers
 
     def schedules(self, now: float) -> dict[str, Schedule]:
         """Return the types of task that are sent on a schedule, as of `now`."""
-        found, connection = self.statistics.schedules(now), self.connection
-        # What a history has of before says nothing of now.  (In a replay it is another now.)
-        unseen = now if connection.status == "connecting" else connection.live_since
-        if unseen <= now:
-            found = {name: each.unseen(unseen) for name, each in found.items()}
-        # That something came later shows that the connection did not hang.
-        sure = max(self.intake.latest or 0.0, now - _HANGS)
-        for name, each in found.items():
-            if each.overdue(now) and not each.overdue(sure):
-                found[name] = replace(each, late_at=None)
+        connection, plan, at = self.connection, Plan(), 0.0
         if self.stats is not None and self.asks_broker:
             plan, at = self.stats.plan()
-            # Of several entries of one type the earliest.
-            tasks = sorted(plan.tasks, key=attrgetter("due"), reverse=True)
-            planned = {task.task: task for task in tasks}
-            found |= {name: _planned(one, at, found.get(name)) for name, one in planned.items()}
-        return found
+        return schedules_of(
+            self.statistics,
+            now,
+            unseen=now if connection.status == "connecting" else connection.live_since,
+            latest=self.intake.latest or 0.0,
+            plan=plan,
+            planned_at=at,
+        )
 
     def watch_queues(self, rows: Iterable[Any], page: Any = None) -> None:
         """Have its broker asked about its queues among `rows`, and look into that of `page`."""
@@ -96,41 +94,6 @@ class Cluster:
         for row in rows:
             row.cluster = self.name
             yield self.key(row.name), row
-
-
-#: After this time without any event a connection that hangs has been noticed, in seconds: two
-#: heartbeats of it, and some more.
-_HANGS: Final = 30.0
-#: How late RedBeat may send what is due, in seconds: its clock may be off, and what is new it may
-#: notice five minutes later.
-_LATE: Final = 15.0
-_NEW_LATE: Final = 310.0
-#: How much a period by events may differ from the interval that RedBeat has, as a share.
-_ALIKE: Final = 0.1
-
-
-def _planned(task: PlannedTask, at: float, seen: Schedule | None) -> Schedule:
-    """Return when RedBeat is to send a task, as it said `at` a time; `seen` is what events say."""
-    source, last = f"RedBeat: {task.name}", task.last
-    tolerance = _LATE if last is not None else _NEW_LATE
-    is_late = at - task.due > tolerance
-    if seen is not None:
-        if seen.last is not None:
-            last = max(seen.last, last or 0.0)
-        is_alike = task.every and abs((seen.period or 0.0) - task.every) <= _ALIKE * task.every
-        if is_alike and seen.next is not None and not is_late:
-            # Events are newer.
-            return replace(seen, source=f"{source}; {seen.source}", rule=task.schedule)
-    return Schedule(
-        period=task.every or (None if seen is None else seen.period),
-        last=last,
-        next=task.due,
-        late_at=task.due if is_late else None,
-        # What is due may have been sent since then.
-        tolerance=0.0 if is_late else tolerance + PLAN_EVERY,
-        source=source,
-        rule=task.schedule,
-    )
 
 
 def row_key(cluster: str, name: str) -> str:

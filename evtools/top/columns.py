@@ -2,14 +2,15 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple
 
-from evtools.filters import Field, FieldTable, Kind, argument
+from evtools.filters import Kind, argument
+from evtools.rows import KINDS, TEXTUAL, RowField, Sort, Value
 from evtools.text import clip, elide_middle, human_age, human_count, human_duration, pad, sanitize
 from evtools.top.options import Compare, TimeStyle, Window
 from evtools.wire import encode_line
@@ -33,13 +34,9 @@ _NATURAL_DIGITS: Final = 20
 _DIGITS: Final = re.compile(r"(?<!\.)[0-9]+")
 #: What a column of one's own may be called.
 _OWN: Final = re.compile(r"(kwargs|field)\.([^\s,\"']{1,100})", re.IGNORECASE)
-_TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
 #: Celery cuts the reprs it sends at 1024 characters; a few less after cutting.
 _CUT_FROM_CHARS: Final = 1000
-
-#: A value of a row at a time (epoch seconds); or the name of the attribute that it is.
-Value: TypeAlias = Callable[[Any, float], Any] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +175,7 @@ class Column:
         if self.natural:
             nothing = "" if descending else "\U0010ffff"
             return [nothing if value is None else _natural(as_text(value)) for value in values]
-        if self.order is not None or self.kind not in _TEXTUAL:
+        if self.order is not None or self.kind not in TEXTUAL:
             unknown = -math.inf if descending else math.inf
             return [value if type(value) in (int, float) else unknown for value in values]
         nothing = "" if descending else "\U0010ffff"
@@ -202,28 +199,35 @@ class _Folded(dict[str, str]):
 
 
 # fmt: off
-_FIGURE: Final = {"align": "right", "descending": True, "kind": Kind.NUMBER}
+_FIGURE: Final = {"align": "right", "descending": True}
 #: What is usual for columns of a sort; names keep both of their ends.
-_SORTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "name":     {"kind": Kind.TEXT, "cols": 12, "elide": True, "flex": 1, "max_cols": 80},
-    "id":       {"kind": Kind.ID, "cols": 8},
-    "text":     {"kind": Kind.TEXT, "cols": 12},
+_SORTS: Final[Mapping[Sort, Mapping[str, Any]]] = {
+    "name":     {"cols": 12, "elide": True, "flex": 1, "max_cols": 80},
+    "id":       {"cols": 8},
+    "text":     {"cols": 12},
     "count":    {**_FIGURE, "format": known(human_count)},
     "rate":     {**_FIGURE, "format": known(per_second)},
-    "duration": {**_FIGURE, "kind": Kind.DURATION, "format": known(human_duration)},
+    "duration": {**_FIGURE, "format": known(human_duration)},
     "percent":  {**_FIGURE, "format": known(per_cent)},
-    "time":     {**_FIGURE, "kind": Kind.TIME, "cols": 8, "format": lambda at, how: how.moment(at)},
+    "time":     {**_FIGURE, "cols": 8, "format": lambda at, how: how.moment(at)},
 }
 # fmt: on
 
 
-def column(sort: str, name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+def column(sort: Sort, name: str, title: str, about: str, value: Value, **more: Any) -> Column:
     """Return a column as is usual for its `sort`, such as "name" or "rate"; `more` differs."""
-    more = {"cols": max(6, len(title)), **_SORTS[sort], **more}
+    more = {"cols": max(6, len(title)), "kind": KINDS[sort], **_SORTS[sort], **more}
     if callable(value):
         return Column(name, title, about, value=value, **more)
     get = attrgetter(value)
     return Column(name, title, about, value=lambda row, _: get(row), attribute=value, **more)
+
+
+def column_of(field: RowField, title: str, **more: Any) -> Column:
+    """Return the column of a field of rows."""
+    return column(
+        field.sort, field.name, title, field.about, field.read, **{"kind": field.kind, **more}
+    )
 
 
 def own_column(name: str, get: Callable[[Any, str], Any]) -> Column | None:
@@ -245,19 +249,6 @@ def own_column(name: str, get: Callable[[Any, str], Any]) -> Column | None:
         "text", f"{owner}.{key}", key.upper(), about, value, natural=True, flex=1, max_cols=40,
         cols=max(6, min(len(key), 16)), from_cols=_NEVER,
     )  # fmt: skip
-
-
-def fields_of(columns: Iterable[Column], now: Callable[[Any], float]) -> FieldTable:
-    """Return the fields of a filter on rows with these columns; bare words search those of text."""
-
-    def getter(column: Column) -> Callable[[Any], object]:
-        return lambda row: column.value(row, now(row))
-
-    fields = [Field(one.name, one.kind, getter(one), one.about) for one in columns]
-    words = [field.get for field in fields if field.kind in _TEXTUAL]
-    presence = Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there")
-    any_ = Field("any", Kind.TEXTS, lambda row: tuple(get(row) for get in words), "bare words")
-    return {field.name: field for field in (*fields, presence, any_)}
 
 
 # --- on the screen --------------------------------------------------------------

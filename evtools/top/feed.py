@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
+from evtools.rows import PLAN_EVERY, QUEUES_MAX, QueueFacts, with_depths
 from evtools.state import OTHERS, UNKNOWN
 from evtools.top.files import EventHistory, Recording
 from evtools.top.options import TopOptions
@@ -234,18 +234,9 @@ class Feed(threading.Thread):
 #: Time between two questions about the depth of queues, in seconds; new queues wait for less.
 EVERY: Final = 5.0
 _NEW_EVERY: Final = 1.0
-#: How many queues are asked about at most.
-QUEUES_MAX: Final = 1000
-#: How long depths are remembered, and how many of a queue.
-HISTORY: Final = 900.0
-_SAMPLES_MAX: Final = 200
-#: A change of the depth is one over the last minute, and over no less than this, in seconds.
-TREND: Final = 60.0
-_TREND_MIN: Final = 3.0
 #: What the broker said is taken for true for so long, in seconds.
 _TRUE_FOR: Final = 15.0
-#: Time between two looks at what RedBeat plans, in seconds, and how long that is taken for true.
-PLAN_EVERY: Final = 30.0
+#: How long what RedBeat plans is taken for true, in seconds.
 _PLAN_TRUE_FOR: Final = 90.0
 #: The views that show it.
 PLANNED_VIEWS: Final = ("types", "overview")
@@ -255,42 +246,6 @@ _MASKED: Final = Depth(None, reason="its name is masked by --redact")
 def asked_about(names: Iterable[str]) -> list[str]:
     """Return the names of rows that are queues: not those that stand for others."""
     return [name for name in names if name not in (OTHERS, UNKNOWN)]
-
-
-#: A depth, and when it was that, in seconds of the monotonic clock.
-Sample: TypeAlias = tuple[float, int]
-
-
-class Trend(NamedTuple):
-    """How a depth changed: by so many messages per minute, over the last `span` seconds."""
-
-    per_minute: float
-    span: float
-
-
-def trend_of(samples: Sequence[Sample]) -> Trend | None:
-    """Return how the depth changed within the last minute, None if it is not known for long."""
-    if not samples:
-        return None
-    latest, depth = samples[-1]
-    # The difference of two depths that the broker gave: nothing is smoothed.
-    first, before = next(one for one in samples if one[0] >= latest - TREND)
-    span = latest - first
-    return Trend(60.0 * (depth - before) / span, span) if span >= _TREND_MIN else None
-
-
-class QueueFacts(NamedTuple):
-    """What a broker said of queues, or else why not: `error`.
-
-    `history` has the depths of the last minutes by queue, oldest first, and `waiting` the name
-    of a queue and what waits in it.  `at` is when it was said, in seconds of the monotonic clock.
-    """
-
-    depths: Mapping[str, Depth] = MappingProxyType({})
-    history: Mapping[str, tuple[Sample, ...]] = MappingProxyType({})
-    waiting: tuple[str, Waiting] | None = None
-    error: str = ""
-    at: float = -math.inf
 
 
 class BrokerStats(threading.Thread):
@@ -403,17 +358,7 @@ class BrokerStats(threading.Thread):
             depths, error = {}, caught.message
         now = self._clock.monotonic()
         self._took = now - began
-        history = {
-            queue: samples
-            for queue, samples in self._facts.history.items()
-            if now - samples[-1][0] <= HISTORY
-        }
-        for queue, depth in depths.items():
-            if depth.ready is not None:
-                recent = [one for one in history.get(queue, ()) if now - one[0] <= HISTORY]
-                history[queue] = (*recent, (now, depth.ready))[-_SAMPLES_MAX:]
-        for queue in sorted(history, key=lambda one: history[one][-1][0])[: -2 * QUEUES_MAX]:
-            del history[queue]
+        history = with_depths(self._facts.history, depths, now)
         self._facts = QueueFacts(depths, history, waiting, error, now)
         return self._facts
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from evtools.alerts import LEVELS, NAMES_MAX, Alert, Change, Rule, take_events
 from evtools.clock import Clock, SystemClock
 from evtools.errors import UsageError
+from evtools.rows import title_of, title_of_task
 from evtools.text import human_age, sanitize
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import RenderContext
@@ -27,7 +28,6 @@ from evtools.top.views.tasks import TasksView
 from evtools.transport.source import DOCTOR
 from evtools.wire import Event
 
-_UUID_CHARS: Final = 8
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
 
@@ -384,7 +384,7 @@ class AlertTables:
             table.load()
             for alert in self._by_place[view, window]:
                 rows = list(filter(alert.filter.matches, table.rows.values()))
-                self._note(alert.look(len(rows), map(_row_name, rows), self._context.now))
+                self._note(alert.look(len(rows), map(title_of, rows), self._context.now))
             yield
         if self._on_tasks:
             yield from self._look_at_tasks()
@@ -399,7 +399,7 @@ class AlertTables:
             for number, alert in enumerate(self._on_tasks):
                 found = list(filter(alert.filter.matches, tasks))
                 matched[number] += len(found)
-                names[number].extend(map(_task_name, found[-NAMES_MAX - 1 :]))
+                names[number].extend(map(title_of_task, found[-NAMES_MAX - 1 :]))
         for alert, count, some in zip(self._on_tasks, matched, names, strict=True):
             # The newest come last.
             self._note(alert.look(count, reversed(some), self._context.now))
@@ -437,16 +437,6 @@ class AlertTables:
             if view == "queues"
             for row in table.rows.values()
         ]
-
-
-def _row_name(row: Any) -> str:
-    exception = getattr(row, "exception", None)
-    name = row.name if exception is None else f"{row.task} {exception}"
-    return f"{row.cluster} {name}" if row.cluster else name
-
-
-def _task_name(task: Any) -> str:
-    return f"{task.cluster or ''} {task.name or '?'} {task.uuid[:_UUID_CHARS]}".lstrip()
 
 
 #: How many workers are named.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from evtools.clock import Clock
+from evtools.rows import WorkerFacts
 from evtools.state import ALIVE, TASK_COMMANDS, InspectedTask, State, Statistics, Task, tasks_in
 from evtools.state.inspection import count_in, pool_size, queue_names
 from evtools.transport import ConnectionSettings, explain
@@ -228,22 +229,6 @@ class Reply:
 
     value: Any
     at: float
-
-
-@dataclass(slots=True)
-class WorkerFacts:
-    """What a worker said of itself; None until it did.
-
-    `pool` is the size of its pool, `pid` that of its main process, `queues` the names of those
-    it consumes, and `shown_queues` the same, masked as events are.  `at` is when it said any of
-    that last, in UTC epoch seconds by our clock.
-    """
-
-    pool: int | None = None
-    pid: int | None = None
-    queues: tuple[str, ...] | None = None
-    shown_queues: tuple[str, ...] | None = None
-    at: float = 0.0
 
 
 @dataclass(slots=True)

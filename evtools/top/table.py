@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 from evtools.clock import Clock
 from evtools.errors import ConfigError, UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
+from evtools.rows import fields_of
 from evtools.text import pad, sanitize, sanitize_lines, width
-from evtools.top.columns import Column, RenderContext, as_text, fields_of, layout, one_line
+from evtools.top.columns import Column, RenderContext, as_text, layout, one_line
 from evtools.top.index import LiveIndex, Matches
 from evtools.top.status import Figures
 from evtools.wire import encode_line

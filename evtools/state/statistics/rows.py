@@ -177,9 +177,13 @@ class _Row:
 
 @dataclass(slots=True, eq=False)
 class TypeStatistics(_Row):
-    """The tasks of one type; `running` of them at this moment."""
+    """The tasks of one type; `running` of them at this moment.
+
+    `schedule` is when they are sent, for those who know that they are on one.
+    """
 
     running: int
+    schedule: "Schedule | None" = field(default=None, init=False)
 
     rate = _rate("Tasks completed per second, well or not.", SUCCEEDED, FAILED)
 

@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Final
 
 from evtools.alerts import Alert
 from evtools.filters import quote
+from evtools.rows import Fields
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import human_age, human_count, human_duration
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.table import TableModel
-from evtools.top.views.summaries import Fields, period_text, span_text
+from evtools.top.views.summaries import period_text, span_text
 
 #: What counts as recent, in seconds.
 RECENT: Final = 300.0

@@ -5,42 +5,34 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from operator import attrgetter
-from types import SimpleNamespace
 from typing import Any, ClassVar, Final, Literal
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, Kind, quote, quote_pattern
-from evtools.state import OTHERS, UNKNOWN, Schedule, Statistics, Totals, TypeStatistics
+from evtools.rows import (
+    ERRORS,
+    TYPES,
+    WORKERS,
+    Fields,
+    error_rows,
+    fields_of,
+    figure,
+    percent,
+    silence,
+    type_rows,
+    worker_rows,
+)
+from evtools.state import OTHERS, UNKNOWN, Schedule, Statistics, Totals
 from evtools.text import human_age, human_count, human_duration, sanitize
 from evtools.top.clusters import CLUSTER, Cluster, Clusters, row_key
 from evtools.top.columns import UNKNOWN as NOTHING
-from evtools.top.columns import Column, RenderContext, as_text, column, fields_of, known
+from evtools.top.columns import Column, RenderContext, as_text, column, column_of, known
 from evtools.top.options import COMPARES, Window
-from evtools.top.survey import Reply, WorkerFacts
+from evtools.top.survey import Reply
 from evtools.top.table import Detail, TableModel, labelled, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.views.tasks import DUE, STATES, state_of
 from evtools.top.views.worker import GONE, last_signs, last_tasks, worker_page, worker_report
-
-
-class Fields(SimpleNamespace):
-    """A row as it was at one moment, and its statistics, if there are any, as `figures`."""
-
-    def get(self, name: str) -> Any:
-        """Return the field that a filter asks for, None if there is none of that name."""
-        return getattr(self, name, getattr(self.figures, name, None))
-
-
-def figure(name: str, default: Any = None) -> Callable[[Any, float], Any]:
-    """Return what gets a figure of a row, by default `default` where the row has none."""
-    # Asked for when a cell is drawn: a quantile is work, and a screen shows few rows.
-    get = attrgetter(name)
-    return lambda row, _: default if row.figures is None else get(row.figures)
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100.0 * share
 
 
 class Summary(TableModel):
@@ -156,10 +148,6 @@ def trend_column(
         kind=Kind.OTHER, cols=SPARK_COLS, from_cols=from_cols, descending=True)  # fmt: skip
 
 
-def _counted(state: str) -> Callable[[Any, float], int]:
-    return lambda row, _: row.counts.get(state, 0)
-
-
 _MINUTE: Final = 60.0
 #: From this width of the screen on there is room for the period, too; and no screen is as wide.
 _PERIOD_FROM, _NEVER = 90, 100_000
@@ -192,8 +180,11 @@ def next_text(schedule: Schedule | None, now: float) -> str:
     return "?" if wait is None else f"in {span_text(wait)}"
 
 
-def _order(schedule: Schedule, now: float) -> float | None:
+def _order(row: Any, now: float) -> float | None:
     # What is overdue for longest comes first.
+    if row.schedule is None:
+        return None
+    schedule: Schedule = row.schedule
     overdue = schedule.overdue(now)
     return -overdue if overdue else schedule.wait(now)
 
@@ -207,26 +198,24 @@ class TypesView(Summary):
     def __init__(self, clusters: Clusters) -> None:
         #: What is compared with: the figures of earlier, by the keys of the rows.
         self._earlier: dict[str, Totals] = {}
-        #: When tasks are to be sent, by the keys of the rows that are on a schedule.
-        self._schedules: dict[str, Schedule] = {}
+        #: Whether any type is on a schedule.
+        self._is_planned = False
         #: Where nothing is on a schedule, nobody has to look at these.
         self._planned_columns = self._scheduled(_NEVER, _NEVER), self._scheduled(_PERIOD_FROM, 0)
         # fmt: off
         self.own_columns = (
-            column("name", "name", "TASK", "the type of task", "name", cols=20),
-            column("rate", "rate", "RATE/s", "completed per second", "rate"),
-            column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
-            column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-                lambda row, _: _percent(row.failure_share), tint=_tint_of_share),
-            column("count", "failed", "FAIL", "failed", _counted("failed"), from_cols=140),
-            column("count", "retried", "RETRY", "retries", _counted("retried")),
-            column("count", "active", "ACTIVE", "running now", "running"),
-            column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start", "wait.p95",
-                from_cols=100),
-            column("duration", "run_p50", "RUN p50", "50 % ran no longer", "run.p50", from_cols=90),
-            column("duration", "run_p95", "p95", "95 % ran no longer", "run.p95"),
-            column("duration", "run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
-            column("duration", "run_max", "MAX", "the longest run time", "run.max", from_cols=100),
+            column_of(TYPES["name"], "TASK", cols=20),
+            column_of(TYPES["rate"], "RATE/s"),
+            column_of(TYPES["ok"], "OK", cols=5),
+            column_of(TYPES["share"], "FAIL%", tint=_tint_of_share),
+            column_of(TYPES["failed"], "FAIL", from_cols=140),
+            column_of(TYPES["retried"], "RETRY"),
+            column_of(TYPES["active"], "ACTIVE"),
+            column_of(TYPES["wait_p95"], "WAIT p95", from_cols=100),
+            column_of(TYPES["run_p50"], "RUN p50", from_cols=90),
+            column_of(TYPES["run_p95"], "p95"),
+            column_of(TYPES["run_p99"], "p99", from_cols=100),
+            column_of(TYPES["run_max"], "MAX", from_cols=100),
             trend_column(clusters, "types", "completed", lambda row, _: row.rate, from_cols=110),
         )
         # fmt: on
@@ -236,17 +225,13 @@ class TypesView(Summary):
         # From which widths of the screen on there are the period and the next run.
         # fmt: off
         return (
-            column("duration", "period", "PERIOD", "how often it is sent, if that is regular",
-                lambda row, _: self._planned(row, lambda one: one.period), cols=6,
-                format=known(period_text), from_cols=first),
-            column("duration", "next", "NEXT", "when it should be sent again; ?: nobody knows",
-                lambda row, now: self._planned(row, lambda one: one.wait(now)), cols=14,
-                format_row=lambda row, context: next_text(self._schedule(row), context.now),
-                order=lambda row, now: self._planned(row, lambda one: _order(one, now)),
-                descending=False, from_cols=second),
-            column("duration", "overdue", "OVERDUE", "for how long that should have been",
-                lambda row, now: self._planned(row, lambda one: one.overdue(now)), cols=7,
-                format=known(span_text), from_cols=_NEVER),
+            column_of(TYPES["period"], "PERIOD", cols=6, format=known(period_text),
+                from_cols=first),
+            column_of(TYPES["next"], "NEXT", cols=14, order=_order, descending=False,
+                format_row=lambda row, context: next_text(row.schedule, context.now),
+                from_cols=second),
+            column_of(TYPES["overdue"], "OVERDUE", cols=7, format=known(span_text),
+                from_cols=_NEVER),
         )
         # fmt: on
 
@@ -255,7 +240,7 @@ class TypesView(Summary):
         if self.context.compare == "off":
             usual = super().columns
             at = next(n for n, one in enumerate(usual) if one.name == "active") + 1
-            return (*usual[:at], *self._planned_columns[bool(self._schedules)], *usual[at:])
+            return (*usual[:at], *self._planned_columns[self._is_planned], *usual[at:])
         # Beside what they are compared with, and of figures that need less room.
         ago = self.context.compare
         # fmt: off
@@ -269,26 +254,24 @@ class TypesView(Summary):
                 lambda row, _: self._before(row, lambda one: one.ok_rate + one.fail_rate),
                 from_cols=110),
             column("percent", "share_before", f"FAIL% -{ago}", "failures in per cent, so long ago",
-                lambda row, _: _percent(self._before(row, lambda one: one.failure_share)),
+                lambda row, _: percent(self._before(row, lambda one: one.failure_share)),
                 from_cols=120),
         )
         # fmt: on
         kept = [one for one in super().columns if one.name not in ("run_p99", "trend", "retried")]
         at = next(n for n, one in enumerate(kept) if one.name == "run_p95") + 1
-        return (*kept[:at], *more, *kept[at:], *self._planned_columns[bool(self._schedules)])
+        return (*kept[:at], *more, *kept[at:], *self._planned_columns[self._is_planned])
 
     def load(self) -> None:
-        self.rows = rows = self.each(Statistics.types)
-        self._earlier, self._schedules = {}, {}
-        ago, context = COMPARES[self.context.compare], self.context
+        rows, context = dict[str, Any](), self.context
         for cluster in self._clusters.values():
-            planned = cluster.schedules(cluster.as_of(context.now))
-            self._schedules |= {cluster.key(name): one for name, one in planned.items()}
-            # Also what no worker has received yet.
-            new = [
-                TypeStatistics(one, {}, 1.0, 0) for one in planned if cluster.key(one) not in rows
-            ]
-            rows.update(cluster.own(new))
+            now = cluster.as_of(context.now)
+            planned = cluster.schedules(now)
+            found = type_rows(cluster.statistics, context.window, now, planned)
+            rows.update(cluster.own(found))
+        self.rows, self._earlier = rows, {}
+        self._is_planned = any(row.schedule is not None for row in rows.values())
+        ago = COMPARES[context.compare]
         for cluster in self._clusters.values() if ago else ():
             now = cluster.as_of(context.now)
             before = cluster.statistics.before("types", context.window, ago, now)
@@ -298,16 +281,8 @@ class TypesView(Summary):
         earlier = self._earlier.get(row_key(row.cluster, row.name))
         return None if earlier is None else read(earlier)
 
-    def _schedule(self, row: Any) -> Schedule | None:
-        return self._schedules.get(row_key(row.cluster, row.name))
-
-    def _planned(self, row: Any, read: Callable[[Schedule], float | None]) -> float | None:
-        schedule = self._schedule(row)
-        value = None if schedule is None else read(schedule)
-        return None if value is None else round(value, 3)
-
     def detail_of(self, subject: Any) -> Detail:
-        detail, schedule = super().detail_of(subject), self._schedule(subject)
+        detail, schedule = super().detail_of(subject), subject.schedule
         if schedule is None:
             return detail
         context, last = self.context.of(subject), schedule.last
@@ -334,7 +309,7 @@ class TypesView(Summary):
         change = _change(subject.run.p95, self._before(subject, lambda one: one.run.p95))
         if change is not None and change >= _SLOWER_MARKED:
             return "late"
-        schedule = self._schedule(subject)
+        schedule = subject.schedule
         if schedule is not None and schedule.overdue(self.now_of(subject)):
             return "late"
         return "failure" if subject.counts.get("failed") else ""
@@ -394,7 +369,7 @@ class GroupsView(Summary):
             column("count", "tasks", "TASKS", "tasks in memory", "tasks"),
             column("count", "ok", "OK", "of these, succeeded", "ok", cols=5),
             column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-                lambda row, _: _percent(row.failed / (row.ok + row.failed))
+                lambda row, _: percent(row.failed / (row.ok + row.failed))
                 if row.ok + row.failed else None, tint=_tint_of_share),
             column("count", "failed", "FAIL", "failed or rejected", "failed", cols=5),
             column("count", "active", "ACTIVE", "running now", "active"),
@@ -516,8 +491,6 @@ class GroupsView(Summary):
 
 #: How many open tasks are looked through for those of a worker.
 _OPEN_MAX: Final = 100_000
-#: The fields of a worker that its row has, too.
-_OF_WORKER: Final = ("hostname", "processed", "skew", "missed", "pid", "freq")
 #: From this number of seconds on, the skew of a clock is marked.
 _SKEW_MARKED: Final = 5.0
 #: Status: its style; in the order in which they sort.
@@ -532,15 +505,11 @@ def _is_shared(row: Any) -> bool:
     return row.status == "online" and (row.processes or 0) > 1
 
 
-def _silence(row: Any, now: float) -> float:
-    return max(0.0, now - float(row.seen))
-
-
 def _status(row: Any, context: RenderContext) -> str:
     if _is_shared(row):
         return f"{row.processes} processes"
     if row.status in ("late", "busy?", "gone"):
-        return f"{row.status} {human_age(_silence(row, context.now))}"
+        return f"{row.status} {human_age(silence(row, context.now))}"
     return str(row.status)
 
 
@@ -571,9 +540,6 @@ def _skew(seconds: float) -> str:
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
 
 
-_UNASKED: Final = WorkerFacts()
-
-
 class WorkersView(Summary):
     """One row for each worker."""
 
@@ -585,41 +551,27 @@ class WorkersView(Summary):
     def __init__(self, clusters: Clusters) -> None:
         # fmt: off
         self.own_columns = (
-            column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
-            column("text", "status", "STATUS",
-                "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
-                " busy?: gone or in a task, N processes: that many use its name",
-                "status", cols=11, order=lambda row, _: _RANKS[row.status], format_row=_status),
-            column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
-            column("count", "active", "ACTIVE", "running now, of as many as its pool has", "active",
-                format_row=_active, cols=7),
-            column("count", "pool", "POOL", "size of its pool, once asked", "pool", from_cols=140),
-            column("count", "processed", "PROCESSED", "started since the worker was started",
-                "processed", format=known("{:.0f}".format), cols=10, from_cols=130),
-            column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
-                lambda row, _: row.load[0] if row.load else None,
-                format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING,
-                cols=13, from_cols=100),
-            column("rate", "ok", "OK/s", "succeeded per second", figure("ok_rate", 0.0)),
-            column("percent", "share", "FAIL%", "failures among those completed, in per cent",
-                lambda row, _: _percent(getattr(row.figures, "failure_share", None)),
-                tint=_tint_of_share),
-            trend_column(clusters, "workers", "completed", figure("ok_rate", 0.0), from_cols=120),
-            column("duration", "run_p95", "RUN p95", "95 % ran no longer", figure("run.p95"),
+            column_of(WORKERS["worker"], "WORKER", cols=18),
+            column_of(WORKERS["status"], "STATUS", cols=11, format_row=_status,
+                order=lambda row, _: _RANKS[row.status]),
+            column_of(WORKERS["beat"], "BEAT AGE"),
+            column_of(WORKERS["active"], "ACTIVE", format_row=_active, cols=7),
+            column_of(WORKERS["pool"], "POOL", from_cols=140),
+            column_of(WORKERS["processed"], "PROCESSED", format=known("{:.0f}".format), cols=10,
                 from_cols=130),
-            column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
-                format=known(_skew), cols=8,
+            column_of(WORKERS["load"], "LOAD 1/5/15", cols=13, from_cols=100,
+                format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or NOTHING),
+            column_of(WORKERS["ok"], "OK/s"),
+            column_of(WORKERS["share"], "FAIL%", tint=_tint_of_share),
+            trend_column(clusters, "workers", "completed", figure("ok_rate", 0.0), from_cols=120),
+            column_of(WORKERS["run_p95"], "RUN p95", from_cols=130),
+            column_of(WORKERS["skew"], "SKEW", format=known(_skew), cols=8,
                 order=lambda row, _: None if row.skew is None else abs(row.skew)),
-            column("count", "missed", "MISSED", "tasks it started of which no events came",
-                "missed", from_cols=130),
-            column("count", "processes", "PROCS",
-                "processes that use its name, by their heartbeats; more than one is a mistake",
-                "processes", from_cols=140),
-            column("name", "queues", "QUEUES", "the queues it consumes, once asked", "queues",
-                format=known(", ".join), order=lambda row, _: row.queues and row.queues[0],
-                kind=Kind.OTHER, cols=10, max_cols=40, from_cols=120),
-            column("text", "version", "VERSION", "the software it runs", "version", cols=15,
-                from_cols=100),
+            column_of(WORKERS["missed"], "MISSED", from_cols=130),
+            column_of(WORKERS["processes"], "PROCS", from_cols=140),
+            column_of(WORKERS["queues"], "QUEUES", format=known(", ".join), cols=10, max_cols=40,
+                order=lambda row, _: row.queues and row.queues[0], from_cols=120),
+            column_of(WORKERS["version"], "VERSION", cols=15, from_cols=100),
         )
         # fmt: on
         super().__init__(clusters)
@@ -642,29 +594,8 @@ class WorkersView(Summary):
         window, rows = self.context.window, dict[str, Any]()
         for cluster in self._clusters.values():
             now = cluster.as_of(self.context.now)
-            asked = {} if cluster.survey is None else cluster.survey.workers
-            figures = {each.name: each for each in cluster.statistics.workers(window, now)}
-            for name, worker in cluster.state.workers.items():
-                status = worker.status(now)
-                software = " ".join(filter(None, (worker.sw_ident, worker.sw_ver)))
-                facts = asked.get(name, _UNASKED)
-                # What it reported last to be running no longer is.
-                is_past = status in ("offline", "gone") or worker.answers_only(now)
-                rows[cluster.key(name)] = Fields(
-                    **{name: getattr(worker, name) for name in _OF_WORKER},
-                    name=name,
-                    cluster=cluster.name,
-                    status=status,
-                    seen=worker.local_received,
-                    active=None if is_past else worker.active,
-                    load=worker.loadavg or (),
-                    figures=figures.get(name),
-                    version=software or None,
-                    system=worker.sw_sys,
-                    processes=worker.processes(now) or None,
-                    pool=facts.pool,
-                    queues=None if facts.shown_queues is None else list(facts.shown_queues),
-                )
+            found = worker_rows(cluster.state, cluster.statistics, window, now, cluster.asked())
+            rows.update(cluster.own(found))
         self.rows = rows
 
     def detail_of(self, subject: Any) -> Detail:
@@ -740,26 +671,22 @@ class ErrorsView(Summary):
     def __init__(self, clusters: Clusters) -> None:
         # fmt: off
         self.own_columns = (
-            column("count", "count", "COUNT", "number of failures", "count"),
-            column("rate", "rate", "RATE/s", "failures per second", "rate"),
-            column("time", "first", "FIRST", "when it was first seen", "first"),
-            column("time", "last", "LAST", "when it was last seen", "last"),
+            column_of(ERRORS["count"], "COUNT"),
+            column_of(ERRORS["rate"], "RATE/s"),
+            column_of(ERRORS["first"], "FIRST"),
+            column_of(ERRORS["last"], "LAST"),
             trend_column(clusters, "errors", "failures", lambda row, _: row.rate, from_cols=120),
-            column("name", "workers", "WORKERS", "where: the worker, or how many",
-                lambda row, _: sorted(row.workers),
+            column_of(ERRORS["workers"], "WORKERS", cols=8, max_cols=24, from_cols=100,
                 format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
-                order=lambda row, _: len(row.workers),
-                kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
-            column("name", "name", "TASK", "the type of task", "task", cols=16),
-            column("text", "exc", "EXCEPTION", "the exception, * for its variable parts",
-                lambda row, _: f"{row.exception}: {row.message}" if row.message else row.exception,
-                cols=20, flex=3),
+                order=lambda row, _: len(row.workers), descending=True),
+            column_of(ERRORS["name"], "TASK", cols=16),
+            column_of(ERRORS["exc"], "EXCEPTION", cols=20, flex=3),
         )
         # fmt: on
         super().__init__(clusters)
 
     def load(self) -> None:
-        self.rows = self.each(Statistics.failures)
+        self.rows = self.each(error_rows)
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)
         return "failure"

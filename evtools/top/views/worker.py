@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from evtools.rows import WorkerFacts
 from evtools.state import TASK_COMMANDS, InspectedTask, epoch, tasks_in
 from evtools.text import hide_credentials, human_age, human_duration, sanitize
 from evtools.top.columns import RenderContext, as_text, one_line
-from evtools.top.survey import Reply, Survey, WorkerFacts
+from evtools.top.survey import Reply, Survey
 from evtools.top.table import Detail, labelled, paragraph
 
 #: No figure of a worker is larger.

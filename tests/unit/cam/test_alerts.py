@@ -9,7 +9,12 @@ from evtools.alerts import parse_rule
 from evtools.cam import alerts
 from evtools.cam.alerts import GROUPS_MAX, SEEN_MAX, AlertWatch
 from evtools.errors import ConfigError, UsageError
+from evtools.rows import ROWS, QueueFacts, WorkerFacts
 from evtools.state import State
+from evtools.top.model import Model
+from evtools.top.options import TopOptions
+from evtools.transport import ConnectionSettings
+from evtools.transport.queues import Depth, Plan, PlannedTask
 from evtools.wire import from_fields
 from tools.clock import FakeClock
 from tools.life import Life
@@ -214,12 +219,12 @@ def test_what_nobody_can_see_neither_fires_nor_resolves():
     play.connect("eu")
     play.fail("1")
     assert play.look() == []
-    play.watch.lost("")
+    play.watch.lost("", play.clock.now)
     assert play.look(6.0) == []  # it is not known whether it lasted
     play.connect()
     play.fail("2")
     assert [body["state"] for body in play.look()] == ["fired"]
-    play.watch.lost("")
+    play.watch.lost("", play.clock.now)
     assert play.look(600.0) == []
     play.connect()
     assert play.look(9.0) == []  # not seen for as long as it counts
@@ -233,7 +238,7 @@ def test_clusters_are_told_apart_and_one_that_is_away_does_not_resolve():
     for cluster in ("eu", "us"):
         play.fail("1", cluster=cluster)
     assert [body["cluster"] for body in play.look()] == ["eu", "us"]
-    play.watch.lost("eu")
+    play.watch.lost("eu", play.clock.now)
     bodies = play.look(20.0)
     assert [(body["state"], body["cluster"]) for body in bodies] == [("resolved", "us")]
 
@@ -296,3 +301,151 @@ def test_a_check_names_a_program_that_is_not_there():
     watch = AlertWatch([rule], FakeClock(), zone=UTC)
     with pytest.raises(UsageError, match="alert own: cannot run /nowhere/x"):
         list(watch.check())
+
+
+# --- rows -------------------------------------------------------------------------------
+
+
+def busy(life):
+    """Yield events of types that fail, a worker that goes, queues, and a schedule."""
+    for number in range(40):
+        name = ("mail.send", "web.get")[number % 2]
+        yield life.sent(f"u{number}", name, queue=("mail", "web")[number % 2])
+        yield life.received(f"u{number}", name)
+        yield life.started(f"u{number}")
+        if number % 8 == 0:
+            yield life.failed(f"u{number}", exception=f"KeyError({number})")
+        else:
+            yield life.succeeded(f"u{number}", runtime=0.1 * (number % 5))
+    yield life.sent("left", "mail.send", queue="mail")
+    yield life.beat("w1@host")
+    yield life.beat("w2@host", active=3)
+    yield life.event("worker-offline", hostname="w3@host")
+
+
+ON_ROWS = [
+    ("types", "share>10"), ("types", "name:web.* ok>=20"), ("types", "run_p95>300ms"),
+    ("types", "active>0 or failed>4"), ("types", "has:period"), ("workers", "status:offline"),
+    ("workers", "active>2 beat<1m"), ("workers", "has:pool"), ("workers", "ok>0 share>1"),
+    ("errors", "count>4 exc:keyerror"), ("errors", "has:first"), ("errors", "name:web.*"),
+    ("queues", "backlog>0"), ("queues", "received>0.01 name:web"), ("queues", "depth>0"),
+    ("queues", "wait_p95>10ms"), ("tasks", "state:failure name:mail.*"), ("tasks", "runtime<1s"),
+]  # fmt: skip
+
+
+def test_rows_mean_here_what_they_mean_in_evtop():
+    tables = [{"view": view, "filter": text, "group": "none"} for view, text in ON_ROWS]
+    play = Play(*tables)
+    model = Model(clock=play.clock, options=TopOptions(alerts=tuple(play.rules)))
+    model.clusters.of("").connection.status = "live"
+    events = list(busy(play.life))
+    play.take(*events)
+    model.take([from_fields(fields) for fields in events])
+    play.look(5.0)
+    model.refresh("types", play.clock.now)
+    model.alerts.look(model.context(), whole=True)
+    ours = {alert: group for watch in play.watch._watches for alert, group in _found(watch)}
+    theirs = {
+        alert.rule.filter: (alert.matched, {*alert.names})
+        for alert in model.alerts.alerts
+        if alert.matched
+    }
+    assert ours == theirs
+    assert len(theirs) > 12
+
+
+def _found(watch):
+    for group in watch.groups.values():
+        yield watch.rule.filter, (group.alert.matched, {*group.alert.names})
+
+
+def test_columns_of_evtop_are_these_fields():
+    model = Model(clock=FakeClock())
+    for view, fields in ROWS.items():
+        shown = {one.name: one.kind for one in model.views[view].columns if one.name != "trend"}
+        assert shown == {name: each.kind for name, each in fields.items()}
+
+
+def test_each_row_fires_and_resolves_by_itself_or_all_are_counted():
+    table = {"view": "errors", "filter": "count>=1", "window": "1m", "cooldown": 0}
+    play = Play(table, {**table, "group": "none", "count": 2}, {**table, "view": "types",
+        "filter": "failed>0"})  # fmt: skip
+    play.fail("1")
+    [error, of_type] = play.look()
+    assert (error["alert"], error["group"]["exception"], error["count"]) == ("a0", "ValueError", 1)
+    assert error["row"]["exc"] == "ValueError: bad *"
+    assert of_type["group"] | {"fingerprint": ""} == {
+        "by": "row", "cluster": "", "type": "proj.add", "fingerprint": "",
+    }  # fmt: skip
+    # The same failure has the same fingerprint as in an alert on events.
+    on_events = Play({"filter": "state:failure"})
+    on_events.fail("1")
+    assert on_events.look()[0]["group"]["fingerprint"] == error["group"]["fingerprint"]
+    play.fail("2", "KeyError('x')")
+    assert {b["alert"] for b in play.look(1.0)} == {"a0", "a1"}
+    assert {b["state"] for b in play.look(90.0)} == {"resolved"}
+
+
+class Broker:
+    """What a broker and workers say, in the place of the thread that asks them."""
+
+    def __init__(self, settings, **how):
+        self.how, self.noted, self.closed = how, [], False
+        self.depths, self.said = {}, None
+
+    def facts(self):
+        return QueueFacts(self.depths, {}, at=1.0)
+
+    def asked(self):
+        return self.said
+
+    def plan(self):
+        return Plan((PlannedTask("nightly", "proj.nightly", due=1000.0, last=900.0),)), 1100.0
+
+    def note(self, names):
+        self.noted = [*names]
+
+    def start(self):
+        pass
+
+    close = start
+
+
+def test_queues_workers_and_plans_are_asked_for_where_an_alert_wants_them(monkeypatch):
+    monkeypatch.setattr(alerts, "QueueWatch", Broker)
+
+    def broker_of(*tables, **settings):
+        play = Play(*tables)
+        play.watch.watch_broker(ConnectionSettings(urls="redis://", **settings), None)
+        return play, play.watch._clusters[""].broker
+
+    assert broker_of({"filter": "x"}, {"view": "workers", "filter": "active>1"})[1] is None
+    play, broker = broker_of({"view": "queues", "filter": "depth>10 consumers=0"})
+    assert (broker.how["asks_workers"], broker.how["reads_plans"]) == (True, False)
+    play.take(play.life.sent("1", queue="mail"))
+    broker.depths = {"mail": Depth(11, consumers=0)}
+    [body] = play.look()
+    assert (body["group"]["queue"], body["row"]["depth"]) == ("mail", 11)
+    assert broker.noted == ["mail"]
+    broker.depths = {"mail": Depth(9, consumers=0)}
+    assert [body["state"] for body in play.look(1.0)] == ["resolved"]
+    play, broker = broker_of({"view": "workers", "filter": "pool<4"})
+    play.take(play.life.beat())
+    broker.said = {"w1@host": WorkerFacts(pool=2, shown_queues=("mail",))}
+    assert [body["worker"] for body in play.look()] == ["w1@host"]
+    play, broker = broker_of({"view": "types", "filter": "overdue>1m"}, read_only=True)
+    assert (broker.how["asks_workers"], broker.how["reads_plans"]) == (False, True)
+    play.clock.now = 1200.0
+    assert [body["type"] for body in play.look()] == ["proj.nightly"]
+    with pytest.raises(UsageError, match="alert a0: pool of workers cannot be known"):
+        broker_of({"view": "workers", "filter": "pool<4"}, read_only=True)
+
+
+@pytest.mark.parametrize("name", ["depth", "unacked", "net_per_min", "empty_in", "oldest"])
+def test_what_no_broker_says_is_refused_at_the_start(name):
+    table = {"view": "queues", "filter": f"has:{name} or backlog>1"}
+    rule = parse_rule("own", "f: alert.own", table)
+    with pytest.raises(UsageError) as caught:
+        AlertWatch([rule], FakeClock(), zone=UTC, has_broker=False)
+    words = f"alert own: {name} of queues cannot be known: there is no broker to ask"
+    assert caught.value.message == words

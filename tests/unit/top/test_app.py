@@ -16,9 +16,10 @@ import pytest
 
 from evtools.clock import SystemClock
 from evtools.errors import FilterError, OutputError, UsageError
+from evtools.rows import QueueFacts
 from evtools.top import app, screen
 from evtools.top.app import REDRAWS_MAX, Console, run
-from evtools.top.feed import Ended, QueueFacts
+from evtools.top.feed import Ended
 from evtools.top.options import SettingsFile, TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth, Plan

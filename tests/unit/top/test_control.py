@@ -14,6 +14,7 @@ from kombu import Connection
 
 from evtools.clock import SystemClock
 from evtools.errors import UsageError
+from evtools.rows import QueueFacts
 from evtools.state import State
 from evtools.top.control import (
     ACTIONS,
@@ -25,7 +26,6 @@ from evtools.top.control import (
     replies_of,
     target_of,
 )
-from evtools.top.feed import QueueFacts
 from evtools.top.keys import BINDINGS
 from evtools.top.options import VIEWS
 from evtools.top.ui.widgets import plain

@@ -4,8 +4,9 @@ import threading
 import pytest
 
 from evtools.errors import BrokerUnavailable, UsageError
+from evtools.rows import Trend, trend_of
 from evtools.top import feed as feed_module
-from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, Trend, trend_of
+from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed
 from evtools.top.files import EventHistory
 from evtools.transport import Notice, Statistics
 from evtools.transport.queues import Depth, Plan, PlannedTask, Waiting

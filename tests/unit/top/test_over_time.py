@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evtools.top.feed import QueueFacts
+from evtools.rows import QueueFacts
 from evtools.transport.queues import Depth, Plan
 from tools.screen import FakeTerminal
 from tools.typed import event_of

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.errors import UsageError
+from evtools.rows import WorkerFacts
 from evtools.state import State
 from evtools.top.control import BY_NAME
 from evtools.top.rerun import call_of, celery_line, prepare_again, python_line
-from evtools.top.survey import WorkerFacts
 from evtools.top.ui.widgets import plain
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools import __version__
-from evtools.top.feed import QueueFacts
+from evtools.rows import QueueFacts
 from evtools.top.survey import REPORT_COMMANDS
 from evtools.transport.queues import Depth
 from evtools.wire.redact import redactor

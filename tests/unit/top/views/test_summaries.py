@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.filters import compile_filter, task_fields
+from evtools.rows import QueueFacts, WorkerFacts
 from evtools.state import Statistics
 from evtools.top.clusters import Clusters
 from evtools.top.columns import RenderContext
-from evtools.top.feed import QueueFacts
 from evtools.top.options import TopOptions
-from evtools.top.survey import WorkerFacts
 from evtools.top.views.queues import QueuesView
 from evtools.top.views.summaries import ErrorsView, TypesView, WorkersView
 from evtools.transport.queues import Depth, Plan, PlannedTask, Waiting
