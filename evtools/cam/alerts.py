@@ -583,8 +583,11 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 def _about(by: str, cluster: str, parts: Sequence[str]) -> dict[str, str]:
     # As it was sent: JSON carries it.
     named = zip(_PARTS[by], parts, strict=True)
-    place = {} if by == "none" else {"cluster": cluster}
-    return {"by": by, **place, **{name: part[:_VALUE_CHARS] for name, part in named}}
+    return {"by": by, **_in(cluster), **{name: part[:_VALUE_CHARS] for name, part in named}}
+
+
+def _in(cluster: str) -> dict[str, str]:
+    return {"cluster": cluster} if cluster else {}
 
 
 def _group_of_row(rule: Rule, row: Any) -> tuple[Key, dict[str, str]]:
@@ -599,9 +602,8 @@ def _group_of_row(rule: Rule, row: Any) -> tuple[Key, dict[str, str]]:
         # The same as of events.
         by, parts = "failure", (row.task, row.exception, row.message)
     else:
-        return (cluster, rule.view, row.name), {
-            "by": by, "cluster": cluster, rule.view[:-1]: row.name[:_VALUE_CHARS],
-        }  # fmt: skip
+        about = {"by": by, **_in(cluster), rule.view[:-1]: row.name[:_VALUE_CHARS]}
+        return (cluster, rule.view, row.name), about
     return (cluster, by, *parts), _about(by, cluster, parts)
 
 
@@ -672,13 +674,12 @@ def _sentence(rule: Rule, group: Group, state: str, count: int, now: float) -> s
         if name != "by" and part and part != rule.filter
     ]
     what = " ".join(words)[:_VALUE_CHARS]
-    noun = rule.view[:-1] if count == 1 else rule.view
+    counted = "" if rule.group == "row" else f"{count} {rule.view[:-1]}{'s' * (count != 1)}"
+    span = "" if math.isinf(rule.span) or not counted else f" in {human_duration(rule.span)}"
+    end = f"{counted}{span}"
     if state == "resolved":
-        lasted = human_duration(max(0.0, now - group.fired_at))
-        end = f"after {lasted}, {count} {noun} in all"
-    else:
-        span = "" if math.isinf(rule.span) else f" in {human_duration(rule.span)}"
-        end = f"{count} {noun}{span}"
+        lasted = f"after {human_duration(max(0.0, now - group.fired_at))}"
+        end = f"{lasted}, {counted} in all" if counted else lasted
     return f"alert {rule.name} {state}: {': '.join(filter(None, (rule.about, what, end)))}"
 
 

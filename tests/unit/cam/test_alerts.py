@@ -375,7 +375,7 @@ def test_each_row_fires_and_resolves_by_itself_or_all_are_counted():
     assert (error["alert"], error["group"]["exception"], error["count"]) == ("a0", "ValueError", 1)
     assert error["row"]["exc"] == "ValueError: bad *"
     assert of_type["group"] | {"fingerprint": ""} == {
-        "by": "row", "cluster": "", "type": "proj.add", "fingerprint": "",
+        "by": "row", "type": "proj.add", "fingerprint": "",
     }  # fmt: skip
     # The same failure has the same fingerprint as in an alert on events.
     on_events = Play({"filter": "state:failure"})
