@@ -331,7 +331,7 @@ class AlertWatch:
 
     def _look_at_events(self, watch: Watch, now: float) -> None:
         for key, group in list(watch.groups.items()):
-            sure = self._sure_since(group.about.get("cluster"))
+            sure = self._sure_since(key[0] if len(key) > 1 else None)
             # What nobody can see has not ended, nor what nobody could see for a while.
             if sure == math.inf:
                 continue
@@ -444,7 +444,7 @@ class AlertWatch:
                 "filter": rule.filter,
                 "window": None if math.isinf(rule.span) else rule.span,
                 "threshold": rule.count,
-                "cluster": group.about.get("cluster") or _text(sample.get("cluster")),
+                "cluster": group.about.get("cluster"),
                 "count": count,
                 "since": group.fired_at if alert.since is None else alert.since,
                 "suppressed": group.suppressed,

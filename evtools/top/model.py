@@ -316,8 +316,6 @@ class AlertTables:
     those of the screen may be in another window.  They are looked at in turn, and so are the tasks,
     some hundred at once, for no longer than the `_ALERT_BUDGET` but for one step at least; what is
     left is for `work`.  Events are counted as they come.
-
-    Raise ConfigError for a filter that does not fit its rows.
     """
 
     def __init__(

@@ -26,6 +26,11 @@ def rule(filter_="state:failure", **more):
         ({"filter": "state:filed"}, 'filter: bad filter at column 7: unknown state "filed"', ""),
         ({"filter": "x(", "view": "tasks"}, "filter: bad filter at column", ""),
         ({"filter": "runtme>1m", "view": "tasks"}, "filter: bad filter at column 1: unknown", ""),
+        (
+            {"filter": "statos:x", "view": "workers"},
+            "filter: bad filter at column 1",
+            "have cluster",
+        ),
         ({"filter": "x", "veiw": "types"}, "veiw: there is no such setting", "did you mean view?"),
         ({"filter": "x", "view": "type"}, 'view: there is no view "type"', "did you mean types?"),
         ({"filter": "x", "view": "overview"}, 'view: there is no view "overview"', ""),

@@ -168,18 +168,11 @@ def test_what_could_not_be_decided_is_unknown():
     assert depth == ("UNKNOWN", "a2: depth: unknown for 100% of queues")
 
 
-def test_alerts_of_simulated_workers_fire_and_a_filter_that_does_not_fit_is_named(capsys):
-    for table, status, words in (
-        (
-            {"view": "workers", "filter": "status:online", "count": 2},
-            2,
-            "CRITICAL - a fires: status",
-        ),
-        ({"view": "workers", "filter": "statos:online"}, 3, "UNKNOWN - /x: a.filter: bad filter"),
-    ):
-        check = Check(alerts=(parse_rule("a", "/x: a", table),), watch=30.0)
-        assert run(TopOptions(check=check, demo=True), ConnectionSettings()) == status
-        assert capsys.readouterr().out.startswith(words)
+def test_alerts_of_simulated_workers_fire(capsys):
+    table = {"view": "workers", "filter": "status:online", "count": 2}
+    check = Check(alerts=(parse_rule("a", "/x: a", table),), watch=30.0)
+    assert run(TopOptions(check=check, demo=True), ConnectionSettings()) == 2
+    assert capsys.readouterr().out.startswith("CRITICAL - a fires: status")
 
 
 # --- the result ---------------------------------------------------------------------------
