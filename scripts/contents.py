@@ -22,8 +22,11 @@ NOT_INSIDE = {
     *("mdurl",),
 }
 
-# Distributions that tell their licence in words of their own, or wrongly.
+# Distributions that tell their licence in other words than those of SPDX, or wrongly.
 LICENCES = {
+    "amqp": "BSD-3-Clause",
+    "vine": "BSD-3-Clause",
+    "wcwidth": "MIT",
     "pyinstaller": "GPL-2.0-or-later WITH Bootloader-exception (the boot loader)",
     "lockfile": "MIT",
     "python-daemon": "Apache-2.0",
@@ -32,10 +35,10 @@ LICENCES = {
 # Libraries inside of the wheel psycopg-binary besides OpenSSL: their licences, and the
 # names of the files with their texts, and with what psycopg's own refers to.
 OF_PSYCOPG = {
-    "cyrus-sasl": ("BSD-4-Clause (CMU)", ("cyrus-sasl",)),
+    "cyrus-sasl": ("BSD-Attribution-HPND-disclaimer", ("cyrus-sasl",)),
     "keyutils": ("LGPL-2.0-or-later", ("LGPL-2",)),
     "krb5": ("MIT", ("krb5",)),
-    "libcom-err": ("MIT-style (of e2fsprogs, and of krb5)", ("libcom-err",)),
+    "libcom-err": ("LicenseRef-SIPB (much like MIT)", ("libcom-err",)),
     "libpq": ("PostgreSQL", ("libpq", "GPL-3")),
     "libxcrypt": ("LGPL-2.1-or-later", ("libxcrypt", "LGPL-2.1")),
     "openldap": ("OLDAP-2.8", ("openldap",)),

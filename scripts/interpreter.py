@@ -169,13 +169,16 @@ def apart(cache: Path) -> list[str]:
 
 def fetch_package(cache: Path, package: str, files: Mapping[str, str]) -> list[Path]:
     """Have files of a source package of Debian in the cache, each with its pinned hash."""
-    # As Debian sorts them: libffi is below libf.
-    shelf = package[:4] if package.startswith("lib") else package[0]
     pools = [*pools_of_apt(), *tomllib.loads(PINS.read_text())["pools"]]
     for name, expected in files.items():
-        addresses = [f"{pool}/{shelf}/{package}/{name}" for pool in pools]
+        addresses = [f"{pool}/{shelf(package)}/{name}" for pool in pools]
         fetch(cache / "downloads" / name, expected, addresses)
     return [cache / "downloads" / name for name in files]
+
+
+def shelf(package: str) -> str:
+    """Return where a pool of Debian has a source package: libffi is below libf."""
+    return f"{package[:4] if package.startswith('lib') else package[0]}/{package}"
 
 
 def pools_of_apt() -> list[str]:

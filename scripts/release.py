@@ -13,6 +13,7 @@ import contents
 import image
 import interpreter
 import packages
+import sbom
 from binary import ROOT, build
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def main() -> int:
         print(f"release: {error}", file=sys.stderr)
         return 1
     needs = contents.glibc(built.folder)
-    written = bundle.publish(built, ROOT / "dist", packages.make, image.make)
+    written = bundle.publish(built, ROOT / "dist", packages.make, image.make, sbom.make)
     sizes = {path.name: path.stat().st_size for path in written}
     inside = [path for path in built.folder.rglob("*") if path.is_file()]
     unpacked = sum(path.lstat().st_size for path in inside)

@@ -137,6 +137,6 @@ class ProgramStarter(Starter):
 
 def only(folder: Path, pattern: str) -> Path:
     """Return the one path that matches."""
-    found = [path for path in folder.glob(pattern) if path.suffix != ".txt"]
+    found = [path for path in folder.glob(pattern) if path.suffix not in {".txt", ".json"}]
     assert len(found) == 1, f"{pattern} in {folder}: {found}; run `make binary`"
     return found[0]
