@@ -112,8 +112,9 @@ release: install ## Build a release into dist/: a CPython of its own, for old sy
 smoke: install servers dist/SHA256SUMS ## Try what is in dist/, here
 	@$(BIN)/pytest $(ASIDE) tests/smoke
 
-rootfs: install servers dist/SHA256SUMS ## Try what is in dist/ in Debian 11 and 13 without Python, as root
-	@scripts/rootfs.sh bullseye trixie
+rootfs: install servers ## Try a release in Debian 11 and 13, and with the brokers of Debian 13, as root
+	@ls dist/*.deb >/dev/null 2>&1 || $(MAKE) release
+	@scripts/rootfs.sh
 
 # 130 and 141: the user has had enough, and so has the reader of the pipe.
 demo: install ## Watch a cluster that is simulated in the process

@@ -1,7 +1,8 @@
-"""The program as it was built, in both forms, on this machine or in a root file system.
+"""The program as it was built, in each form, on this machine or in a root file system.
 
 SMOKE_DIST names the folder with what is built meanwhile, as in `make test`, if it is not
-in dist, and SMOKE_ROOT the root file system to run it in, as in scripts/rootfs.sh.
+in dist, SMOKE_ROOT the root file system to run it in, and SMOKE_FORMS its forms there, as in
+scripts/rootfs.sh.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def programs(place: Place, dist: Path) -> dict[str, Program]:
-    """Both forms, put in their places once."""
+    """Each form, put in its place once."""
     return {form: Program(form, place, dist) for form in FORMS}
 
 

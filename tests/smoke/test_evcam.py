@@ -85,8 +85,8 @@ def test_the_process_of_the_pidfile_is_the_program_itself(
 ):
     """Not the boot loader of the single file: to that a signal would be a detour."""
     pid = detach(redis_url)
-    words = Path(f"/proc/{parent(pid)}/cmdline").read_bytes()
-    assert (b"evcam" in words) == (program.form == "single")
+    started, _, _ = Path(f"/proc/{parent(pid)}/cmdline").read_bytes().partition(b"\0")
+    assert started.endswith(b"/evcam") == (program.form == "single")
     stopped = program.run("evcam", "stop", "--pidfile", place.seen(folder) / "pid")
     assert stopped.returncode == 0, stopped.stderr
     assert not runs(pid)

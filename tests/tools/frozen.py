@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOOLS = ("evtools", "evtop", "evdump", "evcam")
-FORMS = ("single", "folder")
+#: The two that are made first; in a root file system also `deb` or `rpm`, as installed there.
+FORMS = tuple(os.environ.get("SMOKE_FORMS", "single folder").split())
 
 # A program that is started in a root file system of its own gets what a login there
 # would give it.
@@ -76,7 +78,8 @@ class Program:
         self.place = place
         self.temporary = place.outside / f"tmp-{form}"
         self.temporary.mkdir()
-        self._bin = self._single(dist) if form == "single" else self._installed(dist)
+        put = {"single": self._single, "folder": self._installed}.get(form, self._packaged)
+        self._bin = put(dist)
 
     def _single(self, dist: Path) -> Path:
         folder = self.place.outside / "single"
@@ -95,6 +98,16 @@ class Program:
         done = self.place.run("/bin/sh", script, "--prefix", prefix)
         assert done.returncode == 0, done.stderr
         return prefix / "bin"
+
+    def _packaged(self, dist: Path) -> Path:
+        assert self.place.root, "packages are installed in a root file system only"
+        # Once, by one of the processes that run tests.
+        with (self.place.root / "opt/installed").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.place.root / "usr/bin/evtools").is_symlink():
+                done = install(self.place, only(dist, f"*.{self.form}"))
+                assert done.returncode == 0, done.stderr
+        return Path("/usr/bin")
 
     def path(self, tool: str) -> Path:
         """Return where a tool is, as programs name it."""
@@ -118,6 +131,18 @@ class Program:
     def left_behind(self) -> list[str]:
         """Return what is in the temporary folder."""
         return sorted(path.name for path in self.temporary.iterdir())
+
+
+def install(place: Place, package: Path) -> subprocess.CompletedProcess[str]:
+    """Install or upgrade a package in a root file system."""
+    if package.suffix == ".rpm":
+        # There is no rpm in there, and no database of what the system consists of.
+        words = ["--root", str(place.root), "--upgrade", "--replacepkgs", "--nodeps"]
+        words = [program("rpm"), "--force-debian", *words, str(package)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    copy = place.outside / package.name
+    shutil.copy(package, copy)
+    return place.run("/usr/bin/dpkg", "--install", place.seen(copy))
 
 
 class ProgramStarter(Starter):
