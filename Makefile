@@ -106,8 +106,9 @@ dist/SHA256SUMS:
 $(TRIED)/SHA256SUMS: $(INSTALLED) $(SOURCES)
 	@$(BIN)/python scripts/binary.py $(TRIED) >/dev/null
 
+# FROM names folders, if it was built on several machines: then it is put together.
 release: install ## Build a release into dist/: a CPython of its own, for old systems, too
-	@$(BIN)/python scripts/release.py
+	@$(BIN)/python scripts/release.py $(FROM)
 
 smoke: install servers dist/SHA256SUMS ## Try what is in dist/, here
 	@$(BIN)/pytest $(ASIDE) tests/smoke

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import platform
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from tools.command import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME = f"evtools-{__version__}-linux-x86_64"
+NAME = f"evtools-{__version__}-linux-{platform.machine()}"
 
 # Like the program that is frozen, it is the tool of the name by which it is called.
 _PROGRAM = """\
