@@ -427,7 +427,8 @@ def _first_of(events: deque[tuple[Event, int]]) -> list[Event]:
 def weight_of(event: Event) -> int:
     """Return about how many bytes an event takes, whatever is in it."""
     known: Any = event.known
-    if event.original is not UNSET or event.learned or isinstance(known, Mapping):
+    is_odd = event.original is not UNSET or event.learned
+    if is_odd or (known is not UNSET and isinstance(known, Mapping)):
         return _EVENT_BYTES + 2 * len(encode_line([event.as_dict(), dict(event.joined)]))
     texts = (event.hostname, event.sw_ident, event.sw_ver, event.sw_sys)
     joined = 0 if known is UNSET else len(known.members)

@@ -9,8 +9,10 @@ transaction as well, into a database of its own with the same tables and indexes
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import time
+import uuid
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -24,7 +26,9 @@ from publish import bodies
 
 from evtools.transport.recording.database import TASKS
 from evtools.wire import Codec, Message
-from tools.ledgers import Evcam, touch
+from tools.cpu import cpu_seconds_of_all
+from tools.ledgers import ClickHouseEvcam, Evcam, touch
+from tools.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +45,13 @@ ROUNDS = 14
 BUDGETS = {"sqlite": 3.0, "sqlite through a spool": 4.0, "postgres": 2.2}
 #: How many times what an event takes evcam without an event log one may take with it.
 LOG_BUDGET = 2.0
+
+#: How many tasks a shot changes, in three shots each, and how often: in any order, as databases
+#: grow meanwhile.
+SIZES = {1_000: 15, 10_000: 2, 30_000: 1}
+#: How many times what a task takes in the smallest shots one may take in the largest; small ones
+#: may be dearer, as ClickHouse takes a while for each insert, whatever is in it.
+FLAT_BUDGET = 1.3
 
 Row = tuple[Any, ...]
 
@@ -182,6 +193,54 @@ def test_an_event_log_costs_little_beside_the_tasks(postgres_server: Any, table:
             f"{with_log:.0f} us/event",
             f"{ratio:.1f}",
             f"{LOG_BUDGET:.1f}",
+            "met" if met else "NOT MET",
+        )
+    )
+    assert met
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "clickhouse"])
+def test_a_task_takes_a_large_shot_no_longer_than_a_small_one(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, table: Any
+):
+    evcam: Any
+    if kind == "sqlite":
+        server, evcam = None, Evcam(tmp_path / "x.db")
+    elif kind == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        evcam = Evcam(server.fresh_url())
+    else:
+        server = request.getfixturevalue("old_clickhouse")
+        evcam = ClickHouseEvcam(server.fresh_url())
+    pid = server and server.process.pid
+    chance = random.Random(1)
+    order = [size for size, often in SIZES.items() for _ in range(often)]
+    chance.shuffle(order)
+    costs: dict[int, float] = dict.fromkeys(SIZES, 0.0)
+    evcam.shoot()
+    for size in order:
+        uuids = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(size)]
+        for second, step in enumerate(("received", "started", "succeeded"), 1_795_186_600):
+            events = [told(f"task-{step}", second, uuid=each, root_id=each) for each in uuids]
+            evcam.camera.observe(evcam.state.apply(events))
+            began = time.thread_time() + cpu_seconds_of_all(pid)
+            evcam.shoot()
+            costs[size] += time.thread_time() + cpu_seconds_of_all(pid) - began
+    evcam.close()
+    small, middle, large = (
+        cost * 1e6 / STEPS / size / often
+        for (size, often), cost in zip(SIZES.items(), costs.values(), strict=True)
+    )
+    ratio = large / small
+    met = ratio <= FLAT_BUDGET
+    table.append(
+        (
+            f"a shot of 30 000 tasks, {kind} with server ({middle:.0f} of 10 000); of 1 000",
+            f"{small:.0f} us/task",
+            f"{large:.0f} us/task",
+            f"{ratio:.1f}",
+            f"{FLAT_BUDGET:.1f}",
             "met" if met else "NOT MET",
         )
     )

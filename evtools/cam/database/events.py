@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -46,16 +46,34 @@ _COLUMNS: Final = {
     "uuid": "text", "name": "text", "queue": "text", "event": "jsonb NOT NULL",
 }
 # fmt: on
-_Row: Final[Any] = msgspec.defstruct(
-    "_Row", [(name, Any, None) for name in _COLUMNS], omit_defaults=True, gc=False
-)
 _place_of: Final = attrgetter("time", "id")
+#: Rows out of lists of values by column, each as JSON, which the server reads in half the time
+#: that records take.
+_SOURCE: Final = ", ".join(
+    f"json_array_elements{'' if kind.startswith('jsonb') else '_text'}(%s::json)"
+    for kind in _COLUMNS.values()
+)
+_VALUES: Final = {name: f"e.{name}::{kind.split()[0]}" for name, kind in _COLUMNS.items()}
 #: The many, of which there are too many for an index to find them.
 _COMMON: Final = (
     "task-sent", "task-received", "task-started", "task-succeeded", "worker-heartbeat",
 )  # fmt: skip
 _encode: Final = msgspec.json.Encoder().encode
 _LAST: Final = b',"local_received":'
+
+
+class _Row(NamedTuple):
+    # In the order of the columns.
+    time: str | None
+    received: str | None
+    id: int
+    type: str
+    cluster: str
+    hostname: str
+    uuid: str | None
+    name: str | None
+    queue: str | None
+    event: msgspec.Raw
 
 
 class EventLog:
@@ -147,13 +165,14 @@ class EventLog:
         if not rows:
             return
         self._add_days(connection, {_day_of(day) for day in {row.time[:10] for row in rows}})
+        names = ", ".join(_COLUMNS)
         values = ", ".join(
-            f"coalesce(e.{name}, t.{name})" if name in ("name", "queue") else f"e.{name}"
-            for name in _COLUMNS
+            f"coalesce(e.{name}, t.{name})" if name in ("name", "queue") else value
+            for name, value in _VALUES.items()
         )
         statement = (
-            f"INSERT INTO {self._table} ({', '.join(_COLUMNS)}) SELECT {values} "  # noqa: S608  (our names)
-            f"FROM json_populate_recordset(NULL::{self._table}, %s::json) AS e "
+            f"INSERT INTO {self._table} ({names}) SELECT {values} "  # noqa: S608  (our names)
+            f"FROM ROWS FROM ({_SOURCE}) AS e ({names}) "
             f"LEFT JOIN {tasks} AS t ON t.uuid = e.uuid AND t.cluster = e.cluster "
         )
         if any(row.time == row.received for row in rows):
@@ -161,12 +180,15 @@ class EventLog:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             statement += (
                 f"WHERE e.time <> e.received OR NOT EXISTS (SELECT FROM {self._table} AS o "
-                "WHERE o.id = e.id AND o.time = o.received AND o.time "
-                "BETWEEN e.time - interval '24 hours' AND e.time + interval '24 hours') "
+                f"WHERE o.id = {_VALUES['id']} AND o.time = o.received AND o.time BETWEEN "
+                f"{_VALUES['time']} - interval '24 hours' AND "
+                f"{_VALUES['time']} + interval '24 hours') "
             )
         # In one order, so that no two evcams wait for each other.
-        statement += "ORDER BY e.time, e.id ON CONFLICT (time, id) DO NOTHING"
-        connection.execute(statement, (_encode(rows).decode(),))
+        statement += "ORDER BY 1, 3 ON CONFLICT (time, id) DO NOTHING"
+        connection.execute(
+            statement, [_encode(column).decode() for column in zip(*rows, strict=True)]
+        )
 
     def _rows(self, batch: Batch) -> list[Any]:
         # Each event once, in order.
