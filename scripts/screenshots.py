@@ -1,9 +1,10 @@
 """Takes the pictures of the README, in colour, as SVG; `--fix` takes them anew.
 
 They are taken of the real programs, which show the simulated cluster on a terminal that
-nobody sees. What is on them is never the same again; so without `--fix` only what stays is
-compared: that the README shows each picture, and that those of evtop have the tabs, the heads
-of the columns and the sections of the detail that the program has today.
+nobody sees, and of the page of `evtools report` by Chromium, as PNG. What is on them is never
+the same again; so without `--fix` only what stays is compared: that the README shows each
+picture, and that those of evtop have the tabs, the heads of the columns and the sections of
+the detail that the program has today.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 import itertools
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -118,6 +120,27 @@ def taken_of_shells(lived: float) -> dict[str, Cells]:
             finally:
                 starter.end()
     return pictures
+
+
+def taken_of_report(target: Path, lived: float) -> None:
+    """Take a picture of the head of the page about a recording of so many seconds."""
+    commands = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as home:
+        for words in (
+            [commands / "evdump", "--demo", "-q", "-w", "day.jsonl.gz", "--timeout", f"{lived}s"],
+            [commands / "evtools", "report", "day.jsonl.gz", "-o", "report.html"],
+            [
+                # As root it has no sandbox, and the page is ours.
+                *("chromium", "--headless", "--no-sandbox", "--hide-scrollbars"),
+                *("--window-size=1024,860", f"--screenshot={target}", "report.html"),
+            ],
+        ):
+            subprocess.run(words, cwd=home, env=_whole(home), check=True, capture_output=True)
+
+
+def _whole(home: str) -> dict[str, str]:
+    env = {**os.environ, **_untouched(home)}
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def _prompts(count: int) -> Callable[[str], bool]:
@@ -267,9 +290,9 @@ def problems(
 ) -> Iterator[str]:
     """Yield where the pictures in the README are not those of today.
 
-    `there` has the pictures by their names, as SVG, and `today` the lines of screens of now.
+    `there` has the pictures by their names, SVG as text, and `today` the lines of screens of now.
     """
-    shown = set(re.findall(r"\(packaging/pictures/([\w-]+)\.svg\)", readme))
+    shown = set(re.findall(r"\(packaging/pictures/([\w-]+)\.(?:svg|png)\)", readme))
     for name in sorted({*there, *today} - shown):
         yield f"README.md: does not show the picture of {name}"
     for name in sorted(shown - {*there}):
@@ -289,6 +312,7 @@ def main(arguments: list[str]) -> int:
         PICTURES.mkdir(exist_ok=True)
         for name, cells in {**screens, **taken_of_shells(LIVED)}.items():
             (PICTURES / f"{name}.svg").write_text(svg(cells), encoding="utf-8")
+        taken_of_report(PICTURES / "report.png", LIVED)
     today = {name: text_of(cells) for name, cells in screens.items()}
     found = list(problems((ROOT / "README.md").read_text(encoding="utf-8"), pictures(), today))
     for line in found:
@@ -297,8 +321,9 @@ def main(arguments: list[str]) -> int:
 
 
 def pictures() -> dict[str, str]:
-    """Return the pictures that there are, by their names."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in PICTURES.glob("*.svg")}
+    """Return the pictures that there are, by their names: the text of those that are SVG."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in PICTURES.glob("*.svg")}
+    return texts | {path.stem: "" for path in PICTURES.glob("*.png")}
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ are /usr/local, /etc/evtools and the broker. pip builds and fetches nothing else
 depend on is there already.
 
 No systemd and no Docker is asked. In place of systemd the test reads the unit that was
-installed, and starts what it names with the credential it names. In place of Docker it
-does in a folder what the Dockerfile says, without changing the user or the root.
+installed, and starts what it names with the credential it names. In place of Podman it
+runs what the image would. Packages are installed by tests in root file systems.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import pytest
 
 from evtools import __version__
 from tools.command import ROOT
-from tools.image import Image, docker_run
 from tools.machine import BROKER, DEADLINE, Machine, beating, split
 from tools.release import NAME, make_stand_in
 from tools.shown import PAGES, README, blocks, page, texts
@@ -86,7 +85,7 @@ def test_what_is_not_what_was_released_is_not_run(heading, dist, machine):
 
 
 def test_the_tarball_is_installed_and_goes_again(machine):
-    (install,), (remove,) = texts("TARBALL"), texts("REMOVING")
+    (install,), (*_, remove) = texts("TARBALL"), texts("REMOVING")
     assert f"installed in {machine.prefix}/bin" in machine.run(install)
     for tool in TOOLS:
         assert machine.run(f"/usr/local/bin/{tool} -V") == f"{tool} {__version__}\n"
@@ -290,42 +289,47 @@ def test_what_needs_a_user_is_installed_when_there_is_one(machine, tmp_path):
     ]
 
 
-def test_a_container_has_the_program_and_what_it_is_told_to_run(machine, dist):
-    (dockerfile,) = texts("CONTAINER", "dockerfile")
-    (block,) = texts("CONTAINER")
-    build, screen, dump = block.splitlines()
-    assert build == "docker build -t evtools ."
-    image = Image(dockerfile, dist, machine.folder)
-    assert (machine.folder / "opt").is_dir()
-
-    def line(arguments: list[str] | None = None) -> str:
-        program, *words = image.argv(arguments or [])
-        return shlex.join(["exec", f"{machine.folder}{program}", *words])
-
-    assert "Usage: evtools" in machine.run(line())
-    options, arguments = docker_run(screen, "evtools")
+def test_a_container_runs_what_it_is_given(machine):
+    machine.run(texts("TARBALL")[0])
+    load, screen, dump = texts("CONTAINERS")[0].splitlines()
+    assert load == "podman load -i evtools-*-image.tar"
+    options, arguments = podman_run(screen)
     assert options == {"--rm", "-it", "--network", "host"}
-    machine.look_at(line(arguments))
-    options, arguments = docker_run(dump, "evtools")
+    machine.look_at(f"exec /usr/local/bin/evtools {arguments}")
+    options, arguments = podman_run(dump)
     assert options == {"--rm", "--network", "host"}
-    assert machine.run(line(arguments)).count('"w1@app"') == 5
+    assert machine.run(f"/usr/local/bin/evtools {arguments}").count('"w1@app"') == 5
+
+
+def podman_run(line: str) -> tuple[set[str], str]:
+    """Return the options and the arguments of a `podman run` of the image."""
+    before, _, arguments = line.partition(f" localhost/evtools:{__version__} ")
+    podman, run, *options = before.split()
+    assert (podman, run) == ("podman", "run")
+    return set(options), arguments
+
+
+def test_kubernetes_is_given_what_its_manifests_say():
+    manifest = (ROOT / "packaging" / "kubernetes" / "kustomization.yaml").read_text()
+    for line in texts("CONTAINERS")[1].splitlines():
+        assert f"#   {line}\n" in manifest
 
 
 # --- What it says -----------------------------------------------------------------
 
 
 def test_every_block_is_tried():
-    tried = {"SINGLE FILE", "TARBALL", "PIP AND PIPX", "CONTAINER", "SERVICE", "DAEMON"}
+    tried = {"SINGLE FILE", "TARBALL", "PIP AND PIPX", "CONTAINERS", "SERVICE", "DAEMON"}
     tried |= {"VERIFYING", "REMOVING"}
-    elsewhere = {"BESIDE CELERY"}  # test_readme.py: it takes a cluster
-    seen = {"UPGRADING"}  # a restart by systemd
+    # test_readme.py, as it takes a cluster; make rootfs; a restart by systemd.
+    elsewhere = {"BESIDE CELERY", "PACKAGES", "UPGRADING"}
     shown = {block.heading for block in blocks() if block.document == "evtools-install.7"}
-    assert shown == tried | elsewhere | seen
+    assert shown == tried | elsewhere
 
 
 def test_the_version_is_the_one_of_this_checkout():
     shown = "".join(block.text for block in blocks() if "install" in block.document)
-    assert {*re.findall(r"(?<=evtools-)\d+\.\d+\.\d+", shown)} == {__version__}
+    assert {*re.findall(r"(?<=evtools[-:])\d+\.\d+\.\d+", shown)} == {__version__}
 
 
 def test_nothing_that_is_pasted_has_a_gap_to_fill():
