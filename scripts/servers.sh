@@ -41,6 +41,7 @@ need curl curl
 need promtool prometheus
 need prometheus-alertmanager prometheus-alertmanager
 need xz xz-utils
+need chromium chromium
 # By which servers of ClickHouse agree; it brings Java.
 if [ "$wanted" = load ]; then
     [ -e /usr/share/java/zookeeper.jar ] || miss zookeeper.jar zookeeper

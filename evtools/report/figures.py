@@ -6,7 +6,7 @@ from itertools import groupby, islice
 from typing import Any, Final, Generic, TypeVar
 
 from evtools.clock import Clock
-from evtools.state import OTHERS, Change, State, Statistics, Task, Totals
+from evtools.state import OTHERS, Change, Liveness, State, Statistics, Task, Totals
 from evtools.state.statistics.rows import FAILED, SUCCEEDED
 from evtools.state.statistics.windows import Cells, merge
 from evtools.state.store import Family, family_of
@@ -135,7 +135,8 @@ class ClusterFigures:
 
     def __init__(self, name: str, clock: Clock, figures: "Figures") -> None:
         self.name = name
-        self.state = State(clock=clock, cluster=name)
+        # A worker that has gone is of interest for as long as the recording is.
+        self.state = State(clock=clock, cluster=name, liveness=Liveness(leave=math.inf))
         self.slowest = Slowest(SLOWEST_MAX)
         #: Those that others have sent: a workflow says more than a task alone.
         self.sent_by_others = Slowest(1)

@@ -67,7 +67,7 @@ def lines(text: str) -> Html:
 def breakable(text: str) -> Html:
     """Return a long name, which may be broken at its dots and the like."""
     shown = escape(sanitize(text))
-    for character in "._@/-":
+    for character in "._@/":
         shown = shown.replace(character, f"{character}<wbr>")
     return Html(shown)
 
@@ -101,9 +101,10 @@ def _hash(text: str) -> str:
 STYLE: Final = """
 :root {
   --page: #f6f7f9; --card: #fff; --text: #1c2430; --dim: #5b6675; --line: #dde2e9; --faint: #eef1f5;
-  --good: #2a7f9e; --bad: #c4372c; --again: #b7791f; --wait: #9aa7b8; --mark: #5a3fb0;
+  --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --wait: #9aa7b8; --mark: #5a3fb0;
   --note: #fff6e0; --note-line: #e3b341;
-  --h1: #dceaf3; --h2: #b3d4e6; --h3: #7fb6d4; --h4: #4590ba; --h5: #1d6591; --h6: #0b3a5c;
+  --h1: #e1edf5; --h2: #c6deed; --h3: #a3cbe1; --h4: #79b2d2; --h5: #4e96bf; --h6: #2c78a5;
+    --h7: #175a85; --h8: #0a3a5b;
   --p50: #e08a00; --p95: #c4372c;
 }
 @media (prefers-color-scheme: dark) {
@@ -111,7 +112,8 @@ STYLE: Final = """
     --page: #12161c; --card: #1a2029; --text: #e4e9f0; --dim: #9aa5b4; --line: #323b48;
     --faint: #222a35; --good: #4fb3d4; --bad: #f0716a; --again: #e0b04c; --wait: #5c6a7d;
     --mark: #b39dfa; --note: #2d2713; --note-line: #8a6d1f;
-    --h1: #1c3444; --h2: #20506b; --h3: #2a7397; --h4: #3d9cc7; --h5: #7fc6e6; --h6: #d3eefb;
+    --h1: #1d3342; --h2: #21465c; --h3: #265c7a; --h4: #2f789d; --h5: #4197c0; --h6: #66b4d8;
+    --h7: #98d0ec; --h8: #d8f0fc;
     --p50: #ffb547; --p95: #ff7a70;
   }
 }
@@ -158,7 +160,7 @@ figure { margin: 0; }
 figcaption { display: flex; flex-wrap: wrap; gap: 2px 18px; align-items: baseline; }
 .key { display: inline-block; font-size: 13px; color: var(--dim); white-space: nowrap; }
 .key svg { width: 12px; height: 12px; vertical-align: -1px; margin-right: 5px; }
-.key.shaded svg { width: 72px; margin: 0 5px; }
+.key.shaded svg { width: 96px; margin: 0 5px; }
 .plot { display: grid; grid-template-columns: 58px 1fr; margin-top: 10px; }
 .plot > svg { display: block; width: 100%; overflow: visible; }
 svg text { fill: var(--dim); font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial,
@@ -170,6 +172,7 @@ svg text { fill: var(--dim); font: 12px system-ui, -apple-system, "Segoe UI", Ro
 .s-unknown { fill: none; stroke: var(--dim); stroke-dasharray: 3 2; }
 .h1 { fill: var(--h1); } .h2 { fill: var(--h2); } .h3 { fill: var(--h3); }
 .h4 { fill: var(--h4); } .h5 { fill: var(--h5); } .h6 { fill: var(--h6); }
+.h7 { fill: var(--h7); } .h8 { fill: var(--h8); }
 .l-p50, .l-p95 { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .l-p50 { stroke: var(--p50); } .l-p95 { stroke: var(--p95); stroke-dasharray: 5 3; }
 .halo { stroke: var(--card); stroke-width: 4; stroke-dasharray: none; }
@@ -177,7 +180,7 @@ svg text { fill: var(--dim); font: 12px system-ui, -apple-system, "Segoe UI", Ro
 .scroll { overflow-x: auto; margin: 12px 0 0; border: 1px solid var(--line); border-radius: 8px;
   background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th, td { padding: 6px 10px; text-align: left; vertical-align: top;
+th, td { padding: 6px 10px; text-align: left; vertical-align: baseline;
   border-bottom: 1px solid var(--faint); }
 tr:last-child > td { border-bottom: 0; }
 thead th { border-bottom: 1px solid var(--line); font-size: 13px; font-weight: 600;
@@ -191,8 +194,9 @@ thead td { border: 0; padding: 0; }
 th.group { text-align: center; color: var(--dim); font-weight: 400; padding-bottom: 0; border: 0; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .name { min-width: 12em; overflow-wrap: anywhere; }
-.id { font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+td.id { font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .nowrap { white-space: nowrap; }
+td.over { vertical-align: middle; padding-top: 2px; padding-bottom: 2px; }
 td .spark { display: block; width: 110px; height: 22px; }
 .rest { color: var(--dim); font-size: 14px; margin: 6px 2px 0; }
 .error { padding: 12px 16px; }
@@ -229,12 +233,14 @@ footer dd { margin: 0; }
   .facts, footer dl { grid-template-columns: 1fr; gap: 0; }
   .facts dd, footer dd { margin-bottom: 6px; }
 }
+@page { margin: 12mm; }
 @media print {
   :root {
     --page: #fff; --card: #fff; --text: #000; --dim: #444; --line: #bbb; --faint: #e6e6e6;
-    --good: #2a7f9e; --bad: #c4372c; --again: #b7791f; --wait: #9aa7b8; --mark: #5a3fb0;
+    --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --wait: #9aa7b8; --mark: #5a3fb0;
     --note: #fff; --note-line: #888;
-    --h1: #dceaf3; --h2: #b3d4e6; --h3: #7fb6d4; --h4: #4590ba; --h5: #1d6591; --h6: #0b3a5c;
+    --h1: #e1edf5; --h2: #c6deed; --h3: #a3cbe1; --h4: #79b2d2; --h5: #4e96bf; --h6: #2c78a5;
+    --h7: #175a85; --h8: #0a3a5b;
     --p50: #e08a00; --p95: #c4372c;
   }
   html { color-scheme: light; }
@@ -243,10 +249,14 @@ footer dd { margin: 0; }
   nav, summary { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .scroll { overflow: visible; border: 0; }
-  table { font-size: 8.5pt; }
-  th, td { padding: 2px 5px; }
+  table { font-size: 7pt; }
+  thead th { font-size: 7pt; white-space: normal; }
+  th, td { padding: 2px 3px; }
+  td.id, td code { font-size: 6.5pt; white-space: normal; overflow-wrap: anywhere; }
+  td .spark { width: 48px; height: 14px; }
   thead { display: table-header-group; }
   .name { min-width: 0; }
+  .nowrap { white-space: normal; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 8pt; }
   h2 { break-after: avoid; }
   tr, figure, .error h3, .cards li { break-inside: avoid; }

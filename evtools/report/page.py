@@ -15,6 +15,7 @@ from evtools.report.plots import Series, Span
 from evtools.state import OTHERS, UNKNOWN, Quantiles, Task, Totals
 from evtools.state.statistics.rows import FAILED, RETRIED, SUCCEEDED, Heat, heat_of
 from evtools.state.store import Clocks, Family, Piece, pieces
+from evtools.state.worker import LIVENESS
 from evtools.text import elide_middle, human_count, human_duration, human_rate, human_size, sanitize
 from evtools.transport import Statistics as Counters
 from evtools.transport.recording.reader import stamp
@@ -32,6 +33,11 @@ _STATES: Final = {
     "SUCCESS": "succeeded", "FAILURE": "failed", "RETRY": "to be retried", "REVOKED": "revoked",
     "REJECTED": "rejected", "CANCELLED": "cancelled", "STARTED": "running",
     "RECEIVED": "received", "PENDING": "sent",
+}  # fmt: skip
+#: And a worker.
+_STATUSES: Final = {
+    "silent": "there, without heartbeats", "offline": "shut down", "late": "heartbeats late",
+    "gone": "gone without a goodbye", "busy?": "busy, or gone",
 }  # fmt: skip
 _GAPS: Final = {
     "reconnect": "no connection to the broker", "buffer": "more events than the buffer holds",
@@ -141,7 +147,7 @@ def _of_quantiles(group: str, name: str) -> _Column:
 def _count_of(title: str, *cells: int, about: str = "", css: str = "") -> _Column:
     def cell(row: Any) -> Child:
         count = row.count(*cells)
-        return el("span", _number(count), class_=css if count and css else None)
+        return el("span", _number(count), class_=(css or None) if count else "dim")
 
     return _Column(title, cell, lambda row: row.count(*cells), about=about)
 
@@ -295,20 +301,15 @@ class _Page:
             worst = max(groups, key=lambda group: group.count, default=None)
             if worst is not None and worst.task != OTHERS:
                 what = worst.exception or "a failure"
-                parts += [
-                    ", most often with ",
-                    what,
-                    " in ",
-                    _name(worst.task),
-                    f" ({worst.count})",
-                ]
+                name = _cut(worst.task, _NAME_CHARS)
+                parts.append(f", most often with {what} in {name} ({_number(worst.count)})")
         parts.append(". ")
         types = self._read(lambda cluster: cluster.statistics.types("all", self._now))
         timed = [row for row in types if row.run.p95 is not None]
         if len(timed) > 1:
             slowest = max(timed, key=lambda row: row.run.p95)
-            parts += ["The slowest type is ", _name(slowest.name), ": 95 of 100 of its tasks took ",
-                      f"up to {_duration(slowest.run.p95)}."]  # fmt: skip
+            name, most = _cut(slowest.name, _NAME_CHARS), _duration(slowest.run.p95)
+            parts.append(f"The slowest type is {name}: 95 of 100 of its tasks took up to {most}.")
         return el("p", parts, class_="story")
 
     def _cards(self) -> Html:
@@ -351,12 +352,8 @@ class _Page:
         ], class_="cards")  # fmt: skip
 
     def _worker_words(self) -> str:
-        statuses = [
-            worker.status(self._now)
-            for cluster in self._figures.clusters.values()
-            for worker in cluster.state.workers.values()
-        ]
-        there = sum(status in ("online", "silent") for status in statuses)
+        away = (_STATUSES["gone"], _STATUSES["offline"])
+        there = sum(self._status(worker) not in away for worker in self._all_workers())
         return f"{_number(there)} there at the end"
 
     def _missing(self) -> Html:
@@ -374,11 +371,12 @@ class _Page:
             yield "No event is in them: the recording has none, or none that was asked for."
         if counters.gaps:
             long = human_duration(counters.gap_seconds)
-            yield f"What happened in {_counted(counters.gaps, 'gap')}, together {long} long."
+            together = " together" if counters.gaps > 1 else ""
+            yield f"What happened in {_counted(counters.gaps, 'gap')} of{together} {long}."
         if counters.dropped:
             yield f"{_counted(counters.dropped, 'event')} that did not fit into a buffer."
-        if counters.missed:
-            yield (f"About {_counted(counters.missed, 'task')} that workers have counted and of"
+        if missed := max(counters.missed, sum(map(self._missed, self._all_workers()))):
+            yield (f"About {_counted(missed, 'task')} that workers have counted and of"
                    " which no event came.")  # fmt: skip
         for defect in counters.defects:
             words = defect.words(redacted=self._about.redacted)
@@ -389,6 +387,14 @@ class _Page:
         yield from self._what_is_unknown()
         yield from self._about.notes
 
+    def _all_workers(self) -> Iterable[Any]:
+        for cluster in self._figures.clusters.values():
+            yield from cluster.state.workers.values()
+
+    def _missed(self, worker: Any) -> int:
+        # With a filter most of what a worker counts is missed on purpose.
+        return 0 if worker is None or self._about.filters else int(worker.missed)
+
     def _what_is_unknown(self) -> Iterable[str]:
         types = [
             row
@@ -397,8 +403,8 @@ class _Page:
         ]
         unknown = sum(row.count(SUCCEEDED, FAILED) for row in types if row.name == UNKNOWN)
         if unknown:
-            yield (f"The names of {_counted(unknown, 'task')} that had been received before the"
-                   f" recording began; they are counted as {UNKNOWN}.")  # fmt: skip
+            yield (f"The type of {_counted(unknown, 'task')} whose receipt is not in the"
+                   f" recording; counted as {UNKNOWN}.")  # fmt: skip
         if any(row.name == OTHERS for row in types):
             yield (f"The names of some types: there were too many to tell them apart, and those"
                    f" that were silent for longest are counted as {OTHERS}.")  # fmt: skip
@@ -533,7 +539,7 @@ class _Page:
             _count_of("Retried", RETRIED, css="again"),
             *(_of_quantiles("Run", name) for name in _PERCENTILES),
             *(_of_quantiles("Wait", name) for name in _PERCENTILES),
-            _Column("Over time", spark, css="",
+            _Column("Over time", spark, css="over",
                     about="succeeded and failed, each row to a scale of its own"),
         ]  # fmt: skip
         top = self._about.top
@@ -582,7 +588,8 @@ class _Page:
             "div",
             el("h3", el("b", _number(group.count)), el("span", what, ": " if message else None,
                el("span", message))),
-            el("p", _name(group.task), f" in {group.cluster}" if group.cluster else None,
+            el("p", _cut(group.task, _NAME_CHARS),
+               f" in {group.cluster}" if group.cluster else None,
                f" \N{MIDDLE DOT} {_share(group.count, total)} of all failures"
                f" \N{MIDDLE DOT} {times}",
                html(" \N{MIDDLE DOT} on ", named) if named else None, class_="dim"),
@@ -663,7 +670,7 @@ class _Page:
         if len(clocks) > 3:  # noqa: PLR2004
             notes.append(f"{len(clocks) - 3} more clocks are corrected.")
         if cluster.state.evicted:
-            notes.append("Not all tasks of the recording were remembered; some of it may lack.")
+            notes.append("What ended long before the end is forgotten: some of it may be missing.")
         used = {piece.outcome for each in drawn.values() for piece in each}
         keys = [plots.key("waits", "s-wait"), plots.key("runs", "s-good")]
         keys += [plots.key("failed or stopped", "s-bad")] if "failed" in used else []
@@ -716,8 +723,9 @@ class _Page:
             counted = {row.name: row for row in cluster.statistics.workers("all", self._now)}
             for name in {**counted, **cluster.state.workers}:
                 figures = counted.get(name)
-                rows.append(_WorkerRow(name, cluster.name, figures or Totals(name, {}, 1.0),
-                                       cluster.state.workers.get(name)))  # fmt: skip
+                worker = cluster.state.workers.get(name)
+                rows.append(_WorkerRow(name, cluster.name, figures or Totals(name, {}, 1.0), worker,
+                                       self._missed(worker)))  # fmt: skip
         if not rows:
             return el("p", "No worker was seen.", class_="dim")
         rows.sort(key=lambda row: (-row.count(SUCCEEDED, FAILED), row.name))
@@ -725,22 +733,30 @@ class _Page:
         columns = [
             _Column("Worker", lambda row: _name(row.name), lambda row: _sorted(row.name), "name"),
             *self._cluster_column(),
-            _Column("At the end", self._status, self._status,
+            _Column("At the end", lambda row: self._status(row.worker),
+                    lambda row: self._status(row.worker),
                     "nowrap"),
             _Column("Completed", lambda row: _number(row.count(SUCCEEDED, FAILED)),
                     lambda row: row.count(SUCCEEDED, FAILED)),
             _count_of("Failed", FAILED, css="bad"),
             _Column("Fail %", _failure_share, lambda row: row.failure_share),
             *(_of_quantiles("Run", name) for name in _PERCENTILES),
-            _Column("Not seen", lambda row: _number(row.missed) if row.missed else "",
-                    lambda row: row.missed, about="tasks that it counted, of which no event came"),
+            *([_Column("Not seen", lambda row: _number(row.missed) if row.missed else "",
+                       lambda row: row.missed, about="tasks that it counted, of which no event"
+                       " came")] if any(row.missed for row in rows) else []),
             _Column("Last event", lambda row: self._when(row.last), lambda row: row.last),
-            _Column("Software", lambda row: row.software, css="nowrap"),
+            *([_Column("Software", lambda row: row.software, css="nowrap")]
+              if any(row.software for row in rows) else []),
         ]  # fmt: skip
         return html(_table(columns, rows[:top], "Workers"), _rest(len(rows), top, "workers"))
 
-    def _status(self, row: "_WorkerRow") -> str:
-        return "forgotten" if row.worker is None else str(row.worker.status(self._now))
+    def _status(self, worker: Any) -> str:
+        if worker is None:
+            return "forgotten"
+        status: str = worker.status(self._now)
+        if status in ("silent", "busy?") and self._now - worker.local_received > LIVENESS.leave:
+            status = "gone"
+        return _STATUSES.get(status, status)
 
     def _queues(self) -> Html:
         rows = self._read(lambda cluster: cluster.statistics.queues("all", self._now))
@@ -774,7 +790,7 @@ class _Page:
                     lambda gap: gap.local_received - gap.duration),
             _Column("To", lambda gap: self._when(gap.local_received),
                     lambda gap: gap.local_received),
-            _Column("Long", lambda gap: human_duration(gap.duration), lambda gap: gap.duration),
+            _Column("Length", lambda gap: human_duration(gap.duration), lambda gap: gap.duration),
             _Column("Why", lambda gap: _GAPS.get(gap.reason, _cut(gap.reason, 60)), css=""),
             _Column("What is lost", _loss, css=""),
             _Column("Whose", lambda gap: " ".join(filter(None, (
@@ -799,11 +815,11 @@ class _Page:
 
 class _WorkerRow:
     # A worker: its figures, and what the state knows of it, if it remembers it.
-    def __init__(self, name: str, cluster: str, figures: Any, worker: Any) -> None:
+    def __init__(self, name: str, cluster: str, figures: Any, worker: Any, missed: int) -> None:
         self.name, self.cluster, self.worker = name, cluster, worker
         self.count, self.run = figures.count, figures.run
         self.failure_share: float | None = figures.failure_share
-        self.missed: int = 0 if worker is None else worker.missed
+        self.missed = missed
         self.last: float | None = None if worker is None else worker.local_received
         ident = worker and " ".join(filter(None, (worker.sw_ident, worker.sw_ver)))
         self.software: str = _cut(str(ident or ""), 60)
@@ -817,7 +833,7 @@ def _failure_share(row: Any) -> Child:
     share: float | None = row.failure_share
     if share is None:
         return "-"
-    return el("span", _share(share, 1.0), class_="bad" if share else None)
+    return el("span", _share(share, 1.0), class_="bad" if share else "dim")
 
 
 def _state(task: Task, now: float = -math.inf) -> str:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from evtools.report.html import Html, el, html
 from evtools.state import Totals
-from evtools.state.statistics.rows import BOUNDS, Heat, shade
+from evtools.state.statistics.rows import BOUNDS, Heat
 from evtools.text import human_duration, scale_end
 
 #: In pixels: of plots, of what stands below them, and the least between two labels.
@@ -15,10 +15,10 @@ _HIGH: Final = 150
 _AXIS_HIGH: Final = 22
 _APART: Final = 15
 _LEFT: Final = 58
-#: Rows of a heat map, each so many pixels high, and its shades.
+#: Rows of a heat map, each so many pixels high, and its shades, which grow with the root of counts.
 HEAT_ROWS: Final = 22
 _ROW_HIGH: Final = 9
-SHADES: Final = 6
+SHADES: Final = 8
 #: Steps of an axis of time, in seconds, and how many labels there may be.
 _STEPS: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200),
@@ -27,6 +27,8 @@ _STEPS: Final = (
 _LABELS_MAX: Final = 9
 _DAY: Final = 86_400
 _MINUTE: Final = 60
+#: Where scales end; the half of it is a label as well.
+_SCALE: Final = (1, 2, 3, 4, 6, 8)
 #: Units of a plot in which heights are given.
 _UNITS: Final = 1000
 #: The least width of a bar, in per cent.
@@ -158,7 +160,7 @@ def stacked(
     """Return columns of values that stand on each other, the first series at the bottom."""
     cols = max((len(each.values) for each in series), default=0)
     sums = [sum(each.values[at] or 0.0 for each in series) for at in range(cols)]
-    top = scale_end(max(sums, default=0.0))
+    top = scale_end(max(sums, default=0.0), _SCALE)
     below, drawn = [0] * cols, []
     for each in series:
         path = []
@@ -189,7 +191,10 @@ def heat_map(
     most = max((count for column in heat.columns for count in column.values()), default=0.0)
     paths: list[list[str]] = [[] for _ in range(SHADES + 1)]
     for row in range(rows):
-        shades = [shade(column.get(row, 0.0), most, SHADES) for column in heat.columns]
+        shades = [
+            math.ceil(math.sqrt(column.get(row, 0.0) / most) * SHADES - 1e-9)
+            for column in heat.columns
+        ]
         at = 0
         while at < cols:
             end = at + 1

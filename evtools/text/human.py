@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from evtools.text.sanitize import clip, sanitize
@@ -134,13 +135,13 @@ def _scaled(number: float, base: int, suffixes: str) -> str:
 _LEAST: Final = 1e-9
 
 
-def scale_end(most: float) -> float:
-    """Return where a scale of values up to `most` ends: at 1, 2 or 5 and zeros, not below it."""
+def scale_end(most: float, steps: Sequence[float] = (1, 2, 5)) -> float:
+    """Return where a scale of values up to `most` ends: at one of `steps` and zeros, not below."""
     if most <= 0 or not math.isfinite(most):
         return 1.0
     most = max(most, _LEAST)
     unit = 10.0 ** math.floor(math.log10(most))
-    return next((unit * step for step in (1, 2, 5) if most <= unit * step * (1 + 1e-9)), 10 * unit)
+    return next((unit * step for step in steps if most <= unit * step * (1 + 1e-9)), 10 * unit)
 
 
 def parse_duration(text: str) -> float:

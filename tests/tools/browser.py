@@ -116,13 +116,24 @@ class Browser:
             asyncio.wait_for(self._ask(method, **params), _DEADLINE)
         )
 
-    def open(self, url: str, *, width: int = 1280, dark: bool = False, script: bool = True) -> Page:
-        """Open a page in a window so wide, in pixels; return what is seen of it from then on."""
+    def open(
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        dark: bool = False,
+        script: bool = True,
+        media: str = "",
+    ) -> Page:
+        """Open a page in a window so wide, in pixels; return what is seen of it from then on.
+
+        Its media are a screen, or `print`.
+        """
         self._page = Page()
         self.ask("Emulation.setDeviceMetricsOverride",
                  width=width, height=900, deviceScaleFactor=1, mobile=False)  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.ask("Emulation.setEmulatedMedia", media="", features=[scheme])
+        self.ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.ask("Emulation.setScriptExecutionDisabled", value=not script)
         self._loop.run_until_complete(asyncio.wait_for(self._load(url), _DEADLINE))
         return self._page

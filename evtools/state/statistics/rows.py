@@ -285,16 +285,6 @@ def heat_of(over_time: Iterable[Totals], what: Literal["run", "wait"], most: int
     return Heat(columns, first, size, math.ceil((last - first + 1) / size))
 
 
-def shade(count: float, most: float, shades: int) -> int:
-    """Return the shade, 1 to `shades`, of a count in a map whose greatest is `most`; 0 of none.
-
-    It grows with the logarithm of the count.
-    """
-    if count <= 0:
-        return 0
-    return max(1, math.ceil(math.log1p(count) / math.log1p(most) * shades - 1e-9))
-
-
 # --- schedules --------------------------------------------------------------------------
 
 

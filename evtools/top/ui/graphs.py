@@ -1,9 +1,9 @@
 """Graphs as lines of text: stacked bars, curves, a heat map; each with its scale beside it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from evtools.state.statistics.rows import shade
 from evtools.text import human_duration, human_rate, pad, scale_end
 from evtools.top.ui.widgets import Line, Span, fitted
 
@@ -132,7 +132,10 @@ def heat_map(
         cells = []
         for column in columns:
             count = column.get(row, 0.0)
-            level = shade(count, most, len(shades) - 1)
+            level = 0
+            if count > 0:
+                share = math.log1p(count) / math.log1p(most)
+                level = max(1, math.ceil(share * (len(shades) - 1) - 1e-9))
             cells.append((_HEAT[level], shades[level]))
         lines.append(_joined(cells))
     return lines

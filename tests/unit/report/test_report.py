@@ -108,7 +108,7 @@ def test_markup_is_made_in_one_place_and_nothing_is_loaded(record, report, life)
         ([{"type": "worker-online", "hostname": "w"}], ["Events 1 event", "No event of a task"]),
         ([{"type": "task-succeeded", "uuid": "u", "hostname": "w", "runtime": 1e9,
            "timestamp": 7.0, "local_received": 7.0}],
-         ["1 task completed in 0ms. ", "names of 1 task", "Run 2,778h"]),
+         ["1 task completed in 0ms. ", "type of 1 task", "Run 2,778h"]),
         ([{"type": "task-started", "uuid": "u", "hostname": "w", "local_received": 9e9},
           {"type": "task-started", "uuid": "v", "hostname": "w", "local_received": 1.0}],
          ["Events 2 events"]),
@@ -136,8 +136,8 @@ def test_what_is_missing_comes_first(record, report, life, tmp_path):
     assert status == 0
     before, missing, _ = re.split("What is not in these figures|Over time Throughput", page.text)
     assert "Tasks completed 1" in before
-    for words in ("1 gap, together 30.0s long", "7 events that did not fit", "About 3 tasks",
-                  "no JSON: Expecting value", "names of 1 task", "photo.jsonl is no recording",
+    for words in ("in 1 gap of 30.0s", "7 events that did not fit", "About 3 tasks",
+                  "no JSON: Expecting value", "type of 1 task", "photo.jsonl is no recording",
                   "task_send_sent_event is off"):  # fmt: skip
         assert words in missing, words
     assert "photo.jsonl is no recording" in err
@@ -256,7 +256,7 @@ def test_the_workflow_of_the_slowest_is_kept_when_its_tasks_are_forgotten(
     told = page.text[page.text.index("Workflow of shop.step2") :]
     for name in ("shop.order", "├─ shop.step0", "├─ shop.step1", "└─ shop.step2"):
         assert name in told, name
-    assert "some of it may lack" in told
+    assert "some of it may be missing" in told
 
 
 def test_time_of_any_length_is_counted_in_few_slots():
