@@ -30,7 +30,7 @@ _HOMES = {
     "group_from": "evtools.wire",
 }
 # fmt: on
-#: Names of before, until evtools 0.2.
+#: Former names, until evtools 0.3.
 _ALIASES = {"Frame": "SnapshotInfo"}
 
 

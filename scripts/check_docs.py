@@ -61,6 +61,11 @@ _BOLD = re.compile(r"\\fB((?:\\-){1,2}[a-zA-Z][^ =]*?)(?:[ =].*?)?\\fR")
 # A terminal's way to print bold and underlined: the same place twice.
 _OVERSTRIKE = re.compile(".\x08")
 
+# Report, receive and show; no one, forever; `--uid nobody` is a user.
+_ODD_WORDS = re.compile(
+    r"\b(?:told|tells|heard|hears|for ever|whoever|(?<!--uid )(?<!-uid )nobody)\b", re.IGNORECASE
+)
+
 # What ends a command in a shell line, and what may stand before one.
 _PUNCTUATION = set("();<>|&")
 _BEFORE_A_COMMAND = {"$", "%", "sudo", "exec", "time", "--"}
@@ -86,6 +91,18 @@ def key_table() -> str:
                     roff(f"{binding.help} ({binding.command})"),
                 )
     return "\n".join((*lines, ""))
+
+
+def check_words(root: Path) -> Iterator[str]:
+    """Yield the words of documents for which the field has others."""
+    for path in (
+        root / "README.md",
+        root / "CHANGELOG.md",
+        *sorted((root / "man").glob("*.[1-9]")),
+    ):
+        for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+            for word in _ODD_WORDS.findall(line):
+                yield f"{path.relative_to(root)}:{number}: there is a better word than {word!r}"
 
 
 class Example(NamedTuple):
@@ -324,6 +341,7 @@ def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
 def problems(root: Path, *, fix: bool) -> Iterator[str]:
     """Yield what is wrong in the documents of the repository at root."""
     yield from check_keys(root, fix=fix)
+    yield from check_words(root)
     yield from check_completions(root, fix=fix)
     known = commands(root)
     yield from check_man(root, known)

@@ -192,7 +192,7 @@ class Camera(Polaroid):
     A subclass takes options of its own as keyword arguments with annotations, for
     `--camera-option NAME=VALUE`, and hands the rest on to this class.
 
-    Until evtools 0.2, `snapshot` and `write` may also be named `expose` and `develop`.
+    Until evtools 0.3, `snapshot` and `write` may also be named `expose` and `develop`.
 
     Of several clusters each has a camera of its own, which says in `state.cluster` and in the
     snapshot's `info.cluster` which it is.  If the class `writes_for_all`, one of them takes the

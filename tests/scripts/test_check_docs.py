@@ -256,3 +256,26 @@ def test_the_script_prints_problems_and_fails(repository, monkeypatch, capsys):
     (repository / "README.md").unlink()
     assert check_docs.main(["--fix"]) == 1
     assert capsys.readouterr().out == "README.md: is missing\n"
+
+
+def test_words_for_which_there_are_better_ones_are_named(repository):
+    path = repository / "man/tool.1"
+    path.write_text(path.read_text() + "--uid nobody is what nobody was told.\n")
+    line = len(path.read_text().splitlines())
+    assert found(repository) == [
+        f"man/tool.1:{line}: there is a better word than 'nobody'",
+        f"man/tool.1:{line}: there is a better word than 'told'",
+    ]
+
+
+def test_examples_of_pages_without_a_command_are_checked(repository):
+    page = (
+        '.SH TWO\n.\\" sh\n.EX\ntool \\-\\-nothing\n.EE\nUse \\fB\\-q\\fR or \\fB\\-\\-other\\fR.\n'
+    )
+    (repository / "man/recipes.7").write_text(page)
+    assert found(repository) == [
+        "man/recipes.7: `tool --nothing`: No such option '--nothing'.",
+        "man/recipes.7: --other is an option of none of the commands",
+    ]
+    (example,) = check_docs.examples(page)
+    assert example == ("TWO", "sh", "", "tool --nothing\n")
