@@ -60,7 +60,8 @@ def make(built: Built, dist: Path) -> None:
         for each in stage.rglob("*"):
             os.utime(each, (built.commit.date,) * 2, follow_symlinks=False)
             if not each.is_symlink():
-                each.chmod(0o755 if os.access(each, os.X_OK) else 0o644)
+                is_program = os.access(each, os.X_OK) and ".so" not in each.name
+                each.chmod(0o755 if is_program else 0o644)
         values = {
             "version": built.version,
             "arch": arch,
