@@ -7,6 +7,7 @@ import lzma
 import os
 import shutil
 import tarfile
+import tomllib
 from typing import TYPE_CHECKING
 
 import contents
@@ -86,6 +87,9 @@ def lay_out(root: Path, program: Path, tree: Path) -> None:
         place = tree / "share" / "man" / f"man{page.suffix[1:]}"
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(page, place)
+    if address(root):
+        page = tree / "share/man/man1/evtools.1"
+        page.write_text(f"{page.read_text()}.SH BUGS\nReport them at {address(root)}\n")
     for source, target in EXTRAS:
         if (root / source).exists():
             (tree / target).parent.mkdir(exist_ok=True)
@@ -93,6 +97,12 @@ def lay_out(root: Path, program: Path, tree: Path) -> None:
     completions = root / "packaging" / "completions"
     if completions.exists():
         shutil.copytree(completions, tree / "share" / "completions", symlinks=True)
+
+
+def address(root: Path) -> str:
+    """Return where the project is, as pyproject.toml says, or nothing."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return str(project.get("urls", {}).get("Homepage", ""))
 
 
 def pack(tree: Path, tarball: Path, *, date: int, preset: int) -> None:

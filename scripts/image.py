@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import interpreter
 from binary import PACKAGING
-from bundle import TOOLS, write_tar
-from packages import ARCHITECTURES, address
+from bundle import TOOLS, address, write_tar
+from packages import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

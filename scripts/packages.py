@@ -6,7 +6,6 @@ import gzip
 import os
 import shutil
 import subprocess
-import tomllib
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -32,18 +31,13 @@ PLACES = (
     ("tmpfiles.d", "usr/lib/tmpfiles.d"),
     ("recipes", "usr/share/doc/evtools/recipes"),
     ("prometheus", "usr/share/doc/evtools/prometheus"),
+    ("kubernetes", "usr/share/doc/evtools/kubernetes"),
     ("licences", "usr/share/doc/evtools/licences"),
     ("README.md", "usr/share/doc/evtools/README.md"),
     ("CONTENTS.txt", "usr/share/doc/evtools/CONTENTS.txt"),
 )
 _ZSH = {"deb": "vendor-completions", "rpm": "site-functions"}
 _COPYRIGHT = "What is inside has licences of its own: see CONTENTS.txt and licences here.\n\n"
-
-
-def address(root: Path) -> str:
-    """Return where the project is, as pyproject.toml says, or nothing."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    return str(project.get("urls", {}).get("Homepage", ""))
 
 
 def make(built: Built, dist: Path) -> None:
@@ -67,7 +61,7 @@ def make(built: Built, dist: Path) -> None:
             "arch": arch,
             "release": {"deb": "", "rpm": "1"}[kind],
             "glibc": ".".join(map(str, max(contents.glibc(built.folder).values()))),
-            "homepage": address(built.root),
+            "homepage": bundle.address(built.root),
             "date": f"{built.commit.when:%Y-%m-%dT%H:%M:%SZ}",
             "stage": stage,
             "packaging": packaging,

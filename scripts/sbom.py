@@ -13,7 +13,8 @@ import contents
 import image
 import interpreter
 from binary import REQUIREMENTS
-from packages import ARCHITECTURES, address
+from bundle import address
+from packages import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

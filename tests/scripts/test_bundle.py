@@ -38,6 +38,18 @@ def test_the_folder_has_links_pages_and_the_installer(tree):
     assert os.access(tree / "install.sh", os.X_OK)
 
 
+def test_the_address_of_the_project_is_where_one_looks_for_it(program, tmp_path, monkeypatch):
+    settings = tmp_path / "pyproject.toml"
+    settings.write_text('[project]\nname = "x"\n')
+    assert bundle.address(tmp_path) == ""
+    settings.write_text('[project.urls]\nHomepage = "https://evtools.example"\n')
+    found = bundle.address(tmp_path)
+    monkeypatch.setattr(bundle, "address", lambda _: found)
+    bundle.lay_out(ROOT, program, tmp_path / "tree")
+    page = (tmp_path / "tree/share/man/man1/evtools.1").read_text()
+    assert page.endswith("Report them at https://evtools.example\n")
+
+
 def test_a_tarball_depends_on_names_and_contents_only(tree, tmp_path):
     first, second = tmp_path / "1.tar.xz", tmp_path / "2.tar.xz"
     bundle.pack(tree, first, date=1_000_000_000, preset=9)

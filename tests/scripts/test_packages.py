@@ -59,15 +59,7 @@ def test_the_deb_names_what_it_needs(dists):
     fields = subprocess.check_output(words, text=True)
     for line in ("Version: 9.8.7", "Architecture: amd64", "Depends: libc6 (>= 2.28), passwd"):
         assert f"{line}\n" in fields
-    assert ("Homepage: " in fields) == bool(packages.address(ROOT))
-
-
-def test_the_address_of_the_project_is_read_where_it_stands(tmp_path):
-    settings = tmp_path / "pyproject.toml"
-    settings.write_text('[project]\nname = "x"\n')
-    assert packages.address(tmp_path) == ""
-    settings.write_text('[project.urls]\nHomepage = "https://evtools.example"\n')
-    assert packages.address(tmp_path) == "https://evtools.example"
+    assert ("Homepage: " in fields) == bool(bundle.address(ROOT))
 
 
 # A root file system in which this machine's own is read, and what is written is forgotten.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import shutil
 import threading
 from typing import TYPE_CHECKING
@@ -32,7 +31,6 @@ class Machine(Starter):
         self.home.mkdir()
         self._replaced = {
             **replaced,
-            "linux-x86_64": f"linux-{platform.machine()}",
             "/usr/local": str(self.prefix),
             "/etc/evtools": str(folder / "etc"),
             "/etc/systemd/system": str(folder / "systemd"),
