@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "packaging" / "pictures"
 
 SIZE = (120, 32)
+# Of the page of a report, in pixels.
+REPORT_SIZE = (1060, 1332)
 # Time that the cluster is given before pictures are taken, in seconds: by then a worker
 # has died and another one has restarted.
 LIVED = 58.0
@@ -122,25 +124,18 @@ def taken_of_shells(lived: float) -> dict[str, Cells]:
     return pictures
 
 
-def taken_of_report(target: Path, lived: float) -> None:
-    """Take a picture of the head of the page about a recording of so many seconds."""
-    commands = Path(sys.executable).parent
+def taken_of_report(target: Path) -> None:
+    """Take a picture of the head of the page about an incident of two hours."""
+    evtools = Path(sys.executable).parent / "evtools"
     with tempfile.TemporaryDirectory() as home:
-        for words in (
-            [commands / "evdump", "--demo", "-q", "-w", "day.jsonl.gz", "--timeout", f"{lived}s"],
-            [commands / "evtools", "report", "day.jsonl.gz", "-o", "report.html"],
-            [
-                # As root it has no sandbox, and the page is ours.
-                *("chromium", "--headless", "--no-sandbox", "--hide-scrollbars"),
-                *("--window-size=1024,860", f"--screenshot={target}", "report.html"),
-            ],
-        ):
-            subprocess.run(words, cwd=home, env=_whole(home), check=True, capture_output=True)
-
-
-def _whole(home: str) -> dict[str, str]:
-    env = {**os.environ, **_untouched(home)}
-    return {name: value for name, value in env.items() if value is not None}
+        folder = Path(home)
+        importlib.import_module("tools.incident").record(folder / "day.jsonl")
+        words = [evtools, "report", "day.jsonl", "-o", "report.html", "-q"]
+        env = {name: value for name, value in {**os.environ, **_untouched(home)}.items() if value}
+        subprocess.run(words, cwd=home, env=env, check=True)
+        with importlib.import_module("tools.browser").Browser(folder / "browser") as browser:
+            browser.open((folder / "report.html").as_uri(), width=REPORT_SIZE[0])
+            browser.picture(target, height=REPORT_SIZE[1])
 
 
 def _prompts(count: int) -> Callable[[str], bool]:
@@ -312,7 +307,7 @@ def main(arguments: list[str]) -> int:
         PICTURES.mkdir(exist_ok=True)
         for name, cells in {**screens, **taken_of_shells(LIVED)}.items():
             (PICTURES / f"{name}.svg").write_text(svg(cells), encoding="utf-8")
-        taken_of_report(PICTURES / "report.png", LIVED)
+        taken_of_report(PICTURES / "report.png")
     today = {name: text_of(cells) for name, cells in screens.items()}
     found = list(problems((ROOT / "README.md").read_text(encoding="utf-8"), pictures(), today))
     for line in found:

@@ -101,7 +101,7 @@ def _hash(text: str) -> str:
 STYLE: Final = """
 :root {
   --page: #f6f7f9; --card: #fff; --text: #1c2430; --dim: #5b6675; --line: #dde2e9; --faint: #eef1f5;
-  --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --wait: #9aa7b8; --mark: #5a3fb0;
+  --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --retry: #d39c2f; --wait: #9aa7b8;
   --note: #fff6e0; --note-line: #e3b341;
   --h1: #e1edf5; --h2: #c6deed; --h3: #a3cbe1; --h4: #79b2d2; --h5: #4e96bf; --h6: #2c78a5;
     --h7: #175a85; --h8: #0a3a5b;
@@ -110,8 +110,9 @@ STYLE: Final = """
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12161c; --card: #1a2029; --text: #e4e9f0; --dim: #9aa5b4; --line: #323b48;
-    --faint: #222a35; --good: #4fb3d4; --bad: #f0716a; --again: #e0b04c; --wait: #5c6a7d;
-    --mark: #b39dfa; --note: #2d2713; --note-line: #8a6d1f;
+    --faint: #222a35; --good: #4fb3d4; --bad: #f0716a; --again: #e0b04c; --retry: #e0b04c;
+    --wait: #5c6a7d;
+    --note: #2d2713; --note-line: #8a6d1f;
     --h1: #1d3342; --h2: #21465c; --h3: #265c7a; --h4: #2f789d; --h5: #4197c0; --h6: #66b4d8;
     --h7: #98d0ec; --h8: #d8f0fc;
     --p50: #ffb547; --p95: #ff7a70;
@@ -140,7 +141,7 @@ code, pre, .mono { font: 13px/1.45 ui-monospace, "SF Mono", Menlo, Consolas, "De
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 12px 0 0; }
 .facts dt { color: var(--dim); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(142px, 1fr)); gap: 12px;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(126px, 1fr)); gap: 12px;
   margin: 22px 0 0; padding: 0; list-style: none; }
 .cards li { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px 14px; }
@@ -167,8 +168,8 @@ svg text { fill: var(--dim); font: 12px system-ui, -apple-system, "Segoe UI", Ro
   sans-serif; font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--line); stroke-width: 1; shape-rendering: crispEdges; }
 .base { stroke: var(--dim); stroke-width: 1; shape-rendering: crispEdges; }
-.s-good { fill: var(--good); } .s-bad { fill: var(--bad); } .s-again { fill: var(--again); }
-.s-wait { fill: var(--wait); } .s-gap { fill: var(--again); fill-opacity: .22; }
+.s-good { fill: var(--good); } .s-bad { fill: var(--bad); } .s-again { fill: var(--retry); }
+.s-wait { fill: var(--wait); } .s-gap { fill: var(--retry); fill-opacity: .22; }
 .s-unknown { fill: none; stroke: var(--dim); stroke-dasharray: 3 2; }
 .h1 { fill: var(--h1); } .h2 { fill: var(--h2); } .h3 { fill: var(--h3); }
 .h4 { fill: var(--h4); } .h5 { fill: var(--h5); } .h6 { fill: var(--h6); }
@@ -237,7 +238,7 @@ footer dd { margin: 0; }
 @media print {
   :root {
     --page: #fff; --card: #fff; --text: #000; --dim: #444; --line: #bbb; --faint: #e6e6e6;
-    --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --wait: #9aa7b8; --mark: #5a3fb0;
+    --good: #1f7190; --bad: #c4372c; --again: #8a5a00; --retry: #d39c2f; --wait: #9aa7b8;
     --note: #fff; --note-line: #888;
     --h1: #e1edf5; --h2: #c6deed; --h3: #a3cbe1; --h4: #79b2d2; --h5: #4e96bf; --h6: #2c78a5;
     --h7: #175a85; --h8: #0a3a5b;

@@ -335,7 +335,7 @@ class _Page:
         )
         retried = total.count(RETRIED)
         cards = [
-            ("Tasks completed", _number(done), f"of {_counted(types, 'type')}"),
+            ("Completed", _number(done), f"tasks of {_counted(types, 'type')}"),
             ("Failed", el("span", _number(bad), class_="bad" if bad else None),
              f"{_share(bad, done)} of those completed" if done else "none was completed"),
             ("Retries", _number(retried), "attempts tried again"),

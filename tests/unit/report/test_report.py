@@ -135,7 +135,7 @@ def test_what_is_missing_comes_first(record, report, life, tmp_path):
     status, page, err = report(path, "photo.jsonl", "missing-*.jsonl")
     assert status == 0
     before, missing, _ = re.split("What is not in these figures|Over time Throughput", page.text)
-    assert "Tasks completed 1" in before
+    assert "Completed 1 tasks of" in before
     for words in ("in 1 gap of 30.0s", "7 events that did not fit", "About 3 tasks",
                   "no JSON: Expecting value", "type of 1 task", "photo.jsonl is no recording",
                   "task_send_sent_event is off"):  # fmt: skip
