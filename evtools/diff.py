@@ -754,8 +754,8 @@ def _failing(runs: TypeRuns) -> str:
 
 _COLUMNS: Final = (
     _Column("RUNS", lambda runs: str(runs.ended), 0),
-    _Column("FAIL%", _failing, 4),
-    _Column("RUN p50", _duration(lambda runs: runs.run, 0.5), 5),
+    _Column("FAIL%", _failing, 5),
+    _Column("RUN p50", _duration(lambda runs: runs.run, 0.5), 4),
     _Column("RUN p95", _duration(lambda runs: runs.run, 0.95), 3),
     _Column("WAIT p50", _duration(lambda runs: runs.wait, 0.5), 1),
     _Column("WAIT p95", _duration(lambda runs: runs.wait, 0.95), 2),
