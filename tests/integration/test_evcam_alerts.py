@@ -15,8 +15,9 @@ from evtools.cam.health import own_families
 from evtools.cam.metrics import METRICS
 from evtools.cam.schedule import Counters
 from evtools.transport import Statistics
-from servers.process import program
+from servers.process import program, wait_until
 from servers.prometheus import Monitoring
+from tools.collector import Collector
 from tools.site import Site
 
 if TYPE_CHECKING:
@@ -108,3 +109,81 @@ def test_alerts_fire_and_resolve(evcam, own_redis, worker, tmp_path):
         monitoring.wait_told("EvcamGone", "resolved")
     finally:
         monitoring.end()
+
+
+# --- hooks of evcam ---------------------------------------------------------------------
+
+_HOSTILE = "$(touch pwned) `touch pwned`; touch pwned '\"\n\x1b[2J\u202e--help"
+
+
+@pytest.mark.timeout(120)
+def test_a_failing_type_reaches_a_program_and_a_server_whatever_other_hooks_do(
+    evcam, broker, broker_url, worker, sender, tmp_path
+):
+    """It fires once, by kind of failure, and resolves; hooks that hang, fail or flood are apart."""
+    url, exchange = broker_url, f"celeryev.{tmp_path.name}"
+    out, pid, site = tmp_path / "out.jsonl", tmp_path / "pid", Site()
+    hang = f"sh -c 'echo $$ > {pid}; exec sleep 600'"
+    flood = "head -c 100000000 /dev/zero"
+    left = f"left{site.address.rpartition(':')[2]}"
+    with Collector() as collector:
+        made = worker(url, event_exchange=exchange)
+        watching = evcam(
+            *("-b", url, "--event-exchange", exchange, "--listen", site.address),
+            *("--on", "state:failure", "--over", "5s", "--cooldown", "0"),
+            *("--run", f"sh -c 'cat >> {out}'", "--webhook", f"{collector.url}/T0K3N"),
+            *("--run", hang, "--run", "false", "--run", flood, "--hook-timeout", "8s"),
+            *(
+                "--on",
+                f"depth>=7 name={left}",
+                "--view",
+                "queues",
+                "--run",
+                f"sh -c 'cat >> {out}'",
+            ),
+        )
+        site.wait_value("evcam_state_workers", 1)
+        for _ in range(7):
+            made.app.send_task("cluster.add", queue=left)
+        for _ in range(5):
+            made.app.send_task("cluster.fail", queue=made.queue)
+
+        def notices(alert="state-failure"):
+            lines = out.read_text().splitlines() if out.exists() else []
+            return [each for each in map(json.loads, lines) if each["alert"] == alert]
+
+        wait_until(notices, what="the program to run")
+        pretender = sender(url, exchange)
+        pretender.send("task-received", uuid="u", name=_HOSTILE, hostname="w@h")
+        pretender.send("task-failed", uuid="u", hostname="w@h", exception=f"E({_HOSTILE!r})")
+        wait_until(lambda: len(notices()) == 2, what="the second kind of failure")
+        wait_until(lambda: len(notices()) == 4, what="the end of both")
+        [first, second, *ends] = notices()
+        assert [each["state"] for each in (first, second, *ends)] == ["fired"] * 2 + [
+            "resolved"
+        ] * 2
+        assert (first["group"]["type"], first["worker"]) == ("cluster.fail", made.hostname)
+        assert {each["id"]: each["count"] for each in ends} == {first["id"]: 5, second["id"]: 1}
+        assert second["type"] == _HOSTILE
+        assert second["event"]["name"] == _HOSTILE
+        wait_until(lambda: len(collector.requests) == 4, what="all requests")
+        assert [json.loads(each.body) for each in collector.requests] == notices()
+        wait_until(
+            lambda: notices(f"depth-7-name-{left}"), what="the broker to say so", deadline=30
+        )
+        assert notices(f"depth-7-name-{left}")[0]["row"]["depth"] == 7
+
+        def hook(words):
+            hooks = json.loads(site.get("/status")[1])["hooks"]
+            return next(each for each in hooks if each["hook"] == words)
+
+        wait_until(lambda: hook(flood)["delivered"] == 4, what="the flood to be over")
+        assert (hook("false")["delivered"], hook("false")["last_error"]) == (0, "exit status 1")
+        hung = int(pid.read_text())
+        assert watching.stop(signal.SIGTERM) == 0
+    assert not Path(f"/proc/{hung}").exists()
+    assert not (tmp_path / "pwned").exists()
+    log = watching.stderr
+    assert "T0K3N" not in log
+    assert "\x1b" not in log
+    assert re.search(r"evcam ends, and \d+ notices were not delivered", log)
