@@ -604,6 +604,12 @@ def _has_secret(value: Any, name: str = "") -> bool:
     return is_secret or ("://" in address and bool(url.secrets(address)))
 
 
+def _rules(sources: Sources) -> dict[str, Any]:
+    # The file may have been named otherwise.
+    alerts = sources.tables.get("alert", {})
+    return {name: replace(each.value, place="") for name, each in alerts.items()}
+
+
 def reloader(
     ctx: click.Context, level: Callable[[Mapping[str, Any]], int]
 ) -> Callable[[], Mapping[str, Any]]:
@@ -611,15 +617,16 @@ def reloader(
 
     It returns the options that have changed since the last time, but for those of the command
     line or the environment, with their values in the file, or None for those no longer in it;
-    `loglevel` is a number of the logging module, from `level`.
+    `loglevel` is a number of the logging module, from `level`; `alert` stands for the alerts.
     """
     sources = sources_of(ctx)
     # Absolute: a daemon changes its working directory.
     path = str(sources.path.absolute()) if sources.path else ""
     before = {name: each.value for name, each in sources.settings.items()}
+    alerts = _rules(sources)
 
     def reload() -> Mapping[str, Any]:
-        nonlocal before
+        nonlocal before, alerts
         if not path:
             return {}
         loaded = load(ctx.command, path, ctx.params["profile"])
@@ -636,7 +643,9 @@ def reloader(
             except KeyError:
                 word = changed["loglevel"]
                 raise ConfigError(f"{path}: loglevel: invalid level {word}") from None
-        before = after
+        if _rules(loaded) != alerts:
+            changed["alert"] = None
+        before, alerts = after, _rules(loaded)
         return changed
 
     return reload

@@ -341,6 +341,7 @@ def reading(config):
         ("[evcam]\nfreq = 2\n", ("-F", "5"), "[evcam]\nfreq = 3\numask = '027'\n", {}),
         ("[evcam]\n", (), "[evcam]\nloglevel = 'debug'\n", {"loglevel": logging.DEBUG}),
         ("[evcam]\nloglevel = 'debug'\n", (), "[evcam]\n", {"loglevel": logging.INFO}),
+        ("[alert.a]\nfilter = 'x'\n", (), "[alert.a]\nfilter = 'y'\n", {"alert": None}),
         ("[profile.p.evcam]\nfreq = 2\n", ("--profile", "p"), "[profile.p.evcam]\nfreq = 3\n",
          {"freq": 3}),
     ],
@@ -354,9 +355,10 @@ def test_changes_are_reported_once(reading, config, monkeypatch, before, argumen
 
 
 def test_the_file_is_found_from_any_directory(reading, config, monkeypatch, tmp_path):
-    (tmp_path / "mine.toml").write_text("[evcam]\nfreq = 2\n")
+    alert = "[alert.a]\nfilter = 'x'\n"
+    (tmp_path / "mine.toml").write_text(f"[evcam]\nfreq = 2\n{alert}")
     reread = reading("", "--config", "mine.toml")
-    (tmp_path / "mine.toml").write_text("[evcam]\nfreq = 3\n")
+    (tmp_path / "mine.toml").write_text(f"[evcam]\nfreq = 3\n{alert}")
     monkeypatch.chdir("/")
     assert reread() == {"freq": 3}
 
