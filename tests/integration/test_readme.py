@@ -64,9 +64,13 @@ AT_A_TIME = 4
 
 
 def of(language: str) -> list[Block]:
-    """Return the blocks in a language that are run here."""
+    """Return the blocks in a language that are run here, each of their lines once."""
+    pages = {line for each in blocks() if each.document in PAGES for line in each.text.splitlines()}
     return [
-        block for block in blocks() if block.language == language and block.heading not in INSTALLS
+        block
+        for block in blocks()
+        if block.language == language and block.heading not in INSTALLS
+        if block.document in PAGES or not pages.issuperset(block.text.splitlines())
     ]
 
 
@@ -83,10 +87,10 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        while not self._stopping.wait(0.2):
+        while not self._stopping.wait(0.4):
             self._send("cluster.add", args=(number, 1))
             self._send("cluster.fail")
-            if number % 10 == 0:
+            if number % 5 == 0:
                 self._send("cluster.occupy", args=(30,), soft_time_limit=3)
             number += 1
 
