@@ -26,6 +26,8 @@ _NAME_CHARS: Final = 200
 _VALUE_CHARS: Final = 300
 _MESSAGE_CHARS: Final = 500
 _NOTES_MAX: Final = 30
+#: Of how many groups of failures there is a sample: of very many, their tracebacks are megabytes.
+_SAMPLES_MAX: Final = 100
 _WORKERS_NAMED: Final = 4
 _PERCENTILES: Final = ("p50", "p95", "p99", "max")
 #: How a task is said to be, by its state.
@@ -562,11 +564,14 @@ class _Page:
             el("p", f"{_counted(total, 'failure')} in {_counted(len(groups), 'group')}: those of a"
                " group differ only in numbers, ids and quotations, which are shown as *.",
                class_="lead"),
-            [self._failure(group, total) for group in groups[:top]],
+            [
+                self._failure(group, total, with_sample=at < _SAMPLES_MAX)
+                for at, group in enumerate(groups[:top])
+            ],
             _rest(len(groups), top, "groups of failures"),
         )  # fmt: skip
 
-    def _failure(self, group: Any, total: int) -> Html:
+    def _failure(self, group: Any, total: int, *, with_sample: bool) -> Html:
         workers = sorted(group.workers)
         named = [html(", " if at else "", _name(name, 80))
                  for at, name in enumerate(workers[:_WORKERS_NAMED])]  # fmt: skip
@@ -577,12 +582,12 @@ class _Page:
         what = group.exception or ("failures of other kinds" if group.task == OTHERS else "Failed")
         message = _cut(group.message, _MESSAGE_CHARS)
         sample: list[Child] = []
-        if group.sample:
+        if group.sample and with_sample:
             sample.append(el("p", "The last one: ", el("code", _cut(group.sample, _MESSAGE_CHARS)),
                              f" in task {group.uuid[:64]}"))  # fmt: skip
-        if group.traceback:
+        if group.traceback and with_sample:
             sample.append(lines(group.traceback))
-        elif group.sample:
+        elif sample:
             sample.append(el("p", "Its event had no traceback.", class_="dim"))
         return el(
             "div",

@@ -2,15 +2,19 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import evtools.report
+from evtools.cli.report import build_options, evreport
 from evtools.clock import SystemClock
+from evtools.errors import UsageError
 from evtools.report import figures as figures_module
 from evtools.report.figures import Figures, Timeline
 from evtools.wire import encode_line, envelope, gap
+from tools.tty import Terminal
 from tools.typed import events_of
 
 HOSTILE = '</td></style><script>alert(1)</script><img src=x onerror="alert(1)">\u202e\x1b[2J\'"&'
@@ -175,6 +179,13 @@ def test_what_cannot_be_is_said_and_an_older_page_stays(
     assert (tmp_path / "report.html").read_text() == "older"
     assert (tmp_path / "day.jsonl").read_bytes() == before
     assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_a_terminal_is_no_place_for_a_page(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    ctx = evreport.make_context("evreport", ["day.jsonl"])
+    with pytest.raises(UsageError, match="the page needs a file"):
+        build_options(ctx.params)
 
 
 def test_an_interrupt_leaves_no_half_page(record, report, life, tmp_path, monkeypatch):
