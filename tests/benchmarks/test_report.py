@@ -27,7 +27,8 @@ def measured(path, page):
     process = subprocess.Popen(
         [_EVTOOLS, "report", path, "-o", page], stderr=subprocess.PIPE, text=True
     )
-    said = process.stderr.read()
+    with process.stderr as stderr:
+        said = stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = status
     assert status == 0, said
