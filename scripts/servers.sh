@@ -76,7 +76,7 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     elif command -v brew >/dev/null 2>&1; then
         echo "Install them with: brew install redis rabbitmq postgresql clickhouse openssl mandoc sqlite zsh fish binutils curl xz" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, ClickHouse, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl, xz, systemd and logrotate." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, ClickHouse, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl, xz, Chromium, systemd and logrotate." >&2
     fi
     exit 1
 fi

@@ -206,7 +206,7 @@ def _write(output: str, page: bytes) -> None:
             finally:
                 os.close(descriptor)
         else:
-            replace_file(os.path.realpath(output) if Path(output).is_symlink() else output, page)
+            replace_file(output, page)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -307,7 +307,7 @@ class _Page:
                 parts.append(f", most often with {what} in {name} ({_number(worst.count)})")
         parts.append(". ")
         types = self._read(lambda cluster: cluster.statistics.types("all", self._now))
-        timed = [row for row in types if row.run.p95 is not None]
+        timed = [row for row in types if row.run.p95 and row.name not in (UNKNOWN, OTHERS)]
         if len(timed) > 1:
             slowest = max(timed, key=lambda row: row.run.p95)
             name, most = _cut(slowest.name, _NAME_CHARS), _duration(slowest.run.p95)
@@ -336,12 +336,14 @@ class _Page:
             for row in cluster.statistics.types("all", self._now)
         )
         retried = total.count(RETRIED)
+        # What was done while nobody recorded is not known.
+        seconds = max(1.0, total.seconds - self._about.counters.gap_seconds)
         cards = [
             ("Completed", _number(done), f"tasks of {_counted(types, 'type')}"),
             ("Failed", el("span", _number(bad), class_="bad" if bad else None),
              f"{_share(bad, done)} of those completed" if done else "none was completed"),
             ("Retries", _number(retried), "attempts tried again"),
-            ("Throughput", _rate(done / total.seconds),
+            ("Throughput", _rate(done / seconds),
              f"peak {_rate(peak)} over {_span_words(self._width)}"),
             ("Run time", f"{_duration(run.p50)}", f"median; p95 {_duration(run.p95)}"),
             ("Wait time", f"{_duration(wait.p50)}", f"median; p95 {_duration(wait.p95)}"),

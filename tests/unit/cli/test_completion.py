@@ -31,6 +31,7 @@ def test_other_shells_are_refused(capsys, monkeypatch, shell, arguments):
         ("evdump -b eu =", "redis:// rediss:// sentinel:// amqp:// amqps://"),
         ("evdump -b eu=re", "eu=redis:// eu=rediss://"), ("evdump --tls-ca ca", "file,ca"),
         ("evcam --workdir x", "dir,x"), ("evtools doctor --fi", "--fix"), ("evtools doctor ", ""),
+        ("evtools report --ti", "--title"), ("evtools report x", "file,x"),
         ("evtools nonsense -x", ""), ("evtop state : n", ""), ("evtop state :", ""),
         ("evtools diff ol", "file,ol"), ("evtools diff --only b", "better"),
         ("evtop ", " ".join(f"{name}:" for name in TASK_FIELDS)),
