@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from evtools.alerts import NAMES_MAX, Alert, Change, Rule, fields_of_view, with_task
 from evtools.cam.camera import Camera
-from evtools.cam.hooks import Hook, Notice, senders_of
+from evtools.cam.hooks import WAITING_MAX, Hook, Notice, senders_of
 from evtools.cam.metrics import Family, Sample
 from evtools.cam.queues import QueueWatch
 from evtools.clock import Clock, SystemClock
@@ -56,6 +56,8 @@ _STRIDE: Final = 500
 _BUDGET: Final = 0.02
 #: How long the state of a cluster is waited for, in seconds.
 _PATIENCE: Final = 0.1
+#: How long the hooks that are given up are waited for, in seconds.
+_END_SECONDS: Final = 5.0
 
 #: What tells a group from others of its alert.
 Key: TypeAlias = tuple[str, ...]
@@ -107,8 +109,8 @@ class Watch:
     filter: Filter
     hooks: Sequence[Hook]
     groups: OrderedDict[Key, Group] = field(default_factory=OrderedDict)
-    #: The failures that it has matched, the newest last.
-    seen: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    #: The fingerprints of the failures that it has matched, the newest last.
+    seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
     fired: int = 0
     resolved: int = 0
     suppressed: int = 0
@@ -124,11 +126,11 @@ class Watch:
             found = self.groups[key] = Group(Alert(self.rule, self.filter), about())
         return found
 
-    def is_new(self, key: Key) -> bool:
+    def is_new(self, fingerprint: str) -> bool:
         """Return whether it has matched no such failure before, and remember that it has now."""
-        is_new = key not in self.seen
-        self.seen[key] = None
-        self.seen.move_to_end(key)
+        is_new = fingerprint not in self.seen
+        self.seen[fingerprint] = None
+        self.seen.move_to_end(fingerprint)
         if len(self.seen) > SEEN_MAX:
             self.seen.popitem(last=False)
         return is_new
@@ -216,7 +218,9 @@ class AlertWatch:
             fields = fields_of_view(rule.view, self._as_of)
             chosen = rule.compile(fields, zone=zone, now=lambda: self._now)
             senders = senders_of(rule, self._real_clock) if delivers else ()
-            watch = Watch(rule, chosen, [Hook(rule, one) for one in senders])
+            # A replay waits for its hooks.
+            room = None if is_replay else WAITING_MAX
+            watch = Watch(rule, chosen, [Hook(rule, one, room) for one in senders])
             self._watches.append(watch)
             self._by_place.setdefault((rule.view, rule.window), []).append(watch)
         self._hooks = list(chain.from_iterable(watch.hooks for watch in self._watches))
@@ -271,11 +275,11 @@ class AlertWatch:
         found = self._clusters[cluster]
         found.since, found.lost_at = math.inf, now
 
-    def take(self, change: StateChange) -> None:
-        """Count an event that alerts are about, once the state has taken it in."""
+    def take(self, change: StateChange, name: str) -> None:
+        """Count an event of the cluster of that name, once its state has taken it in."""
         event, subject = change.event, change.subject
         if self._by_place:
-            cluster = self._clusters[event.cluster or ""]
+            cluster = self._clusters[name]
             cluster.latest = max(cluster.latest, event.local_received)
             cluster.statistics.take((change,))
         if not self._on_events:
@@ -285,12 +289,11 @@ class AlertWatch:
             if not watch.filter.matches(record):
                 continue
             by, parts = _group_of(watch.rule.group, record)
-            name = event.cluster or ""
             key = _ALL if by == "none" else (name, by, *parts)
             if watch.rule.first_seen:
                 if by != "failure":
                     continue
-                if not (watch.is_new(key) or key in watch.groups):
+                if not (watch.is_new(_digest(key)) or key in watch.groups):
                     continue
             group = watch.group(key, lambda: _about(by, name, parts))  # noqa: B023  (called now)
             group.alert.take(record)
@@ -485,10 +488,10 @@ class AlertWatch:
 
     def close(self) -> None:
         """Give up what is not delivered yet."""
+        self._is_over = True
         for hook in self._hooks:
-            hook.end()
-        for hook in self._hooks:
-            hook.close()
+            hook.give_up()
+        self.join(_END_SECONDS)
         for cluster in self._clusters.values():
             if cluster.broker is not None:
                 cluster.broker.close()
@@ -561,14 +564,14 @@ def _group_of(by: str, record: Event) -> tuple[str, tuple[str, ...]]:
     """Return what an event is grouped by, and the parts of that which tell it from others."""
     if by == "none":
         return "none", ()
-    worker = record.hostname or UNKNOWN
+    worker = record.hostname[:_VALUE_CHARS] or UNKNOWN
     if by == "worker":
         return "worker", (worker,)
     if not record.type.startswith("task-"):
         # Of workers, and custom ones.
         return ("worker", (worker,)) if record.type.startswith("worker-") else ("type", ("",))
     name = record.get("name")
-    name = name if isinstance(name, str) and name else UNKNOWN
+    name = name[:_VALUE_CHARS] if isinstance(name, str) and name else UNKNOWN
     if by == "failure" and record.type in ("task-failed", "task-retried"):
         return "failure", (name, *fingerprint(record))
     return "type", (name,)

@@ -24,7 +24,7 @@ from evtools.text import human_duration, sanitize
 _log = logging.getLogger(__name__)
 
 #: How many notices wait for a hook; beyond that the oldest is dropped.
-WAITING_MAX: Final = 100
+WAITING_MAX: Final = 250
 #: How long is waited after each try that failed, in seconds; there is one try more.
 WAITS: Final = (1.0, 5.0, 25.0)
 #: The longest that a server can have us wait, in seconds.
@@ -178,12 +178,12 @@ def senders_of(rule: Rule, clock: Clock) -> list[Sender]:
 class Hook:
     """Deliver the notices of an alert to one place, one after the other, in a thread of its own.
 
-    Of more than `WAITING_MAX` that wait, the oldest are dropped.  What fails is tried again, after
-    each of `WAITS` or what the other side asks for.  `woken` is called when one is done with.
+    Of more than `waiting_max` that wait, the oldest are dropped.  What fails is tried again, after
+    each of `WAITS` or what the other side asks for.
     """
 
-    def __init__(self, rule: Rule, sender: Sender) -> None:
-        self.alert, self.sender = rule.name, sender
+    def __init__(self, rule: Rule, sender: Sender, waiting_max: int | None = WAITING_MAX) -> None:
+        self.alert, self.sender, self._waiting_max = rule.name, sender, waiting_max
         self.delivered = self.failed = self.retried = self.dropped = 0
         self.last_error = ""
         self._what = f"alert {rule.name}: {sender.shown}"
@@ -206,9 +206,9 @@ class Hook:
     def put(self, notice: Notice) -> None:
         """Have a notice delivered; never wait."""
         with self._changed:
-            if len(self._waiting) >= WAITING_MAX:
+            if self._waiting_max is not None and len(self._waiting) >= self._waiting_max:
                 self._waiting.popleft()
-                self._drop(f"{WAITING_MAX} notices wait for it")
+                self._drop(f"{self._waiting_max} notices wait for it")
             self._waiting.append(notice)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="evtools-hook", daemon=True)
@@ -227,8 +227,8 @@ class Hook:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Give up what is not delivered yet: what runs is killed, and the rest dropped."""
+    def give_up(self) -> None:
+        """Kill what runs, and drop what is not delivered yet; `join` waits for the end of that."""
         with self._changed:
             self._ending = self._given_up = True
             left = self.waiting
@@ -237,7 +237,6 @@ class Hook:
         if left:
             self.dropped += left
             _log.error("%s: evcam ends, and %d notices were not delivered", self._what, left)
-        self.join(timeout)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is counted, as plain values."""

@@ -463,7 +463,7 @@ class Loop:
         for change in cluster.state.changes(events):
             if alerts is not None:
                 try:
-                    alerts.take(change)
+                    alerts.take(change, cluster.name)
                 except Exception as error:  # noqa: BLE001
                     self._failures.error("an event could not be counted for alerts", error)
             if observer is not None:

@@ -55,7 +55,7 @@ class Play:
             if cluster:
                 event.cluster = cluster
             for change in self.state(cluster).changes([event]):
-                self.watch.take(change)
+                self.watch.take(change, cluster)
         self.clock.now = max(self.clock.now, self.life.now)
 
     def fail(self, uuid, exception="ValueError('bad 1')", name="proj.add", **how):

@@ -39,7 +39,8 @@ def hook(monkeypatch):
 
     yield make
     for each in made:
-        each.close()
+        each.give_up()
+        assert each.join(20.0)
 
 
 def program(folder, text):
@@ -116,7 +117,8 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(hook, tmp_path, monke
     one.put(NOTICE)
     one.put(NOTICE)
     wait_until(lambda: pids.exists() and pids.read_text().endswith(" "), what="it")
-    one.close()  # evcam ends
+    one.give_up()  # evcam ends
+    assert one.join(20.0)
     wait_until(lambda: all(map(_is_gone, pids.read_text().split())), what="it")
     assert (one.dropped, one.delivered, one.waiting) == (2, 0, 0)
     pids.unlink()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evtools.alerts import parse_rule
 from evtools.cam import loop
 from evtools.cam.loop import STUCK_AFTER, EventFilter, ReplayClock
 from evtools.cam.options import CamOptions
@@ -704,6 +705,54 @@ def test_a_recording_has_its_own_clusters_and_not_too_many(stage, log, monkeypat
     assert play.counters.left_out == 2
     assert "more than 2 clusters: the events of others are left out, as of asia" in log()[0]
     assert "2 events of clusters beyond 2 were left out" in log()
+
+
+# --- alerts -----------------------------------------------------------------------------
+
+
+def rules(*tables):
+    return tuple(
+        parse_rule(f"a{n}", f"f: alert.a{n}", {"window": "10s", **each})
+        for n, each in enumerate(tables)
+    )
+
+
+def test_alerts_of_a_recording_go_by_its_time_and_its_clusters(stage, log):
+    hole = {"type": Gap.type, "reason": "stopped", "from": 1.0, "to": 2.0}
+    play = stage(
+        [received("a", 100.0) | {"cluster": "prod"}, received("a", 100.0) | {"cluster": "eu"}],
+        [{**hole, "local_received": 101.0}],
+        [received("b", 150.0) | {"cluster": "eu"}],
+        replays=True,
+        alerts=rules({"filter": "type:task-received"}, {"view": "types", "filter": "has:name",
+            "window": "1m"}),
+    )  # fmt: skip
+    assert play.run() == 0
+    assert [line.partition(" shop")[0] for line in log() if "a0" in line] == [
+        "alert a0 fired: type:task-received: eu", "alert a0 fired: type:task-received: prod",
+        "alert a0 resolved: type:task-received: eu", "alert a0 resolved: type:task-received: prod",
+    ]  # fmt: skip
+    assert sum("alert a1 fired" in line for line in log()) == 2
+    assert not any("alerts" in line for line in log())  # that something failed
+
+
+def test_what_waits_for_a_hook_is_delivered_in_the_end_while_there_is_time(stage, log, tmp_path):
+    out = tmp_path / "out"
+    play = stage(
+        [received("a", 999.0)],
+        alerts=rules({"filter": "x or type:task-received", "run": f"sh -c 'cat >> {out}'"}),
+    )
+    play.connect()
+    assert play.run() == 0
+    assert json.loads(out.read_text())["state"] == "fired"
+    assert play.loop._line().endswith("1 alerts fire")
+    hanging = {"filter": "type:*", "window": "1h", "run": "sleep 600"}
+    play = stage([received("a", 999.0)], alerts=rules(hanging))
+    play.connect()
+    now = itertools.count(1000.0, 5.0)
+    play.clock.monotonic = lambda: next(now)
+    assert play.run() == 0
+    assert "alert a0: sleep 600: evcam ends, and 1 notices were not delivered" in log()
 
 
 # --- a queue that keeps events --------------------------------------------------------
