@@ -78,8 +78,8 @@ def run(options: DiffOptions) -> int:
         if not side.types:
             hint = "evdump -r FILE -z by:name -o text counts what is in a recording"
             raise UsageError(f"{name} has no task that ran: {side.extent()}", hint)
-    if after.first < before.first and not options.quiet:
-        _report("AFTER begins before BEFORE: are they in the right order?")
+    if after.last < before.first and not options.quiet:
+        _report("AFTER is from before BEFORE: are they in the right order?")
     rows = compare(before, after, confidence=options.confidence, min_change=options.min_change)
     sys.stdout.write(_OUTPUT[options.output](options, before, after, rows))
     return EXIT_WORSE if any(row.is_worse for row in rows) else EXIT_SAME

@@ -307,7 +307,7 @@ def test_a_deploy_that_made_a_type_slower_fails_a_pipeline(recorder, run):
         "1 worse, 1 no difference shown (confidence 95%, changes below 5% not reported)",
     ]
     assert run(new, old)[0] == 0  # faster
-    assert "AFTER begins before BEFORE" in run(new, old)[2]
+    assert "AFTER is from before BEFORE" in run(new, old)[2]
     assert run(old, new, "--min-change", "30%")[0] == 0
     status, out, _ = run(old, new, "--only", "worse", "--json")
     shown = json.loads(out)
@@ -319,6 +319,19 @@ def test_a_deploy_that_made_a_type_slower_fails_a_pipeline(recorder, run):
     assert [row["verdicts"] for row in rows] == ["slower", "same"]
     assert float(rows[0]["run_change"]) == pytest.approx(0.25, abs=0.005)
     assert rows[0]["after_wait_p50"] == "0.05"
+
+
+def test_of_one_recording_dealt_into_two_nothing_is_reported(recorder, run):
+    chance = random.Random(7)
+    halves = [recorder(f"{name}.jsonl") for name in ("one", "two")]
+    for number in range(600):
+        for name, scale in (("shop.pay", 0.1), ("shop.mail", 2.0)):
+            end = "failed" if chance.random() < 0.1 else "succeeded"
+            time = scale * chance.lognormvariate(0, 1)
+            chance.choice(halves).add(name, EIGHT + number, end, run=time)
+    status, out, err = run(*(each.write() for each in halves), "--min-change", "0")
+    assert (status, err) == (0, "")
+    assert out.endswith("\n0 worse, 2 no difference shown (confidence 95%)\n")
 
 
 def test_one_recording_is_cut_at_a_time(recorder, run):
