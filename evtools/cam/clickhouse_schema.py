@@ -13,6 +13,7 @@ MODERN: Final = (21, 8)
 MICROS: Final = 1_000_000
 #: Seconds.
 HOUR: Final = 3600
+_DAY_MICROS: Final = 24 * HOUR * MICROS
 
 # fmt: off
 #: Columns of the event log: their types, `Label` for a text of which there are few.
@@ -458,6 +459,18 @@ class Tables:
         place = self.place("tasks_raw")
         return f"SELECT cluster, uuid, {merged} FROM {place} {condition} GROUP BY cluster, uuid"
 
+    def _once_of_all_days(self) -> str:
+        # Rows of one key are looked for within a day only, or all days would be read to find those
+        # of one.  The day of an event is that of its receipt only if the clock of its sender is
+        # far off: of those that evcams have then received on several days, the first counts.
+        odd, key = f"intDiv(micros, {_DAY_MICROS}) != toUInt32(day)", "cluster, uuid, micros, id"
+        place = self.place("events_raw")
+        first = f"SELECT {key}, min(day) FROM {place} WHERE {odd} GROUP BY {key}"
+        return (
+            f" WHERE NOT ({odd}) OR ({key}, day) GLOBAL IN ({first}) "
+            "SETTINGS do_not_merge_across_partitions_select_final = 1"
+        )
+
     def _of_events(self) -> str:
         # Of each task the steps in the log, and what was raised in them.
         call = _arguments("String", "name", _OF_TASK["name_s"][3])
@@ -486,7 +499,11 @@ class Tables:
 
     def _views(self) -> Iterator[tuple[str, str]]:
         known, order = self._known, ["timestamp", *EVENT_COLUMNS]
-        yield "events", f"SELECT {', '.join(order)} FROM {self.place('events_raw')} FINAL"
+        yield (
+            "events",
+            f"SELECT {', '.join(order)} FROM {self.place('events_raw')} FINAL"
+            + (self._once_of_all_days() if self.is_modern else ""),
+        )
         inner = self._layered(self._of_states(), *_TASK)
         texts = (
             "root_id",
