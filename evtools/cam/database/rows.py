@@ -96,11 +96,14 @@ def step_of(event: Event) -> Any:
     *values, _ = _values[kind](event)
     if event.exception is not None:
         values[1] = unwrapped(event.exception, event.traceback)
-    cleaned = [
-        clean_text(value) if value.__class__ is str else value
-        for clean_text, value in zip(_CLEANERS[kind], values, strict=True)
-    ]
-    return STEPS[kind](*cleaned, _time_of(event))
+    # Nearly all are short and plain, which is quicker to see of all together.
+    texts = "".join([value for value in values if value.__class__ is str])
+    if len(texts) > schema.NAME_MAX or not texts.isascii() or "\0" in texts:
+        values = [
+            clean_text(value) if value.__class__ is str else value
+            for clean_text, value in zip(_CLEANERS[kind], values, strict=True)
+        ]
+    return STEPS[kind](*values, _time_of(event))
 
 
 def _time_of(event: Event) -> float:
