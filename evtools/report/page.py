@@ -29,6 +29,8 @@ _NOTES_MAX: Final = 30
 #: Of how many groups of failures there is a sample: of very many, their tracebacks are megabytes.
 _SAMPLES_MAX: Final = 100
 _WORKERS_NAMED: Final = 4
+#: What rates are per, with its seconds.
+_UNITS: Final = (("second", 1.0), ("minute", 60.0), ("hour", 3600.0), ("day", 86_400.0))
 _PERCENTILES: Final = ("p50", "p95", "p99", "max")
 #: How a task is said to be, by its state.
 _STATES: Final = {
@@ -438,42 +440,52 @@ class _Page:
         return [each for each in found if each.last >= begin and each.first <= end]
 
     def _over_time(self) -> Html:
-        rows, span = self._rows, self._span
-        if not rows or not self._totals.count(*range(9)):
+        if not self._rows or not self._totals.count(*range(9)):
             return el("p", "No event of a task.", class_="dim")
         gaps = self._gap_spans()
         per = f"one column is {_span_words(self._width)}"
-        good = [row.count(SUCCEEDED) / row.seconds for row in rows]
-        bad = [row.count(FAILED) / row.seconds for row in rows]
-        again = [row.count(RETRIED) / row.seconds for row in rows]
         total = self._totals
         gap_key = [plots.key("gap: nothing was recorded", "s-gap")] if gaps else []
         desc = (f"{_counted(total.count(SUCCEEDED), 'task')} succeeded and"
                 f" {_number(total.count(FAILED))} failed between {self._when(self._figures.first)}"
                 f" and {self._when(self._figures.last)}; {per}.")  # fmt: skip
-        throughput = plots.stacked(
-            "throughput", "Tasks completed per second", desc, span,
-            (Series("failed", "s-bad", bad), Series("succeeded", "s-good", good)),
-            _rate, gaps,
-        )  # fmt: skip
-        counts = _share(total.count(FAILED), total.count(SUCCEEDED, FAILED))
-        failures = plots.stacked(
-            "failing", "Failures and retries per second",
-            f"{_number(total.count(FAILED))} failures, {counts} of the tasks completed, and"
-            f" {_number(total.count(RETRIED))} retries; {per}.", span,
-            (Series("failed", "s-bad", bad), Series("retried", "s-again", again)), _rate, gaps,
-        )  # fmt: skip
+        share = _share(total.count(FAILED), total.count(SUCCEEDED, FAILED))
+        more = (f"{_number(total.count(FAILED))} failures, {share} of the tasks completed, and"
+                f" {_number(total.count(RETRIED))} retries; {per}.")  # fmt: skip
+        parts = ("failed", "s-bad", FAILED), ("succeeded", "s-good", SUCCEEDED)
+        throughput, unit = self._rates("throughput", "Tasks completed", desc, parts, gaps)
+        parts = ("failed", "s-bad", FAILED), ("retried", "s-again", RETRIED)
+        failures, unit_of_few = self._rates("failing", "Failures and retries", more, parts, gaps)
         return html(
-            el("div", el("figure", _caption("Throughput", f"tasks completed per second; {per}",
+            el("div", el("figure", _caption("Throughput", f"tasks completed per {unit}; {per}",
                plots.key("succeeded", "s-good"), plots.key("failed", "s-bad"), gap_key),
                throughput), class_="card"),
-            el("div", el("figure", _caption("Failures and retries", "per second, to a scale of"
-               " their own", plots.key("failed", "s-bad"), plots.key("retried", "s-again"),
+            el("div", el("figure", _caption("Failures and retries", f"per {unit_of_few}, to a scale"
+               " of their own", plots.key("failed", "s-bad"), plots.key("retried", "s-again"),
                gap_key), failures), class_="card"),
             self._heat("run", "Run time", "from start to end, by when tasks completed", gaps),
             self._heat("wait", "Wait time", "from sending to start, without the delay of an ETA",
                        gaps),
         )  # fmt: skip
+
+    def _rates(
+        self,
+        ident: str,
+        title: str,
+        desc: str,
+        parts: Sequence[tuple[str, str, int]],
+        gaps: Sequence[Span],
+    ) -> tuple[Html, str]:
+        # Columns of counts, and what they are per: the shortest time in which there are any.
+        cells = [cell for _, _, cell in parts]
+        most = max((row.count(*cells) / row.seconds for row in self._rows), default=0.0)
+        unit, seconds = next((each for each in _UNITS if most * each[1] >= 1), _UNITS[-1])
+        series = [
+            Series(word, css, [row.count(cell) / row.seconds * seconds for row in self._rows])
+            for word, css, cell in parts
+        ]
+        drawn = plots.stacked(ident, f"{title} per {unit}", desc, self._span, series, unit, gaps)
+        return drawn, unit
 
     def _heat(self, what: Any, title: str, about: str, gaps: Sequence[Span]) -> Html:
         heat: Heat = heat_of(self._rows, what, plots.HEAT_ROWS)

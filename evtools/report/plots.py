@@ -81,8 +81,8 @@ def _ticks(span: Span) -> list[tuple[float, str, bool]]:
         today = f"{moment.day} {moment:%b}"
         if step >= _DAY:
             text = today if step < _STEPS[-1] else f"{moment:%b %Y}"
-        elif long > _DAY and today != day:
-            text, day = f"{today} {text}" if day else text, today
+        elif long > _DAY and (today != day or not len(found) % 3):
+            text, day = f"{today} {text}", today
         found.append((at, text, bool(len(found) % 3)))
         at += step
     # Where they would stand out at the sides there are none.
@@ -154,10 +154,13 @@ def stacked(
     desc: str,
     span: Span,
     series: Sequence[Series],
-    label: Callable[[float], str],
+    unit: str,
     gaps: Iterable[Span] = (),
 ) -> Html:
-    """Return columns of values that stand on each other, the first series at the bottom."""
+    """Return columns of values that stand on each other, the first series at the bottom.
+
+    `unit` is the time that they are per, a word.
+    """
     cols = max((len(each.values) for each in series), default=0)
     sums = [sum(each.values[at] or 0.0 for each in series) for at in range(cols)]
     top = scale_end(max(sums, default=0.0), _SCALE)
@@ -172,7 +175,9 @@ def stacked(
                 path.append(f"M{at} {base}v{-high}h1v{high}z")
                 below[at] += high
         drawn.append(el("path", d="".join(path), class_=f"{each.css} crisp"))
-    labels = [(0.0, label(top)), (_HIGH / 2, label(top / 2)), (float(_HIGH), "0")]
+    per = "min" if unit == "minute" else unit[0]
+    words = [f"{value:,.10g}/{per}".replace(",", " ") for value in (top, top / 2)]
+    labels = [(0.0, words[0]), (_HIGH / 2, words[1]), (float(_HIGH), "0")]
     shapes = _stretched(html(drawn), cols, _UNITS, _HIGH)
     return _frame(ident, title, desc, span, labels, shapes, high=_HIGH, gaps=gaps)
 

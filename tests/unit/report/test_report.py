@@ -61,6 +61,8 @@ def test_the_figures_are_those_of_a_count_by_hand(record, report, life):
     assert "The last one: CardError('no 9') in task b9 Traceback: File x ValueError" in page.text
     assert "1970-01-01 00:16:40 to 01:16:40, UTC: 1h00m" in page.text
     assert "Nothing is known to be missing" in page.text
+    assert "Throughput tasks completed per minute; one column is 30 seconds" in page.text
+    assert "8/min 4/min 0 Tasks completed per minute 40 tasks succeeded and 10 failed" in page.text
 
 
 def test_what_others_have_named_stays_text(record, report, life):
