@@ -154,11 +154,22 @@ def as_file(content: bytes | None) -> Iterator[IO[bytes] | None]:
     if content is None:
         yield None
         return
-    in_memory = hasattr(os, "memfd_create")
-    with os.fdopen(os.memfd_create("stdin"), "w+b") if in_memory else TemporaryFile() as file:
+    in_memory = _memory_file()
+    with os.fdopen(in_memory, "w+b") if in_memory >= 0 else TemporaryFile() as file:
         file.write(content)
         file.seek(0)
         yield file
+
+
+def _memory_file() -> int:
+    # The number of a new file in memory, -1 if there are none.
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("stdin")
+    # A Python that was built for systems as old as RHEL 7 lacks it, and the C library here has it.
+    import ctypes  # noqa: PLC0415  (rarely needed)
+
+    create = getattr(ctypes.CDLL(None), "memfd_create", None)
+    return int(create(b"stdin", 1)) if create else -1  # 1: MFD_CLOEXEC
 
 
 def how_ended(status: int) -> str:

@@ -7,17 +7,19 @@
 # debootstrap, once, below EVTOOLS_BUILD_CACHE (~/.cache/evtools-build); remove them there to
 # have newer packages. Tests get a copy that is forgotten, in name spaces that take their mounts
 # and processes along when they end. Workers, and brokers but for those of Debian 13, are those
-# of this machine. For root only. What the tests printed is in build/rootfs.
+# of this machine. For root only. SMOKE_DIST names another folder than dist. What the tests
+# printed is in build/rootfs.
 set -eu
 
 cd "$(dirname "$0")/.."
 mirror=http://deb.debian.org/debian
 cache=${EVTOOLS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/evtools-build}
 logs=build/rootfs
+dist=${SMOKE_DIST:-dist}
 # In seconds: for a root file system, and for the tests of one part.
 limit=1800
 
-all="bullseye trixie deb-bullseye deb-trixie rpm brokers strict"
+all="bullseye trixie deb-bullseye deb-trixie rpm image brokers strict"
 
 fail() {
     echo "rootfs.sh: $1" >&2
@@ -31,6 +33,7 @@ Usage: rootfs.sh [PART...] [-- PYTEST-ARGUMENT...]
   bullseye, trixie          single file, tarball and .deb, all smoke tests, in Debian 11 and 13
   deb-bullseye, deb-trixie  the .deb installed, its service run, upgraded, removed and purged
   rpm                       the .rpm likewise, with Debian's rpm, in a root of its own
+  image                     the image as its own user, where nothing else can be written
   brokers                   RabbitMQ and Redis of Debian 13, with real workers
   strict                    RabbitMQ of Debian 13 that refuses transient queues, and Valkey
 USAGE
@@ -41,7 +44,9 @@ USAGE
 # Runs a command with a limit, and ends it with all that it has started when we are ended.
 running=""
 bounded() { # bounded COMMAND...
-    timeout --kill-after=60 "$limit" unshare --mount --pid --fork --kill-child --mount-proc "$@" &
+    # Nor does anything outlive us when we are killed.
+    setpriv --pdeathsig TERM timeout --kill-after=60 "$limit" setpriv --pdeathsig KILL \
+        unshare --mount --pid --fork --kill-child --mount-proc "$@" &
     running=$!
     status=0
     wait "$running" || status=$?
@@ -73,6 +78,13 @@ mount --bind /proc "$work/root/proc"
 mount --rbind /dev "$work/root/dev"
 mkdir -p "$work/root$work/tests"
 mount --bind "$work/tests" "$work/root$work/tests"
+if [ "$SMOKE_IMAGE" ]; then
+    # That a container has from whoever starts it.
+    echo "127.0.0.1 localhost" >"$work/root/etc/hosts"
+    mount -o remount,bind,ro "$work/root"
+else
+    unset SMOKE_IMAGE
+fi
 export TMPDIR="$work/tests"
 status=0
 "$@" || status=$?
@@ -104,6 +116,18 @@ with_brokers() {
     make_root brokers trixie rabbitmq-server,redis-server,valkey-server
 }
 
+# Of the first machine that there is an image for, which is this one if it was built here.
+with_image() { # sets $root and $SMOKE_IMAGE
+    root=$logs/image SMOKE_IMAGE=$PWD/$logs/image.json
+    rm -rf "$root"
+    mkdir "$root"
+    tar -xOf "$dist"/evtools-*-image.tar manifest.json >"$logs/manifest.json"
+    tar -xOf "$dist"/evtools-*-image.tar "$(jq -r '.[0].Config' "$logs/manifest.json")" >"$SMOKE_IMAGE"
+    for layer in $(jq -r '.[0].Layers[]' "$logs/manifest.json"); do
+        tar -xOf "$dist"/evtools-*-image.tar "$layer" | tar -xzpC "$root" --numeric-owner
+    done
+}
+
 version() { # version PACKAGE
     # shellcheck disable=SC2016
     chroot "$root" dpkg-query -W -f '${Version}' "$1" | sed 's/^[0-9]*://; s/[+-].*//'
@@ -116,6 +140,7 @@ debian() {
 # --- parts -----------------------------------------------------------------------------
 
 failed=""
+export SMOKE_IMAGE=""
 try() { # try PART WHAT COMMAND...: prints a line with how the tests went
     part=$1 what=$2
     shift 2
@@ -151,6 +176,13 @@ run() { # run PART PYTEST-ARGUMENT...
             try "$part" "$(rpm --version), the .rpm and its service" \
                 env SMOKE_ROOT="$work/root" PACKAGE=rpm .venv/bin/pytest -q tests/rootfs "$@"
             ;;
+        image)
+            with_image
+            try "$part" "the image, as user $(jq -r .config.User "$SMOKE_IMAGE"), read-only" \
+                env SMOKE_ROOT="$work/root" SMOKE_FORMS=image \
+                .venv/bin/pytest $side_by_side $in_an_image "$@"
+            SMOKE_IMAGE=""
+            ;;
         brokers)
             with_brokers
             try "$part" "RabbitMQ $(version rabbitmq-server), Redis $(version redis-server)" \
@@ -170,6 +202,12 @@ run() { # run PART PYTEST-ARGUMENT...
 
 # They mostly wait.
 side_by_side="-q -n 4 --dist loadfile --no-loadscope-reorder"
+
+# Without what installs or runs other programs: there are none in it.
+in_an_image="tests/smoke/test_workers.py tests/smoke/test_brokers.py tests/smoke/test_evcam.py
+    tests/smoke/test_terminal.py tests/smoke/test_program.py
+    --deselect tests/smoke/test_program.py::test_what_it_starts_has_the_library_path_of_its_caller
+    --deselect tests/smoke/test_program.py::test_a_folder_without_programs_is_named_with_what_to_do"
 
 # The standalone program, and what of ours says what a broker said.
 with_a_broker="tests/smoke/test_workers.py tests/smoke/test_brokers.py tests/smoke/test_evcam.py
@@ -199,7 +237,8 @@ for command in debootstrap rpm; do
     apt-get -qq install -y --no-install-recommends "$command" >/dev/null ||
         fail "$command cannot be installed"
 done
-ls dist/*.deb dist/*.rpm >/dev/null 2>&1 || fail "there are no packages in dist: make release"
+ls "$dist"/*.deb "$dist"/*.rpm "$dist"/*-image.tar >/dev/null 2>&1 ||
+    fail "$dist is no release: make release"
 mkdir -p "$logs"
 for each in ${parts:-$all}; do run "$each" "$@"; done
 [ -z "$failed" ] || fail "failed:$failed; their output is in $logs"

@@ -184,6 +184,9 @@ _FLAGS: Final = os.O_NONBLOCK | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE: Final = 0o022
 _ROOT: Final = 0
 _CONTENT, _CONTENT_MAX = re.compile(rb"\s*(\d{1,9})\s*", re.ASCII), 64
+#: A Python that was built for systems as old as RHEL 7 has no names for Linux's numbers.
+_OFD_GETLK: Final = getattr(fcntl, "F_OFD_GETLK", 36)
+_OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", 37)
 #: struct flock: kind, whence, start, length, process.
 _LOCK, _ALL_OF_IT = struct.Struct("hhqqi"), (os.SEEK_SET, 0, 0, 0)
 _PROGRAM: Final = re.compile(rb"(?:evcam|evtools)(?:-[\w.-]+)?", re.ASCII)
@@ -237,7 +240,7 @@ class Pidfile:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a plain file")
             try:
-                fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, *_ALL_OF_IT))
+                fcntl.fcntl(self._file, _OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, *_ALL_OF_IT))
             except (BlockingIOError, PermissionError):
                 if _is_locked(self._file):
                     number = _number(self._file)
@@ -364,7 +367,7 @@ def _holds(number: int, status: os.stat_result) -> bool:
 
 def _is_locked(file: int) -> bool:
     # By a process that may write it: locks of others allow this one to read, too.
-    answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _LOCK.pack(fcntl.F_RDLCK, *_ALL_OF_IT))
+    answer = fcntl.fcntl(file, _OFD_GETLK, _LOCK.pack(fcntl.F_RDLCK, *_ALL_OF_IT))
     return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 

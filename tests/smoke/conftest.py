@@ -1,15 +1,17 @@
 """The program as it was built, in each form, on this machine or in a root file system.
 
 SMOKE_DIST names the folder with what is built meanwhile, as in `make test`, if it is not
-in dist, SMOKE_ROOT the root file system to run it in, and SMOKE_FORMS its forms there, as in
-scripts/rootfs.sh.
+in dist, SMOKE_ROOT the root file system to run it in, SMOKE_FORMS its forms there, and
+SMOKE_IMAGE the configuration of the image if it is that of one, as in scripts/rootfs.sh.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +41,15 @@ def dist() -> Path:
 @pytest.fixture(scope="session")
 def place() -> Iterator[Place]:
     """Where the program runs; not in /tmp, which a test mounts something over."""
+    image = None
     outside = _ROOT / "opt/smoke" if _ROOT else _REPOSITORY / "build" / "smoke"
+    if "SMOKE_IMAGE" in os.environ:
+        image = json.loads(Path(os.environ["SMOKE_IMAGE"]).read_text())["config"]
+        # All else is read-only.
+        outside = Path(f"{_ROOT}{tempfile.gettempdir()}/smoke")
     outside /= os.environ.get("PYTEST_XDIST_WORKER", "alone")
     shutil.rmtree(outside, ignore_errors=True)
-    yield Place(_ROOT, outside)
+    yield Place(_ROOT, outside, image)
     shutil.rmtree(outside)
 
 
@@ -74,9 +81,7 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def folder(place: Place) -> Path:
     """A folder of this test's own that the program sees, too."""
-    made = place.outside / f"test{next(_numbers)}"
-    made.mkdir()
-    return made
+    return place.folder(f"test{next(_numbers)}")
 
 
 @pytest.fixture

@@ -55,11 +55,12 @@ def test_a_stranger_is_not_trusted(broker, program):
 
 
 @pytest.fixture
-def system_ca(authority, place):
+def system_ca(authority, place, folder):
     """Add our CA to those that the system trusts, as its administrator does."""
-    if place.root is None:
-        # Not on the machine of whoever runs this: a file stands in for it.
-        yield {"SSL_CERT_FILE": str(authority.ca)}
+    if place.root is None or place.user:
+        # Not on the machine of whoever runs this, nor in an image: a file stands in for it.
+        shutil.copy(authority.ca, folder / "ca.pem")
+        yield {"SSL_CERT_FILE": str(place.seen(folder / "ca.pem"))}
         return
     bundle = place.root / "etc/ssl/certs/ca-certificates.crt"
     before = bundle.read_bytes() if bundle.exists() else None

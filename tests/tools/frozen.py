@@ -14,10 +14,11 @@ from servers.process import program
 from tools.command import Command, Starter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 TOOLS = ("evtools", "evtop", "evdump", "evcam")
-#: The two that are made first; in a root file system also `deb` or `rpm`, as installed there.
+#: The two that are made first; in a root file system also `deb` as installed there, or `image`,
+#: where the file system is that of the container's image.
 FORMS = tuple(os.environ.get("SMOKE_FORMS", "single folder").split())
 
 # A program that is started in a root file system of its own gets what a login there
@@ -28,13 +29,26 @@ _LOGIN = {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 class Place:
     """A folder that programs see as `inside`, and we as `outside`.
 
-    With a `root` they run with that folder as their /, which is for root only.
+    With a `root` they run with that folder as their /, which is for root only; in that of an
+    `image` as its user, with its environment, and what they may write is below `outside`.
     """
 
-    def __init__(self, root: Path | None, outside: Path) -> None:
+    def __init__(
+        self, root: Path | None, outside: Path, image: Mapping[str, Any] | None = None
+    ) -> None:
         self.root = root
         self.outside = outside
+        self.user: str = image["User"] if image else ""
+        self._variables = dict(each.split("=", 1) for each in image["Env"]) if image else _LOGIN
         outside.mkdir(parents=True, exist_ok=True)
+
+    def folder(self, name: str) -> Path:
+        """Make a folder that programs may write to, and return how we see it."""
+        made = self.outside / name
+        made.mkdir()
+        if self.user:
+            os.chown(made, *map(int, self.user.split(":")))
+        return made
 
     @property
     def inside(self) -> Path:
@@ -47,12 +61,13 @@ class Place:
 
     def argv(self, *words: str | Path) -> list[str]:
         """Return what starts a program there."""
-        before = [program("chroot", "/usr/sbin"), str(self.root)] if self.root else []
+        user = [f"--userspec={self.user}"] if self.user else []
+        before = [program("chroot", "/usr/sbin"), *user, str(self.root)] if self.root else []
         return [*before, *map(str, words)]
 
     def environment(self, **changes: str | None) -> dict[str, str | None]:
         """Return the changes to the environment of what runs there."""
-        return {"PYTHONPATH": None, **(_LOGIN if self.root else {}), **changes}
+        return {"PYTHONPATH": None, **(self._variables if self.root else {}), **changes}
 
     def run(self, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run a program there to its end; `env` changes the environment."""
@@ -76,10 +91,9 @@ class Program:
     def __init__(self, form: str, place: Place, dist: Path) -> None:
         self.form = form
         self.place = place
-        self.temporary = place.outside / f"tmp-{form}"
-        self.temporary.mkdir()
-        put = {"single": self._single, "folder": self._installed}.get(form, self._packaged)
-        self._bin = put(dist)
+        self.temporary = place.folder(f"tmp-{form}")
+        put = {"single": self._single, "folder": self._installed, "deb": self._packaged}
+        self._bin = Path("/usr/bin") if form == "image" else put[form](dist)
 
     def _single(self, dist: Path) -> Path:
         folder = self.place.outside / "single"
@@ -126,7 +140,7 @@ class Program:
     def tidy(self) -> None:
         """Empty the temporary folder, as whoever killed the program must."""
         shutil.rmtree(self.temporary)
-        self.temporary.mkdir()
+        self.place.folder(self.temporary.name)
 
     def left_behind(self) -> list[str]:
         """Return what is in the temporary folder."""

@@ -1,12 +1,14 @@
 """Signals, sent to this very process."""
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from evtools.signals import EndingSignals
+from evtools.signals import EndingSignals, as_file
 from tools.clock import FakeClock
 
 
@@ -44,7 +46,7 @@ def test_the_same_key_press_may_be_seen_twice(signals, ends, clock):
 def test_a_second_key_press_ends_the_process_at_once():
     code = """if True:
         import itertools, signal, types
-        from evtools.signals import EndingSignals
+        from evtools.signals import EndingSignals, as_file
         clock = types.SimpleNamespace(monotonic=itertools.count().__next__)
         with EndingSignals(lambda: None, clock):
             signal.raise_signal(signal.SIGINT)
@@ -79,3 +81,14 @@ def test_others_can_be_added_all_are_put_back_and_what_is_ignored_stays_so(clock
     signal.signal(signal.SIGUSR1, ignored)
     assert heard == [signal.SIGUSR2]
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_a_program_reads_takes_no_folder(monkeypatch, is_known):
+    """Nor does a Python need to know how: that of a release is for older systems."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    if not is_known:
+        monkeypatch.delattr(os, "memfd_create")
+    with as_file(b"text") as file:
+        assert subprocess.check_output(["cat"], stdin=file) == b"text"
