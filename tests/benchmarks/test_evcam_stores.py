@@ -1,6 +1,7 @@
 """A minute of 10 000 events a second into each store of evcam: all there once, and what it costs.
 
-Real evcam, brokers and servers; the traffic is that of clients and workers.  BENCH_SECONDS and
+Real evcam, brokers and servers; the traffic is that of clients and workers.  By itself:
+`.venv/bin/pytest -s -n 0 -m bench tests/benchmarks/test_evcam_stores.py`; BENCH_SECONDS and
 BENCH_RATE in the environment make it shorter or slower.
 """
 
