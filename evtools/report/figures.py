@@ -27,6 +27,8 @@ _GAPS_MAX: Final = 1000
 #: How many tasks are the slowest, and how many of a workflow are shown.
 SLOWEST_MAX: Final = 10
 FAMILY_MAX: Final = 200
+#: How much of a traceback is kept, from its end.
+TRACEBACK_CHARS: Final = 4000
 #: The widths of slots, in seconds; each is a multiple of the one before.
 _WIDTHS: Final = (5, 10, 30, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400)
 _ENDS: Final = ("task-succeeded", "task-failed")
@@ -142,7 +144,9 @@ class ClusterFigures:
         self.sent_by_others = Slowest(1)
         self.state.on_forget = self._forgotten
         self.statistics = Statistics(
-            slides=False, on_slot=lambda begin, types: figures.add_slot(name, begin, types)
+            slides=False,
+            traceback_chars=TRACEBACK_CHARS,
+            on_slot=lambda begin, types: figures.add_slot(name, begin, types),
         )
 
     def take(self, events: Iterable[Event]) -> None:

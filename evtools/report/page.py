@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from evtools import __version__
 from evtools.report import plots
-from evtools.report.figures import Figures
+from evtools.report.figures import TRACEBACK_CHARS, Figures
 from evtools.report.html import Child, Html, breakable, document, el, html, lines
 from evtools.report.plots import Series, Span
 from evtools.state import OTHERS, UNKNOWN, Quantiles, Task, Totals
@@ -600,6 +600,8 @@ class _Page:
             sample.append(el("p", "The last one: ", el("code", _cut(group.sample, _MESSAGE_CHARS)),
                              f" in task {group.uuid[:64]}"))  # fmt: skip
         if group.traceback and with_sample:
+            if len(group.traceback) == TRACEBACK_CHARS:
+                sample.append(el("p", "The end of its traceback:", class_="dim"))
             sample.append(lines(group.traceback))
         elif sample:
             sample.append(el("p", "Its event had no traceback.", class_="dim"))

@@ -70,7 +70,8 @@ class Statistics:
     in `past_bytes` at most: half of that is for the types (50 of them with 40 tasks a minute each
     take 26 MiB), an eighth for each other kind, and the oldest minutes go first.
 
-    With `slides` false there is the window `all` only, and nothing to look back at.
+    With `slides` false there is the window `all` only, and nothing to look back at.  So much of
+    the newest traceback of each kind of failure is kept as `traceback_chars` says.
 
     For those who look at more than a day, `on_slot` is called with what each slot of five seconds
     has counted for types, by name, before it closes, and with when it began.
@@ -87,13 +88,14 @@ class Statistics:
         max_groups: int = 1000,
         past_bytes: int = 64 * 2**20,
         slides: bool = True,
+        traceback_chars: int = 0,
         on_slot: Callable[[float, Mapping[str, Cells]], object] | None = None,
     ) -> None:
         self._on_slot = on_slot
         self._types = Windows(others=OTHERS, max_names=max_types, slides=slides)
         self._workers = Windows(others=OTHERS, max_names=max_workers, slides=slides)
         self._queues = Queues(max_queues, slides=slides)
-        self._failures = Failures(max_groups, slides=slides)
+        self._failures = Failures(max_groups, slides=slides, traceback_chars=traceback_chars)
         self._runs = Runs(max_types)
         #: Events of any kind.
         self._events = Windows(others=OTHERS, max_names=1, slides=slides)

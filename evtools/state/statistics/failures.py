@@ -76,8 +76,6 @@ def _blank(message: str) -> str:
 #: Workers that a group remembers.
 WORKERS_MAX: Final = 100
 _UUID_MAX: Final = 255
-#: How much of a traceback is kept, in characters; its end says most.
-TRACEBACK_MAX: Final = 4000
 _OTHERS: Final = (OTHERS, "", "")
 
 
@@ -88,7 +86,8 @@ class FailureGroup:
     `message` has `*` for its variable parts.  `first` and `last` (of all
     time, not only of the window) are by our clock; `workers` are some of
     those it happened on, a hundred at most.  `uuid` is of the newest, and
-    `sample` its exception as it was sent, `traceback` the end of its traceback, "" if it had none.
+    `sample` its exception as it was sent, `traceback` the end of its traceback, "" if it had none
+    or none is kept.
     """
 
     task: str
@@ -112,9 +111,13 @@ class FailureGroup:
 
 
 class Failures:
-    """The groups, as the newest failure of each left them; the bounds are those of the windows."""
+    """The groups, as the newest failure of each left them; the bounds are those of the windows.
 
-    def __init__(self, max_groups: int, *, slides: bool) -> None:
+    Of a traceback the last `traceback_chars` characters are kept, which say most.
+    """
+
+    def __init__(self, max_groups: int, *, slides: bool, traceback_chars: int) -> None:
+        self._traceback_chars = traceback_chars
         self.windows: Windows[_Fingerprint] = Windows(
             others=_OTHERS, max_names=max_groups, on_fold=self._forget, slides=slides
         )
@@ -133,7 +136,8 @@ class Failures:
             group.workers |= {task.worker.hostname}
         group.uuid = task.uuid[:_UUID_MAX]
         group.sample = (event.exception or "")[:TEXT_MAX]
-        group.traceback = (event.traceback or "")[-TRACEBACK_MAX:]
+        if self._traceback_chars:
+            group.traceback = (event.traceback or "")[-self._traceback_chars :]
 
     def rows(self, window: str, now: float) -> list[FailureGroup]:
         """Return the groups that happened in a window."""

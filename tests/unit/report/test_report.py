@@ -220,11 +220,16 @@ def test_a_part_of_several_recordings_can_be_reported(record, report, life):
 
 
 def test_tables_are_bounded_and_say_by_how_much(record, report, life):
-    events = [each for n in range(7) for each in life.failure(f"u{n}", f"shop.t{n}")]
+    long = "x" * 9000 + "\nValueError: 7"
+    events = [
+        each for n in range(7) for each in life.failure(f"u{n}", f"shop.t{n}", traceback=long)
+    ]
     _, page, _ = report(record(events), "--top", "3")
     assert len(page.tables["Task types"]) == 2 + 3
     assert "and 4 more types" in page.text
     assert "and 4 more groups of failures" in page.text
+    assert page.text.count("The end of its traceback:") == 3
+    assert len(page.html) < 100_000
 
 
 def test_clusters_are_told_apart(tmp_path, report, life):
