@@ -396,11 +396,8 @@ class Tables:
             statement += f" SETTINGS {', '.join(settings)}"
         yield statement
         if self.cluster_name:
-            key = (
-                "rand()"
-                if name in {"about", "snapshots"}
-                else f"cityHash64({', '.join(order[:2])})"
-            )
+            # What is written again has to come to the same shard, or it would be there twice.
+            key = f"cityHash64({', '.join(order[:2])})"
             yield (
                 f"CREATE TABLE IF NOT EXISTS {place}{self._on_cluster} AS {inner} ENGINE = "
                 f"Distributed('{self.cluster_name}', '{self.database}', '{name}_raw_local', {key})"
