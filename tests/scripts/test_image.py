@@ -47,7 +47,9 @@ def debs(tmp_path_factory):
             is_text = isinstance(content, str)
             (root / path).write_bytes(content.encode() if is_text else content.read_bytes())
             (root / path).chmod(0o644 if is_text else 0o755)
-        subprocess.run(["dpkg-deb", "--build", str(root)], check=True, stdout=subprocess.PIPE)
+        subprocess.run(
+            ["dpkg-deb", "-Znone", "--build", str(root)], check=True, stdout=subprocess.PIPE
+        )
     return folder
 
 
