@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import groupby, islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from evtools.clock import Clock
 from evtools.state import OTHERS, Change, Liveness, State, Statistics, Task, Totals
@@ -156,10 +156,9 @@ class ClusterFigures:
     def _seen(self, changes: Iterable[Change]) -> Iterator[Change]:
         for change in changes:
             yield change
-            task: Any = change.subject
-            if change.event.type in _ENDS and task is not None:
-                runtime: float | None = change.event.get("runtime")
-                seconds = task.runtime if runtime is None else runtime
+            event, task = cast("Any", change.event), cast("Any", change.subject)
+            if event.type in _ENDS and task is not None:
+                seconds: float | None = task.runtime if event.runtime is None else event.runtime
                 if seconds is not None:
                     self.slowest.see(task, seconds)
                     if root_of(task) != task.uuid:

@@ -66,6 +66,11 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
+def parse():
+    return Page
+
+
+@pytest.fixture
 def life():
     return Life()
 

@@ -1,6 +1,7 @@
 """evtools report, from recordings to the page."""
 
 import math
+import random
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from evtools.clock import SystemClock
 from evtools.errors import UsageError
 from evtools.report import figures as figures_module
 from evtools.report.figures import Figures, Timeline
+from evtools.report.page import About, render
+from evtools.transport import Statistics
 from evtools.wire import encode_line, envelope, gap
+from tools.life import Life
 from tools.tty import Terminal
 from tools.typed import events_of
 
@@ -125,6 +129,34 @@ def test_little_and_odd_is_reported_as_well(record, report, events, words):
     assert status == 0
     for each in words[: 2 if "Run" in words[-1] else None]:
         assert each in page.text
+
+
+ODD = [None, "", 0, -1, 1e308, 9e15, 2**63, "\ud800", "x" * 3000, [], {}, [1, [2]], {"a": 1}, True,
+       "<b>\x00&\"'", 1e-320, "1970-01-01T00:00:10"]  # fmt: skip
+FIELDS = ["name", "hostname", "uuid", "timestamp", "local_received", "runtime", "exception",
+          "traceback", "queue", "args", "retries", "root_id", "parent_id", "eta", "pid", "clock",
+          "sw_ident", "freq", "processed", "reason", "duration", "dropped", "missed"]  # fmt: skip
+
+
+def test_odd_values_in_any_field_make_a_page(parse):
+    chance = random.Random(3)
+    for _ in range(30):
+        life = Life(chance.choice([1000.0, 1.7e9, 0.0]))
+        events = []
+        for _ in range(6):
+            uuid = f"u{chance.randrange(4)}"
+            events += [*chance.choice([life.success, life.failure])(uuid), life.beat()]
+            events.append(gap("reconnect", life.now, life.now + 1).original)
+            life.now += chance.choice([0, 5, 1e5, 1e9])
+        for event in events:
+            event |= {chance.choice(FIELDS): chance.choice(ODD) for _ in range(chance.randrange(3))}
+        chance.shuffle(events)
+        figures, typed = Figures(SystemClock()), events_of(events)
+        figures.see(typed)
+        figures.take(typed)
+        figures.end()
+        about = About(title="", files={"a": None}, counters=Statistics(), made=1.7e9)
+        assert parse(render(figures, about).decode()).problems == []
 
 
 def test_what_is_missing_comes_first(record, report, life, tmp_path):
