@@ -76,7 +76,7 @@ class Program:
 
     def __init__(self, words: tuple[str, ...], timeout: float) -> None:
         self._words, self._timeout = words, timeout
-        self.shown = sanitize(shlex.join(words))
+        self.shown = one_line(shlex.join(words))
 
     def send(self, notice: Notice, given_up: Callable[[], bool]) -> None:
         """Run it; raise NotDelivered if it fails, takes too long, or cannot be run."""

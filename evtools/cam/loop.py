@@ -659,7 +659,8 @@ class Loop:
         if self._options.camera or not self.alerts:
             parts += [last, f"{counters.failures_in_row} failures"]
         if self.alerts:
-            parts.append(f"{self.alerts.firing} alerts fire")
+            firing = self.alerts.firing
+            parts.append(f"{firing} alert fires" if firing == 1 else f"{firing} alerts fire")
         return ", ".join(parts)
 
     def _dump(self) -> None:

@@ -745,7 +745,7 @@ def test_what_waits_for_a_hook_is_delivered_in_the_end_while_there_is_time(stage
     play.connect()
     assert play.run() == 0
     assert json.loads(out.read_text())["state"] == "fired"
-    assert play.loop._line().endswith("1 alerts fire")
+    assert play.loop._line().endswith("1 alert fires")
     hanging = {"filter": "type:*", "window": "1h", "run": "sleep 600"}
     play = stage([received("a", 999.0)], alerts=rules(hanging))
     play.connect()
