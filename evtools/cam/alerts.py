@@ -455,7 +455,7 @@ class AlertWatch:
                 "replay": self._is_replay,
                 "group": {**group.about, "fingerprint": _digest(key)},
                 "names": list(alert.names[:NAMES_MAX]),
-                "type": group.about.get("type") or _text(sample.get("name")),
+                "type": None if rule.view == "queues" else _text(sample.get("name")),
                 "worker": _text(sample.get("hostname" if is_event else "worker")),
                 "event" if is_event else "row": group.sample,
             }

@@ -425,7 +425,7 @@ def test_queues_workers_and_plans_are_asked_for_where_an_alert_wants_them(monkey
     play.take(play.life.sent("1", queue="mail"))
     broker.depths = {"mail": Depth(11, consumers=0)}
     [body] = play.look()
-    assert (body["group"]["queue"], body["row"]["depth"]) == ("mail", 11)
+    assert (body["group"]["queue"], body["row"]["depth"], body["type"]) == ("mail", 11, None)
     assert broker.noted == ["mail"]
     broker.depths = {"mail": Depth(9, consumers=0)}
     assert [body["state"] for body in play.look(1.0)] == ["resolved"]
