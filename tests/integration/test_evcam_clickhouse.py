@@ -178,31 +178,26 @@ def test_hours_are_counted_anew_when_something_comes_late(url, rows):
     assert found == [["shop.late", "slow", 0, 1], ["shop.pay", "", 1, 0]]
 
 
-def test_an_event_is_there_once_whenever_it_was_received_and_days_are_read_apart(url, rows):
+def test_an_event_is_there_once_whenever_it_was_received_and_days_are_read_apart(
+    clickhouse, url, rows
+):
     midnight = 20_800 * _DAY
-    clocks = (-20 * _DAY, 0.0, 9 * _DAY)
+    evcam = Evcam(url)
     for received in (-1.0, 1.0, 2 * _DAY):
-        evcam = Evcam(url)
         evcam.shoot(
             told("task-sent", midnight + off, uuid=f"{off}", local_received=midnight + received)
-            for off in clocks
+            for off in (-20 * _DAY, 0.0, 9 * _DAY)
         )
-        evcam.close()
         assert rows("events", "count()") == [[3]]
+    evcam.camera.reopen()
     days = rows("events_raw", "uniqExact(day)", "GROUP BY uuid ORDER BY uuid")
     assert days == [[3], [1], [3]]
-
-
-def test_a_question_about_a_day_reads_no_others(new_clickhouse):
-    url = new_clickhouse.fresh_url()
-    evcam = Evcam(url)
-    for day in range(5):
-        at = (20_800 + day) * _DAY
-        evcam.shoot([told("task-sent", at, local_received=at)])
-    evcam.close()
-    question = f"SELECT type FROM {url.rpartition('/')[2]}.events WHERE day = toDate(20802)"
-    plan = new_clickhouse.ask(f"SELECT explain FROM (EXPLAIN indexes = 1 {question})")
-    assert "Parts: 1/5" in {line.strip() for (line,) in plan}
+    if clickhouse.is_modern:
+        database = url.rpartition("/")[2]
+        question = f"SELECT type FROM {database}.events WHERE day = toDate(20799)"
+        plan = clickhouse.ask(f"SELECT explain FROM (EXPLAIN indexes = 1 {question})")
+        some, all_ = re.search(r"Parts: (\d+)/(\d+)", str(plan)).groups()
+        assert 1 <= int(some) < int(all_)
 
 
 HOSTILE = "'); DROP TABLE tasks; -- \\ \" \0 \ud800 é\n\t{x:String} \x1b[31m"
