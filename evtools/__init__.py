@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evtools.wire import group_from
     from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # fmt: off
 __all__ = [

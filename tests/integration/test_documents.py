@@ -363,7 +363,8 @@ def test_the_layers_drawn_are_those_that_are_enforced():
 
 def test_a_change_has_its_place_in_the_changelog():
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert text.index("## [Unreleased]") == text.index("## [")
+    # What is not released yet comes first, where there is any.
+    assert "## [Unreleased]" not in text or text.index("## [Unreleased]") == text.index("## [")
     dated = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
     assert dated[0] == __version__
     parts = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
