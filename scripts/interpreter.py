@@ -34,6 +34,7 @@ NEEDED = {
     HELPER: "apt",
     "autoreconf": "autoconf",
     "aclocal": "automake",
+    "dpkg-deb": "dpkg",
     "libtoolize": "libtool libltdl-dev",
     "make": "make",
     "patch": "patch",
@@ -41,6 +42,7 @@ NEEDED = {
     "setarch": "util-linux",
     "strip": "binutils",
     "tclsh": "tcl",
+    "xz": "xz-utils",
 }
 
 

@@ -12,7 +12,7 @@ import interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 # On every ubuntu runner, as a part of the system or with its compilers.
-ON_THE_RUNNER = {"apt", "binutils", "make", "patch", "perl", "util-linux"}
+ON_THE_RUNNER = {"apt", "binutils", "dpkg", "make", "patch", "perl", "util-linux", "xz-utils"}
 
 
 @pytest.fixture(scope="module")
