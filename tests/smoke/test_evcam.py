@@ -97,6 +97,7 @@ def test_a_second_one_is_refused(redis_url, detach, program, folder, place):
     done = program.run(
         *("evcam", "--detach", "-b", redis_url, "-c", "late_camera.Camera"),
         *("--workdir", place.seen(folder), "--pidfile", place.seen(folder) / "pid"),
+        *("--logfile", place.seen(folder) / "log"),
     )
     assert done.returncode == 73
     assert str(pid) in done.stderr
