@@ -26,7 +26,10 @@ CC=$triplet-gcc CXX=$triplet-g++ AR=$triplet-ar RANLIB=$triplet-ranlib
 NM=$triplet-nm STRIP=$triplet-strip
 CFLAGS="-O2 -fPIC -ffile-prefix-map=$work=. -ffile-prefix-map=$sources=."
 CPPFLAGS="-I$deps/include"
-LDFLAGS="-L$deps/lib"
+# patchelf and strip keep to the pages for which a file was linked: those of 2 MB, for which this
+# compiler would, make small files large, and glibc 2.31 refuses what patchelf makes of them.
+case $machine in x86_64) page=4096 ;; *) page=65536 ;; esac
+LDFLAGS="-L$deps/lib -Wl,-z,max-page-size=$page"
 # None of this machine's libraries.
 PKG_CONFIG=false PKG_CONFIG_LIBDIR=$deps/lib/pkgconfig
 LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1} PYTHONHASHSEED=0
@@ -110,7 +113,7 @@ build python3.13 \
         --without-ensurepip --disable-test-modules --with-dbmliborder= \
         --with-openssl=$out.root$prefix OPT='-DNDEBUG -O3 -Wall' \
         CFLAGS='-fno-plt -ffile-prefix-map=$work=.' CPPFLAGS='-I$deps/include' \
-        LDFLAGS='-L$deps/lib -Wl,--exclude-libs,ALL' LIBS='-ldl -lpthread' \
+        LDFLAGS='-L$deps/lib -Wl,-z,max-page-size=$page,--exclude-libs,ALL' LIBS='-ldl -lpthread' \
         ZLIB_CFLAGS=-I$deps/include ZLIB_LIBS='-L$deps/lib -lz' \
         BZIP2_CFLAGS=-I$deps/include BZIP2_LIBS='-L$deps/lib -lbz2' \
         LIBLZMA_CFLAGS=-I$deps/include LIBLZMA_LIBS='-L$deps/lib -llzma' \
