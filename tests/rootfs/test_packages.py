@@ -195,7 +195,9 @@ def test_a_package_brings_a_service_and_takes_all_away(
         assert place.run(f"/usr/bin/{tool}", "-V").stdout == f"{tool} {__version__}\n"
     checked = place.run("/usr/bin/systemd-analyze", "verify", "--man=no", f"/{UNIT}")
     ours = [line for line in checked.stderr.splitlines() if "evcam" in line]
-    assert (checked.returncode, ours) == (0, []), checked.stderr
+    # That of Debian 11 verifies nothing where it is in no control group.
+    if "Cannot determine cgroup" not in checked.stderr:
+        assert (checked.returncode, ours) == (0, []), checked.stderr
 
     # An administrator names what evcam is to watch, and starts it.
     mine = f'event_exchange = "{celery_worker.event_exchange}"\n[evcam]\nfreq = "200ms"\n'
