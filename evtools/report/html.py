@@ -214,10 +214,10 @@ pre { overflow-x: auto; margin: 8px 0; padding: 10px 12px; background: var(--fai
 .steps .task { overflow-wrap: anywhere; }
 .steps .tree { white-space: pre; color: var(--dim); font: 13px ui-monospace, Menlo, Consolas,
   "DejaVu Sans Mono", monospace; }
-.steps .told { display: block; color: var(--dim); font-size: 12.5px; }
+.steps .times { display: block; color: var(--dim); font-size: 12.5px; }
 .steps .bar svg { display: block; width: 100%; height: 20px; overflow: visible; }
 .steps .chosen { font-weight: 600; }
-.steps .chosen .told { font-weight: 400; }
+.steps .chosen .times { font-weight: 400; }
 footer { color: var(--dim); font-size: 13.5px; padding: 20px 20px 40px; }
 footer dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 16px; }
 footer dd { margin: 0; }

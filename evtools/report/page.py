@@ -640,10 +640,13 @@ class _Page:
         ]  # fmt: skip
         return html(
             _table(columns, found, "The slowest tasks"),
-            [self._workflow(task, cluster, family) for task, cluster, family in self._told(found)],
+            [
+                self._workflow(task, cluster, family)
+                for task, cluster, family in self._chosen(found)
+            ],
         )
 
-    def _told(self, found: Sequence[Any]) -> Iterable[tuple[Task, Any, Family]]:
+    def _chosen(self, found: Sequence[Any]) -> Iterable[tuple[Task, Any, Family]]:
         # The workflow of the slowest task; and where it stands alone, of the slowest that does not.
         _, task, cluster = found[0]
         family = cluster.slowest.family(task, cluster.state)
@@ -727,13 +730,13 @@ class _Page:
         facts = [_state(task, self._now)]
         facts += [f"ran {_duration(ran)}"] if ran is not None else []
         facts += [f"waited {_duration(waited)}"] if waited is not None else []
-        told = f"{', '.join(facts)}{attempts}"
+        shown = f"{', '.join(facts)}{attempts}"
         return html(
             el("div", el("span", prefix, class_="tree"), _name(task.name, 120),
                el("span", el("span", prefix.replace("├─ ", "│  ").replace("└─ ", "   "),
-               class_="tree"), told, class_="told"),
+               class_="tree"), shown, class_="times"),
                class_="task chosen" if chosen else "task"),
-            el("div", el("svg", drawn, height=20, role="img", aria_label=told), class_="bar"),
+            el("div", el("svg", drawn, height=20, role="img", aria_label=shown), class_="bar"),
         )  # fmt: skip
 
     # --- workers, queues, gaps
