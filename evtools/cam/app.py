@@ -19,7 +19,7 @@ from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
 from evtools.cam.log import Log, default_log_file, named
-from evtools.cam.loop import Loop, Signals
+from evtools.cam.loop import EndedEarly, Loop, Signals
 from evtools.cam.options import BUILT_IN, CamOptions
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.clock import SystemClock
@@ -62,8 +62,9 @@ def run(
         # Only one process can read from a pipe.
         typed = "".join(f"{each.urls}\n" for each in clusters if "stdin" in each.source_of_url)
         return start(options.executable, typed=typed)
-    with ExitStack() as stack:
+    with contextlib.suppress(EndedEarly), ExitStack() as stack:
         return Process(options, clusters, detached, reread, stack).run()
+    return 0
 
 
 class Process:
@@ -94,6 +95,8 @@ class Process:
             handler.setLevel(logging.WARNING)
         root.handlers[:] = [self._log, *(self._plain if detached else ())]
         root.setLevel(options.loglevel)
+        # Whoever reads the pidfile may send a signal at once.
+        self._signals = stack.enter_context(Signals(SystemClock()))
         if options.pidfile:
             stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
         drop_privileges(owner, options, clusters)
@@ -142,6 +145,7 @@ class Process:
             source = open_live(kept, loop.on_notice, demo=options.demo, stack=stack)
             if not options.demo:
                 loop.watch_brokers(clusters)
+        self._signals.source = source
         if options.listen:
             # Before the camera is installed, which may be content with that.
             brokers = () if options.read or options.demo else clusters
@@ -152,8 +156,7 @@ class Process:
                 camera.check()
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
-        with Signals(source.stop, clock) as signals:
-            return loop.run(source, signals)
+        return loop.run(source, self._signals)
 
     def _ready(self) -> None:
         # Let the process that has started this one end, if there is one.

@@ -53,18 +53,32 @@ CLUSTERS_MAX: Final = 100
 _NO_CONNECTION: Final = "no connection"
 
 
+class EndedEarly(BaseException):
+    """A signal has come to end evcam before anything could be recorded.
+
+    It is no Exception, and no SystemExit: either would be taken for a fault of the user's camera.
+    """
+
+
 class Signals(EndingSignals):
     """Keep signals until the main loop looks at them, and takes them out of `came`.
 
     INT and TERM ask for a last snapshot and the end, HUP to open logs and outputs anew and to read
     the settings file again, USR1 for counters and stacks in the log, USR2 for a snapshot now.
+    Until there is a `source` to stop, INT and TERM raise EndedEarly.
     """
 
-    def __init__(self, end: Callable[[], None], clock: Clock) -> None:
-        super().__init__(end, clock)
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(self._stop, clock)
+        self.source: Source | None = None
         self.came: set[int] = set()
         wanted = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
         self.handlers |= dict.fromkeys(wanted, lambda number, _: self.came.add(number))
+
+    def _stop(self) -> None:
+        if self.source is None:
+            raise EndedEarly
+        self.source.stop()
 
 
 class EventFilter:

@@ -623,6 +623,41 @@ def test_a_signal_takes_the_last_shot_and_ends_it(evcam, redis_url, number):
     assert "shot 1 of" in running.stderr
 
 
+def starting_camera(folder, *numbers):
+    """Write a camera module that sends signals to evcam in the middle of its start."""
+    (folder / "starting.py").write_text(
+        "import logging, os\nfrom evtools.cam.camera import Polaroid\n"
+        + "".join(f"os.kill(os.getpid(), {int(number)})\n" for number in numbers)
+        + "class Mine(Polaroid):\n"
+        "    def on_shutter(self, state):\n        logging.getLogger('mine').info('a shot')\n"
+    )
+    return (
+        "-c",
+        "starting:Mine",
+        "--pythonpath",
+        folder,
+        "--demo",
+        "--pidfile",
+        folder / "starting.pid",
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_starts_ends_it_and_leaves_no_pidfile(evcam, tmp_path, number):
+    starting = evcam(*starting_camera(tmp_path, number))
+    assert starting.wait() == 0
+    assert starting.stderr == ""
+    assert not (tmp_path / "starting.pid").exists()
+
+
+def test_other_signals_while_it_starts_are_heeded_once_it_runs(evcam, tmp_path):
+    signals = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
+    starting = evcam(*starting_camera(tmp_path, *signals), "-F", "1h")
+    for words in ("SIGHUP: the log goes on", "thread MainThread", "a shot"):
+        starting.wait_stderr(words)
+    assert starting.stop(signal.SIGTERM) == 0
+
+
 def test_a_camera_that_hangs_does_not_hold_up_the_end(evcam, redis_url):
     running = evcam(
         *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"), *("--shutdown-timeout", "500ms")
