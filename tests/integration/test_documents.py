@@ -299,7 +299,7 @@ def test_every_option_of_a_camera_is_described(name):
 
 def test_the_signals_of_evcam_are_those_of_the_code():
     described = set(re.findall(r"\bSIG[A-Z1-9]+\b", section("SIGNALS", CAM_PAGE)))
-    signals = cam.Signals(lambda: None, SystemClock())
+    signals = cam.Signals(SystemClock())
     assert {signal.Signals(number).name for number in signals.handlers} == described
 
 
