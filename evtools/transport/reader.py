@@ -22,8 +22,8 @@ from evtools.wire import Gap, Message, gap
 
 #: How long one look at the socket may take; stop() is noticed after it.
 TICK = 0.2
-#: The same, once the end was asked for.
-_LAST_LOOK = 0.01
+#: The same, once the end was asked for; and how long all of these may take.
+_LAST_LOOK, _LAST_LOOKS = 0.01, 1.0
 #: The same, while messages are to be acknowledged; and how long they may be, at the end.
 _OWING_TICK = 0.02
 _LAST_ACKNOWLEDGEMENTS = 1.0
@@ -333,10 +333,12 @@ class Reader(threading.Thread):
         last_seen = stream.last_seen
         # How many bytes came within about a second before `then`.
         recent = then = 0.0
-        stopped = False
-        while not stopped:
-            # What has arrived by then is taken in, whatever we waited for before.
-            stopped = self._stopping
+        size, stopped, until = 0, False, 0.0
+        # What has arrived by the end is taken in, whatever we waited for before.  After much the
+        # next look finds much, too, if the broker or the kernel held it back for lack of room.
+        while not stopped or (size >= BUSY and time.monotonic() < until):
+            if self._stopping and not stopped:
+                stopped, until = True, time.monotonic() + _LAST_LOOKS
             self._send_acknowledgement(stream)
             is_owing = self._acknowledged < stream.delivered
             messages = stream.drain(_LAST_LOOK if stopped else _OWING_TICK if is_owing else TICK)
@@ -344,6 +346,7 @@ class Reader(threading.Thread):
             if stream.last_seen != last_seen:
                 last_seen, self._last_alive = stream.last_seen, now
             if not messages:
+                size = 0
                 buffer.close_hole(now)
                 continue
             self.statistics.messages += len(messages)

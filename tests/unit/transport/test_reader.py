@@ -211,6 +211,31 @@ def test_what_comes_while_it_is_stopped_is_taken_in(clock):
     assert stream.timeouts[-1] < stream.timeouts[0]
 
 
+def test_much_that_had_come_before_the_end_is_taken_in_to_the_last(clock):
+    much, few = [Message(b"x" * BUSY)], [Message(b"few")]
+    stream = FakeStream(clock, few)
+
+    def start(play):
+        stream.at_end = lambda: play.reader.stop() or stream.script.extend([much, much, few, few])
+        return stream
+
+    items = Play(clock, start, buffer_bytes=10 * BUSY).items
+    chunks = [item for item in items if isinstance(item, Chunk)]
+    assert [chunk.messages for chunk in chunks] == [few, much, much, few]
+
+
+def test_a_stream_without_end_is_left_all_the_same(clock, monkeypatch):
+    monkeypatch.setattr("evtools.transport.reader._LAST_LOOKS", 0.05)
+    stream = FakeStream(clock)
+
+    def start(play):
+        much = itertools.repeat([Message(b"x" * BUSY)])
+        stream.at_end = lambda: play.reader.stop() or setattr(stream, "drain", lambda _: next(much))
+        return stream
+
+    assert Play(clock, start, buffer_bytes=10 * BUSY).error is None
+
+
 def test_a_quiet_stream_is_read_as_events_come(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
