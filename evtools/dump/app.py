@@ -48,7 +48,7 @@ def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     clock = SystemClock()
-    with ExitStack() as stack:
+    with ExitStack() as ending, ExitStack() as stack:
         # What may be wrong first, what overwrites a file last.
         dump = Dump(options, clock)
         _check_overwriting(options, clock)
@@ -64,8 +64,9 @@ def run(options: DumpOptions, clusters: Sequence[ConnectionSettings]) -> int:
             source = open_live(clusters, dump.report.notice, demo=options.demo, stack=stack)
         stack.callback(dump.report.hide_progress)
         dump.open(source, stack, [each.cluster for each in clusters if not options.demo])
-        with Signals(source.stop, clock, reopen_on_hangup=bool(options.write)) as signals:
-            return dump.run(signals)
+        signals = Signals(source.stop, clock, reopen_on_hangup=bool(options.write))
+        # They are heeded until all is closed: --rotate-exec may be at work on the last file.
+        return dump.run(ending.enter_context(signals))
 
 
 def _check_overwriting(options: DumpOptions, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -228,3 +229,15 @@ def test_a_tape_that_is_none_is_2(evdump, tmp_path):
     assert dump.wait() == 2
     assert "is no recording" in dump.stderr
     assert "captured" not in dump.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_ends_ends_it_no_sooner(evdump, tmp_path, number):
+    (tmp_path / "hold").write_text("touch held; until [ -e go ]; do sleep 0.02; done")
+    exec_ = ("--rotate-every", "1h", "--rotate-exec", f"sh {tmp_path / 'hold'}")
+    dump = evdump("--demo", "-c", "1", "-w", tmp_path / "rec.jsonl", *exec_, cwd=tmp_path)
+    wait_until((tmp_path / "held").exists, what="the program on the last file")
+    dump.send_signal(number)
+    (tmp_path / "go").touch()
+    assert dump.wait() == 0
+    assert "1 captured" in dump.stderr
