@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celery import chain, group
@@ -23,7 +24,7 @@ def run_everything(app: Celery, capture: CeleryCapture) -> dict[str, str]:
     It takes about five seconds. The capture must watch the exchange of the application.
     """
     sent = {
-        **_send_expiring(app, capture),
+        **_send_expiring(app),
         **_send_plain(app),
         **_send_rejected(app),
         **_send_related(app),
@@ -44,12 +45,11 @@ def run_everything(app: Celery, capture: CeleryCapture) -> dict[str, str]:
     return sent
 
 
-def _send_expiring(app: Celery, capture: CeleryCapture) -> dict[str, str]:
-    # RabbitMQ drops what expires in the queue and nobody hears of it; so the worker
-    # must have it before.
-    expired = app.send_task("cluster.add", args=(1, 1), countdown=2, expires=1).id
-    capture.wait_for(type="task-received", uuid=expired)
-    return {"expired": expired}
+def _send_expiring(app: Celery) -> dict[str, str]:
+    # As a header only: RabbitMQ drops what `expires` in the queue, and nobody hears of it.
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    headers = {"expires": soon.isoformat()}
+    return {"expired": app.send_task("cluster.add", (1, 1), countdown=2, headers=headers).id}
 
 
 def _send_plain(app: Celery) -> dict[str, str]:
@@ -87,11 +87,13 @@ def _send_related(app: Celery) -> dict[str, str]:
 
 
 def _send_revoked(app: Celery, capture: CeleryCapture) -> dict[str, str]:
-    revoked = app.send_task("cluster.add", args=(1, 1), countdown=2).id
     terminated = app.send_task("cluster.occupy", args=(60,)).id
-    capture.wait_for(type="task-received", uuid=revoked)
-    app.control.revoke(revoked)
-    capture.wait_for(type="task-started", uuid=terminated)
+    (started,) = capture.wait_for(type="task-started", uuid=terminated)
+    # Before it is sent: a worker may be late with what it is told, but not with an ETA.
+    revoked = str(uuid.uuid4())
+    confirmed = {"destination": [started["hostname"]], "reply": True, "timeout": 30}
+    assert app.control.revoke(revoked, **confirmed)
+    app.send_task("cluster.add", args=(1, 1), task_id=revoked)
     app.control.revoke(terminated, terminate=True, signal="SIGKILL")
     return {"revoked": revoked, "terminated": terminated}
 
