@@ -38,10 +38,12 @@ def on_redis(**fields: Any) -> str:
 class Sender:
     """A connection to publish events on, as Celery's dispatcher does."""
 
-    def __init__(self, url: str, exchange: str = "celeryev") -> None:
+    def __init__(self, url: str, exchange: str = "celeryev", *, timeout: float = 20) -> None:
         # One attempt is enough for a test; who needs more comes back himself.
-        options = {"max_retries": 0, "socket_timeout": 2, "socket_connect_timeout": 2}
-        self._connection = Connection(url, connect_timeout=2, transport_options=options)
+        timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), timeout)
+        self._connection = Connection(
+            url, connect_timeout=timeout, transport_options={"max_retries": 0, **timeouts}
+        )
         self._connection.connect()
         channel = self._connection.default_channel
         exchanged = get_exchange(self._connection, exchange)
@@ -105,7 +107,8 @@ class Flow:
             try:
                 # A client library may sleep for seconds before it tries again.
                 self._knock()
-                sender = Sender(self._url, self._exchange)
+                # A frozen broker is not waited for.
+                sender = Sender(self._url, self._exchange, timeout=2)
             except Exception:  # noqa: BLE001  (a dead broker, in all its forms)
                 self._ended.wait(0.02)
                 continue
