@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -54,6 +55,28 @@ def start(executable: str, *, typed: str = "") -> int:
     Return 0, or the status it ended with.  Raise UsageError for a program that cannot be started,
     and EvtoolsError for an end without a status.
     """
+    with _held_interrupts() as let_go:
+        return _start(executable, typed, let_go)
+
+
+@contextlib.contextmanager
+def _held_interrupts() -> Iterator[Callable[[], None]]:
+    # Hold ctrl-c back until what is yielded is called.
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+
+    def let_go() -> None:
+        signal.signal(signal.SIGINT, before)
+        if came and before is not signal.SIG_IGN:
+            raise KeyboardInterrupt
+
+    try:
+        yield let_go
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start(executable: str, typed: str, let_interrupts_go: Callable[[], None]) -> int:
     path, words = own_program(executable)
     ready, ready_end = os.pipe()
     try:
@@ -79,6 +102,8 @@ def start(executable: str, *, typed: str = "") -> int:
         with contextlib.suppress(BrokenPipeError), child.stdin as source:
             source.write(typed.encode())
         try:
+            # One that came before we know the process would have left it alone, and running.
+            let_interrupts_go()
             waiting = [ready, output.fileno()]
             while ready not in (readable := select.select(waiting, [], [])[0]):
                 data = os.read(readable[0], _PIPE_BYTES)

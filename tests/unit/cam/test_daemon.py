@@ -162,6 +162,28 @@ def test_ctrl_c_ends_the_other_process_too(run, report):
         signal.signal(signal.SIGINT, before)
 
 
+def test_ctrl_c_while_the_other_process_is_being_started_ends_it_too(run, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **how):
+            super().__init__(*args, **how)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("import time\ntime.sleep(60)\n")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    [pid] = started
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 @pytest.mark.parametrize("value", ["", "x", "-1", "987654"])
 def test_nobody_is_detached_by_chance(monkeypatch, value):
     monkeypatch.setenv("_EVCAM_READY", value)
