@@ -257,8 +257,9 @@ class Hook:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                notice = self._waiting.popleft()
+                # In this order: who counts meanwhile may have one too many, and never none.
                 self._busy = True
+                notice = self._waiting.popleft()
             self._deliver(notice)
 
     def _deliver(self, notice: Notice) -> None:

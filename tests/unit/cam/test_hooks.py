@@ -1,9 +1,13 @@
 """What is run or requested when an alert fires: what it is given, and what becomes of failures."""
 
+import itertools
 import json
 import sys
 import threading
+import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,7 +56,7 @@ def program(folder, text):
 def deliver(one, *notices):
     for notice in notices:
         one.put(notice)
-    wait_until(lambda: one.waiting == 0, what="it")
+    wait_until(lambda: one.waiting == 0, deadline=50, what="it")  # Python starts up to five times
     return one
 
 
@@ -92,6 +96,21 @@ def test_what_fails_is_tried_again_some_times_and_said_without_control_character
     assert "works again, after 1 failures" in lines
 
 
+def test_a_notice_that_is_taken_on_waits_until_it_is_delivered(hook):
+    waiting = []
+
+    class Watched(deque):
+        def popleft(self):
+            notice = super().popleft()
+            waiting.append(one.waiting)
+            return notice
+
+    one = hook(run="true")
+    one._waiting = Watched()
+    assert deliver(one, NOTICE).delivered == 1
+    assert waiting == [1]
+
+
 def test_what_cannot_be_run_is_not_tried_again(hook, log):
     one = deliver(hook(run="/nowhere/at-all"), NOTICE)
     assert (one.failed, one.retried) == (1, 0)
@@ -114,14 +133,24 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(hook, tmp_path, monke
     )
     one = hook(run=program(tmp_path, code))
     pids = tmp_path / "pids"
+
+    def has_begun():
+        return pids.exists() and pids.read_text().endswith(" ")
+
     one.put(NOTICE)
     one.put(NOTICE)
-    wait_until(lambda: pids.exists() and pids.read_text().endswith(" "), what="it")
+    wait_until(has_begun, deadline=30, what="it")
     one.give_up()  # evcam ends
     assert one.join(20.0)
     wait_until(lambda: all(map(_is_gone, pids.read_text().split())), what="it")
     assert (one.dropped, one.delivered, one.waiting) == (2, 0, 0)
     pids.unlink()
+    # Its time passes once both are there.
+    passed = itertools.count(0.0, 1000.0)
+    clock = SimpleNamespace(
+        sleep=time.sleep, monotonic=lambda: next(passed) if has_begun() else 0.0
+    )
+    monkeypatch.setattr(signals, "time", clock)
     timed = deliver(hook(run=program(tmp_path, code), timeout="500ms"), NOTICE)
     wait_until(lambda: all(map(_is_gone, pids.read_text().split())), what="it")
     assert timed.last_error == "killed, as it took 500ms"
