@@ -10,6 +10,7 @@ from evtools.errors import BrokerUnavailable
 from evtools.transport import ConnectionSettings, Replies
 from evtools.transport.queues import Depth
 from evtools.wire.redact import redactor
+from servers.process import wait_until
 from tools.clock import FakeClock
 
 
@@ -148,6 +149,7 @@ def test_the_thread_ends_and_closes_its_connection(workers):
     gauge = FakeGauge()
     watched = watch(gauge, names=["q"])
     watched.start()
+    wait_until(lambda: gauge.asked, what="a question")
     watched.close()
     assert not watched.is_alive()
     assert gauge.asked == [["q"], "closed"]
