@@ -20,6 +20,7 @@ from evtools.top.programs import (
     parse_program,
     runs_of,
 )
+from servers.process import wait_until
 from tools.screen import FakeTerminal
 
 PLACE = "/x.toml: command.own"
@@ -257,17 +258,19 @@ def test_a_program_that_cannot_be_run_says_why(terminal, capfd):
     assert "/no/such\n" in capfd.readouterr().out
 
 
-def test_only_so_many_run_and_all_end_with_evtop(terminal):
-    own = program(sys.executable, "-c", "import time; time.sleep(99)", background=True)
+def test_only_so_many_run_and_all_end_with_evtop(terminal, tmp_path):
+    begun = tmp_path / "begun"
+    begun.touch()
+    own = program("sh", "-c", f"echo >> {begun}; exec sleep 99", background=True)
     programs, runs = Programs([own]), on(terminal, own)
     for _ in range(RUNNING_MAX):
         programs.begin(own, runs)
     with pytest.raises(UsageError, match=f"{RUNNING_MAX} programs run already"):
         programs.begin(own, runs)
+    wait_until(lambda: len(begun.read_text()) == RUNNING_MAX, what="that all run")
     programs.close()
-    assert [programs.take().text for _ in range(RUNNING_MAX)] == (
-        ["own: ended with evtop"] * RUNNING_MAX
-    )
+    ends = [wait_until(programs.take, what="an end").text for _ in range(RUNNING_MAX)]
+    assert ends == ["own: ended with evtop"] * RUNNING_MAX
 
 
 def test_after_an_interrupt_the_other_rows_are_left_alone(crowd, capfd):

@@ -13,6 +13,7 @@ import zstandard
 from evtools.errors import OutputError
 from evtools.transport import recording
 from evtools.transport.recording import RecordingWriter, RotateCommand, write_all
+from servers.process import wait_until
 from tools.clock import FakeClock
 from tools.disk import full_disk
 
@@ -221,12 +222,15 @@ def test_a_slow_program_holds_up_nothing_and_its_file_is_neither_renamed_nor_rem
 def test_a_program_that_fails_or_hangs_is_in_the_log(
     tmp_path, finished, monkeypatch, caplog, words, told
 ):
-    if words[0] == "sleep":
-        words = ("sh", "-c", "sleep 600", "_")
+    begun = tmp_path / "done" / "begun"
+    hangs = words[0] == "sleep"
+    if hangs:
+        words = ("sh", "-c", f"touch {begun}; sleep 600", "_")
         monkeypatch.setattr(recording, "_END_SECONDS", 0.1)
     writer, command = finished(*words)
     record(writer, b"1", b"2", b"3")
     writer.close()
+    wait_until(lambda: begun.exists() or not hangs, what="the program")
     command.close()
     messages = [each.getMessage() for each in caplog.records]
     assert len(messages) == len(told)
