@@ -115,8 +115,10 @@ def test_notices_do_not_prolong_the_wait(receive):
     notices = []
     receiver = receive(on_notice=notices.append)  # a broker that is never there
     receiver._reader._waits = itertools.repeat(0.01)
-    batches = receiver.batches(0.1)
-    assert [next(batches), next(batches)] == [[], []]
+    for batch in receiver.batches(0.1):
+        assert batch == []
+        if notices:
+            break
     assert {notice.kind for notice in notices} == {"retry"}
 
 
@@ -195,7 +197,8 @@ def test_several_clusters_come_as_one_and_none_holds_up_another(monkeypatch):
             holes += [each for each in batch if each.is_gap]
             got |= {(each.cluster, each.extra["n"]) for each in batch if not each.is_gap}
             refused = any(notice.kind == "refused" for notice in notices)
-            if len(got) == 4 and holes and refused:
+            tried = any(notice.cluster == "down" for notice in notices)
+            if len(got) == 4 and holes and refused and tried:
                 hint = SilenceHint(group.statistics, clock := FakeClock()).words
                 clock.now += 10
                 assert hint() == f"nothing has come from down for 10s; {DOCTOR}"
@@ -287,7 +290,8 @@ def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive, routing_key,
     stream = FakeStream([body], [body], [body, message(event("task-sent"))])
     receiver = receive(stream, routing_key=routing_key, buffer_bytes=1024 * 1024)
     receiver._reader.start()
-    wait_until(lambda: receiver.statistics().messages == 4, what="all messages")
+    # A look at the stream comes after the messages of the one before were put or dropped.
+    wait_until(lambda: stream.last_seen > 3, what="all messages")
     *_, hole = first(receiver, got + 1)
     assert (hole["reason"], hole["dropped"]) == ("buffer", dropped)
     statistics = receiver.statistics()
@@ -365,10 +369,9 @@ def test_a_limit_counts_events_and_loses_none(receive):
 
 def test_silence_is_a_timeout_error(receive):
     receiver = receive([[message(event(n=1))]])
-    capture = receiver.itercapture(timeout=0.1)
-    assert next(capture)["n"] == 1
+    assert next(receiver.itercapture())["n"] == 1
     with pytest.raises(TimeoutError, match=r"no event for 0\.1s"):
-        next(capture)
+        next(receiver.itercapture(timeout=0.1))
     with pytest.raises(TimeoutError):
         receiver.capture(timeout=0.01)
 
@@ -400,10 +403,10 @@ def test_a_capture_may_leave_the_workers_asleep(monkeypatch, wakeup):
 
 
 def test_closing_leaves_the_broker(receive):
-    stream = FakeStream()
+    stream = FakeStream([message(event())])
     receiver = receive(stream)
     with receiver:
-        next(receiver.batches(0.01))
+        next(receiver.batches())
     assert stream.closed.is_set()
     assert not receiver._reader.is_alive()
     receiver.close()
