@@ -1,6 +1,8 @@
-"""A clock for tests, moved by hand."""
+"""Clocks for tests."""
 
 from __future__ import annotations
+
+from evtools.clock import SystemClock
 
 
 class FakeClock:
@@ -16,3 +18,18 @@ class FakeClock:
     def monotonic(self) -> float:
         """Return the same seconds."""
         return self.now
+
+
+class HeldClock(SystemClock):
+    """The clocks of the machine; the monotonic one stands still until it is let go."""
+
+    def __init__(self) -> None:
+        self._held: float | None = super().monotonic()
+
+    def monotonic(self) -> float:
+        """Return the same seconds each time, and once it is let go those of the machine."""
+        return super().monotonic() if self._held is None else self._held
+
+    def let_go(self) -> None:
+        """Let it run."""
+        self._held = None

@@ -237,6 +237,7 @@ def test_the_filter_of_expect_decides_about_the_status(top, recording):
         ("--demo --log-file none/x.log", 73, "", "cannot write none/x.log: No such"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("until_tried")
 def test_a_failure_has_a_status_and_a_reason(top, recording, typed, status, out, err):
     ended = top(*typed.split())
     assert ended.status == status

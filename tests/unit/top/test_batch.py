@@ -3,13 +3,14 @@ import json
 import pytest
 
 from evtools.errors import BrokerUnavailable
+from evtools.top import batch as module
 from evtools.top.batch import Batch, run
 from evtools.top.feed import BrokerStats
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
 from evtools.wire import encode_line
-from tools.clock import FakeClock
+from tools.clock import FakeClock, HeldClock
 from tools.told import told
 from tools.typed import events_of
 
@@ -250,8 +251,19 @@ def test_events_that_name_nobody_are_counted(replay, caplog, name):
     assert len(rows) == 1
 
 
-def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd):
-    path = tmp_path / "out.jsonl"
+def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd, monkeypatch):
+    clock, path = HeldClock(), tmp_path / "out.jsonl"
+
+    class Patient(Batch):
+        """The time begins with the first task."""
+
+        def take(self, events):
+            super().take(events)
+            if any(event.type.startswith("task-") for event in events):
+                clock.let_go()
+
+    monkeypatch.setattr(module, "SystemClock", lambda: clock)
+    monkeypatch.setattr(module, "Batch", Patient)
     how = {"write": str(path), "redact": ("args", "exception"), "broker_stats": True}
     assert (
         run(TopOptions(batch=True, demo=True, refresh=2.0, output="json", **how), [SETTINGS]) == 0

@@ -47,6 +47,7 @@ def test_simulated_workers_answer(checked, more, status, text):
     assert text in out
 
 
+@pytest.mark.usefixtures("until_tried")
 def test_a_broker_that_is_away_leaves_it_unknown(checked):
     status, out = checked(AWAY, NAME, delay=0.1)
     assert status == 3
