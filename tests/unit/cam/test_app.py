@@ -87,7 +87,7 @@ def recording(tmp_path):
 
 
 def test_a_recording_is_shot_from_its_beginning_to_its_end(recording, monkeypatch):
-    port, seen = free_port(), []
+    port, seen, before = free_port(), [], {*threading.enumerate()}
 
     def ready(_):
         # Health is served where asked for.
@@ -112,7 +112,8 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording, monkeypatc
     assert seen == [200, 200]
     assert Kept.last.done == ["closed"]
     assert gc.get_threshold() == app.COLLECT_AFTER
-    assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
+    left = {*threading.enumerate()} - before
+    assert not [thread for thread in left if thread.name.startswith("evtools")]
 
 
 def test_tasks_and_memory_are_bounded_as_asked(recording):
