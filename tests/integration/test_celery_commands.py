@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.command import installed
+from servers.process import wait_until
+from tools.command import Command, Starter, installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION = """
@@ -40,43 +40,42 @@ def heartbeats(redis_url, sender) -> Iterator[str]:
 
 
 @pytest.fixture
-def celery(heartbeats, tmp_path):
-    """Run `celery -A proj TOOL`; return its stdout."""
+def celery(heartbeats, tmp_path) -> Iterator[Callable[..., Command]]:
+    """Start `celery -A proj TOOL`."""
     (tmp_path / "proj.py").write_text(APPLICATION.format(url=heartbeats))
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [installed("celery"), "-A", "proj", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            timeout=50,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    starter = Starter(tmp_path)
+    yield lambda *words: starter.start([str(installed("celery")), "-A", "proj", *words])
+    starter.end()
 
 
 def test_evdump_is_told_by_the_application_what_to_listen_to(celery):
-    event = json.loads(celery("evdump", "-o", "json", "-c", "1"))
+    (line,) = celery("evdump", "-o", "json", "-c", "1").lines(1, deadline=40)
+    event = json.loads(line)
     assert (event["type"], event["hostname"]) == ("worker-heartbeat", "w1@app")
 
 
 def test_evtop_is_told_by_the_application_what_to_listen_to(celery):
-    table = celery("evtop", "-B", "--view", "workers", "-d", "2s", "-o", "json")
-    assert "w1@app" in table
+    table = celery("evtop", "-B", "-n", "0", "--view", "workers", "-d", "0.2", "-o", "json")
+    table.wait_stdout("w1@app", deadline=40)
+    assert table.stop() == 0
 
 
 def test_evcam_is_told_by_the_application_what_to_listen_to(celery, tmp_path: Path):
-    celery("evcam", "-c", "jsonl:shots.jsonl", "--once", "-F", "2s", "--warm-up", "0")
-    shots = (tmp_path / "shots.jsonl").read_text()
-    assert "w1@app" in shots
+    shots = tmp_path / "shots.jsonl"
+    camera = celery("evcam", "-c", f"jsonl:{shots}", "-F", "0.2", "--warm-up", "0")
+    wait_until(
+        lambda: shots.exists() and "w1@app" in shots.read_text(), deadline=40, what="the worker"
+    )
+    assert camera.stop() == 0
 
 
 @pytest.mark.parametrize("tool", ["evtop", "evdump", "evcam"])
 def test_each_is_listed_and_has_its_options(celery, tool):
-    assert f"  {tool} " in celery("--help")
-    assert celery(tool, "--help").startswith(f"Usage: celery {tool} ")
-    assert celery(tool, "--version").startswith(f"{tool} ")
+    def said(*words: str) -> str:
+        command = celery(*words)
+        assert command.wait(deadline=40) == 0
+        return command.stdout
+
+    assert f"  {tool} " in said("--help")
+    assert said(tool, "--help").startswith(f"Usage: celery {tool} ")
+    assert said(tool, "--version").startswith(f"{tool} ")
