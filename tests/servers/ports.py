@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
@@ -12,13 +13,18 @@ HOST = "127.0.0.1"
 # its own, and then it is connected to itself.
 _LOWEST, _HIGHEST = 20_000, 32_000
 
+# Each process of pytest-xdist has ports of its own: a port is free for a while before a server
+# listens there, while one is stopped, and for as long as a test wants nobody there.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port nobody listens on and this process has not given out before."""
     while True:
-        port = random.randrange(_LOWEST, _HIGHEST)
+        port = random.randrange(_LOWEST + _WORKER, _HIGHEST, _WORKERS)
         if port not in _given and _is_free(port):
             _given.add(port)
             return port
