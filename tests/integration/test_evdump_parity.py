@@ -65,9 +65,11 @@ def streams(celery_worker, celery_capture, evdump):
     send_custom_events(celery_worker.app, lone="\ud800", deep=[[[[{"a": [[]]}]]]])
     until = time.time()
     capture.wait_for(type="nogroup", count=2)
+    # What the worker had to send by then has come before its next heartbeat but one.
+    capture.wait_for(lambda event: event["timestamp"] > until, type="worker-heartbeat", count=2)
 
     def windows():
-        ours = events_of(dump.stdout.splitlines()[:-1])
+        ours = events_of(dump.stdout.split("\n")[:-1])
         return [
             Counter(key_of(event) for event in in_window(events, since, until))
             for events in (ours, capture.wire)
@@ -79,6 +81,8 @@ def streams(celery_worker, celery_capture, evdump):
 
     wait_until(settled, deadline=15, what=lambda: str([len(w) for w in windows()]))
     assert dump.stop(signal.SIGINT) == 0, dump.stderr
+    ours = Counter(map(key_of, events_of(dump.stdout.splitlines())))
+    wait_until(lambda: ours <= Counter(map(key_of, capture.wire)), what="the last of the events")
     return dump, capture, (since, until)
 
 
