@@ -63,7 +63,7 @@ def serve():
 
 
 def get(server, path="/hello", method="GET", **headers):
-    connection = http.client.HTTPConnection(*place(server), timeout=5)
+    connection = http.client.HTTPConnection(*place(server), timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
@@ -75,7 +75,7 @@ def place(server):
 
 
 def connect(server):
-    return socket.create_connection(place(server), timeout=5)
+    return socket.create_connection(place(server), timeout=PATIENCE)
 
 
 def exchange(server, *pieces, ends=False):
@@ -157,14 +157,14 @@ def test_silent_clients_make_room_for_others_but_not_those_that_wait(serve, monk
 
     def later(_):
         asked.set()
-        assert go.wait(5)
+        assert go.wait(PATIENCE)
         return Response(200, b"at last")
 
     server = serve(later=later, hello=hello)
     with contextlib.ExitStack() as stack:
         waiting = stack.enter_context(connect(server))
         waiting.sendall(b"GET /later HTTP/1.1\r\n\r\n")
-        assert asked.wait(5)
+        assert asked.wait(PATIENCE)
         silent = [stack.enter_context(connect(server)) for _ in range(2)]
         for _ in range(3):
             assert get(server)[0] == 200
@@ -180,7 +180,7 @@ def test_clients_that_come_and_go_leave_nothing(serve):
     with connect(server) as rude:
         rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         rude.sendall(b"GET /hel")
-    wait_until(lambda: not server.connections, deadline=5, what="all to be closed")
+    wait_until(lambda: not server.connections, what="all to be closed")
     assert get(server)[0] == 200
 
 
@@ -242,7 +242,7 @@ def test_an_address_is_bound_before_it_is_served_and_the_end_leaves_nothing():
         HTTPServer(server.address, {})
     server.start()
     with connect(server) as client:
-        wait_until(lambda: server.connections, deadline=5, what="the connection")
+        wait_until(lambda: server.connections, what="the connection")
         server.close()
         server.close()
         assert client.recv(1) == b""
@@ -284,4 +284,4 @@ def test_it_listens_where_it_was_asked_to_and_says_where(monkeypatch, caplog, ho
         port = server.address.port
         assert f"serving /hello at {words.format(port)}" in caplog.text
         for one in hosts:
-            socket.create_connection((one, port), timeout=5).close()
+            socket.create_connection((one, port), timeout=PATIENCE).close()

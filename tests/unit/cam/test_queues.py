@@ -12,6 +12,7 @@ from evtools.transport.queues import Depth
 from evtools.wire.redact import redactor
 from servers.process import wait_until
 from tools.clock import FakeClock
+from tools.studio import PATIENCE
 
 
 class FakeGauge:
@@ -151,5 +152,6 @@ def test_the_thread_ends_and_closes_its_connection(workers):
     watched.start()
     wait_until(lambda: gauge.asked, what="a question")
     watched.close()
+    watched.join(PATIENCE)
     assert not watched.is_alive()
     assert gauge.asked == [["q"], "closed"]

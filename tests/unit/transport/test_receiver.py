@@ -407,6 +407,7 @@ def test_closing_leaves_the_broker(receive):
     receiver = receive(stream)
     with receiver:
         next(receiver.batches())
+    receiver._reader.join(10)  # that is not waited for without end
     assert stream.closed.is_set()
     assert not receiver._reader.is_alive()
     receiver.close()
@@ -459,7 +460,7 @@ def test_with_a_connection_of_the_callers_it_leaves_the_broker_after_each_captur
         receiver = EventReceiver(connection)
         for number, stream in enumerate(streams):
             assert fields_of(receiver.itercapture(limit=1, timeout=30), "n") == [(number,)]
-            assert stream.closed.is_set()
+            assert stream.closed.wait(10)
             assert not receiver.statistics().connected
 
 

@@ -85,6 +85,7 @@ def test_the_cluster_sends_in_batches_obeys_and_says_goodbye(cluster, watch, set
     assert max(len(message.decode()) for message in messages) > 1
     bound.delete()
     cluster.stop()
+    cluster.join(10)
     assert not cluster.is_alive()
     events = watch(lambda types: types["worker-offline"] == 5)
     assert {e["hostname"] for e in events if e["type"] == "worker-offline"} == WORKERS
