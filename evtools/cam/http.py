@@ -104,7 +104,7 @@ class HTTPServer:
     def __init__(self, address: Address, routes: Mapping[str, Route]) -> None:
         self.routes = routes
         self.failures = FailureLog()
-        #: The open connections, the oldest first, and whether their request has come.
+        #: The open connections, the oldest first, and whether they wait for an answer.
         self.connections: dict[socket.socket, bool] = {}
         self.lock = threading.Lock()
         self._listening = _listen(address)
@@ -199,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(431)
         except OSError:
             return
+        self._waits(is_waiting=False)
         with suppress(OSError):
             # Closed with something unread, the connection would take the answer with it.
             self.connection.shutdown(socket.SHUT_WR)
@@ -208,11 +209,15 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self.connection.recv(_REQUEST_MAX_BYTES):
                     break
 
-    def do_GET(self) -> None:
+    def _waits(self, *, is_waiting: bool) -> None:
         owner: HTTPServer = self.server
         with owner.lock:
             if self.connection in owner.connections:
-                owner.connections[self.connection] = True
+                owner.connections[self.connection] = is_waiting
+
+    def do_GET(self) -> None:
+        owner: HTTPServer = self.server
+        self._waits(is_waiting=True)
         path = self.path.partition("?")[0]
         try:
             if path in owner.routes:

@@ -151,8 +151,12 @@ def test_a_route_that_raises_is_logged_with_its_traceback_once(serve, caplog):
 # --- many, slow and strange clients -------------------------------------------------
 
 
-def test_silent_clients_make_room_for_others_but_not_those_that_wait(serve, monkeypatch):
+@pytest.mark.parametrize("asked_by_others", [b"", b"GET /hello HTTP/1.1\r\n\r\n"])
+def test_clients_that_are_silent_or_have_their_answer_make_room_but_not_those_that_wait(
+    serve, monkeypatch, asked_by_others
+):
     monkeypatch.setattr(module, "_CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(module, "_LINGERING", PATIENCE)
     go, asked = threading.Event(), threading.Event()
 
     def later(_):
@@ -165,10 +169,15 @@ def test_silent_clients_make_room_for_others_but_not_those_that_wait(serve, monk
         waiting = stack.enter_context(connect(server))
         waiting.sendall(b"GET /later HTTP/1.1\r\n\r\n")
         assert asked.wait(PATIENCE)
-        silent = [stack.enter_context(connect(server)) for _ in range(2)]
+        others = [stack.enter_context(connect(server)) for _ in range(2)]
+        if asked_by_others:
+            for other in others:
+                other.sendall(asked_by_others)
+                assert other.makefile("rb").read().endswith(b"hello ")
         for _ in range(3):
-            assert get(server)[0] == 200
-        assert silent[0].recv(1) == b""
+            # To its end, before which it waits.
+            assert exchange(server, b"GET /hello HTTP/1.1\r\n\r\n").endswith(b"hello ")
+        assert others[0].recv(1) == b""
         go.set()
         assert waiting.makefile("rb").read().endswith(b"at last")
 
