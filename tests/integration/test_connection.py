@@ -170,9 +170,9 @@ def test_redis_that_wants_a_client_certificate(redis_mutual_tls, authority):
 
 
 def test_redis_spoken_to_the_wrong_port(redis_server, rabbitmq_server):
-    plain = failure(f"redis://127.0.0.1:{redis_server.tls_port}/0", connect_timeout=1)
+    plain = failure(f"redis://127.0.0.1:{redis_server.tls_port}/0")
     assert "--tls" in plain.hint
-    other = failure(f"redis://127.0.0.1:{rabbitmq_server.port}/0", connect_timeout=1)
+    other = failure(f"redis://127.0.0.1:{rabbitmq_server.port}/0")
     assert "does not speak Redis's protocol" in other.message
 
 
@@ -303,7 +303,7 @@ def test_sentinel_speaks_tls(own_redis, start_sentinel, authority):
     sentinel = start_sentinel(own_redis, authority=authority)
     url = sentinel.url.replace("127.0.0.1", "localhost")
     name = {"master_name": sentinel.master_name}
-    plain = failure(url, options=name, connect_timeout=1)
+    plain = failure(url, options=name)
     strange = failure(url, options=name | {"sentinel_kwargs": {"ssl": True}})
     for error in (plain, strange):
         assert f"Sentinel localhost:{sentinel.port}: " in error.message
@@ -453,7 +453,7 @@ def test_rabbitmq_spoken_to_the_wrong_port(rabbitmq_server, redis_server):
     tls = failure(f"amqps://127.0.0.1:{rabbitmq_server.port}//")
     assert type(tls) is AccessRefused
     assert "TLS: it speaks none" in tls.message
-    plain = failure(f"amqp://127.0.0.1:{rabbitmq_server.tls_port}//", connect_timeout=1)
+    plain = failure(f"amqp://127.0.0.1:{rabbitmq_server.tls_port}//")
     assert "--tls" in plain.hint
     other = failure(f"amqp://127.0.0.1:{redis_server.port}//", connect_timeout=1)
     assert "no answer" in other.message

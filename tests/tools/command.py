@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 _JOB = Path(__file__).with_name("job.py")
+#: How long to wait for what should come, in seconds: a busy machine takes five and more to start
+#: a program.
+PATIENCE = 30.0
 
 
 class Stream:
@@ -206,7 +209,9 @@ class Command:
             columns, lines, buffer = self._screen.columns, self._screen.lines, self._screen.buffer
             return [[buffer[row][column] for column in range(columns)] for row in range(lines)]
 
-    def wait_screen(self, wanted: str | Callable[[str], bool], *, deadline: float = 10) -> str:
+    def wait_screen(
+        self, wanted: str | Callable[[str], bool], *, deadline: float = PATIENCE
+    ) -> str:
         """Wait until the terminal shows a text, or what satisfies a predicate."""
         shows = wanted if callable(wanted) else lambda screen: wanted in screen
         wait_until(
@@ -252,7 +257,7 @@ class Command:
         """What it has written to stderr so far."""
         return self.stderr_stream.text
 
-    def lines(self, count: int, *, deadline: float = 10) -> list[str]:
+    def lines(self, count: int, *, deadline: float = PATIENCE) -> list[str]:
         """Wait until stdout has as many whole lines, and return all whole lines."""
         text = self.stdout_stream.wait(
             lambda text: text.count("\n") >= count,
@@ -261,17 +266,17 @@ class Command:
         )
         return text.split("\n")[:-1]
 
-    def wait_ready(self, *, deadline: float = 15) -> str:
+    def wait_ready(self, *, deadline: float = PATIENCE) -> str:
         """Wait until it says on stderr that it listens; not for use with -q."""
         return self.wait_stderr("listening on", deadline=deadline)
 
-    def wait_stdout(self, wanted: str, *, deadline: float = 10) -> str:
+    def wait_stdout(self, wanted: str, *, deadline: float = PATIENCE) -> str:
         """Wait until stdout has a text, and return all of stdout."""
         return self.stdout_stream.wait(
             lambda text: wanted in text, deadline, lambda: f"{wanted!r} on stdout; {self._why()}"
         )
 
-    def wait_stderr(self, wanted: str, *, deadline: float = 10) -> str:
+    def wait_stderr(self, wanted: str, *, deadline: float = PATIENCE) -> str:
         """Wait until stderr has a text, and return all of stderr."""
         return self.stderr_stream.wait(
             lambda text: wanted in text, deadline, lambda: f"{wanted!r} on stderr; {self._why()}"
@@ -291,7 +296,7 @@ class Command:
             f"stdout ends: {self.stdout[-2000:]!r}\nstderr: {self.stderr[-4000:]}"
         )
 
-    def wait_stopped(self, *, deadline: float = 10) -> None:
+    def wait_stopped(self, *, deadline: float = PATIENCE) -> None:
         """Wait until a signal has stopped it."""
         wait_until(self._is_stopped, deadline=deadline, what="the process to stop")
 
@@ -320,7 +325,7 @@ class Command:
         """Send a signal to it."""
         os.kill(self.pid, number)
 
-    def wait(self, *, deadline: float = 15) -> int:
+    def wait(self, *, deadline: float = PATIENCE) -> int:
         """Wait for its end and return the exit status; output is complete then."""
         try:
             status = self._popen.wait(deadline)
@@ -329,7 +334,7 @@ class Command:
         self._close()
         return status
 
-    def stop(self, number: int = signal.SIGINT, *, deadline: float = 15) -> int:
+    def stop(self, number: int = signal.SIGINT, *, deadline: float = PATIENCE) -> int:
         """Send a signal, wait for the end and return the exit status."""
         if self._popen.poll() is None:
             self.send_signal(number)
