@@ -226,8 +226,12 @@ class Reader(threading.Thread):
         # None if stopped before there was one.
         give_up = self._clock.monotonic() + self._settings.connect_timeout
         attempts = count()
-        while not self._stopping:
+        while True:
+            # In this order: `stop` is followed by a look at whether we are connecting.
             self.connecting = True
+            if self._stopping:
+                self.connecting = False
+                return None
             try:
                 self._settings.refresh()
                 stream = self._subscribe(self._settings, next(attempts))
@@ -238,7 +242,6 @@ class Reader(threading.Thread):
                 self.connecting = False
                 self._connected()
                 return stream
-        return None
 
     def _failed(self, exc: Exception, give_up: float) -> None:
         # Wait before the next attempt, or raise where there shall be none.

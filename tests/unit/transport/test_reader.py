@@ -347,6 +347,28 @@ def test_stopping_while_connecting_ends_with_that_attempt(clock):
     assert Play(clock, refuse).kinds == ["End"]
 
 
+class HeldUpReader(Reader):
+    """A reader that is stopped when it is about to connect, and nobody could see that yet."""
+
+    @property
+    def connecting(self):
+        return self.__dict__["connecting"]
+
+    @connecting.setter
+    def connecting(self, value):
+        if value:
+            self.stop()
+        self.__dict__["connecting"] = value
+
+
+def test_a_stop_just_before_an_attempt_is_not_kept_waiting_by_it(clock):
+    attempts = []
+    reader = HeldUpReader(SETTINGS, Buffer(10, len), clock, lambda *each: attempts.append(each))
+    reader.run()
+    assert attempts == []
+    assert not reader.connecting
+
+
 def test_stopping_during_a_wait_is_prompt():
     def refuse(settings, attempt):
         raise ConnectionRefusedError
