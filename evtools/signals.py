@@ -118,18 +118,22 @@ def run_program(
         assert process.stdout is not None
         poll, pipe, reads = select.poll(), process.stdout.fileno(), True
         poll.register(pipe, select.POLLIN | select.POLLHUP)
-        while not given_up() and time.monotonic() < ends_at:
-            if reads and poll.poll(_TICK * 1000):
+        while True:
+            is_over = given_up() or time.monotonic() >= ends_at
+            # In this order: what it has written before its end is in the pipe when we look.
+            status = process.poll()
+            if is_over and status is None:
+                break
+            came = reads and poll.poll(_TICK * 1000 if status is None else 0)
+            if came:
                 chunk = os.read(pipe, 65536)
                 reads = bool(chunk)
                 output += chunk[: max(0, output_max_bytes - len(output))]
-            elif process.poll() is not None:  # what it has left running may keep the pipe
-                return process.returncode
-            elif not reads:
+            if status is not None and (is_over or not came):
+                return status  # what it has left running may keep the pipe
+            if not reads:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_TICK)
-        if process.poll() is not None:
-            return process.returncode
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)

@@ -1,6 +1,7 @@
 """Signals, sent to this very process."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import tempfile
 
 import pytest
 
-from evtools.signals import EndingSignals, as_file
+from evtools.signals import EndingSignals, as_file, run_program
 from tools.clock import FakeClock
 
 
@@ -81,6 +82,44 @@ def test_others_can_be_added_all_are_put_back_and_what_is_ignored_stays_so(clock
     signal.signal(signal.SIGUSR1, ignored)
     assert heard == [signal.SIGUSR2]
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+# --- programs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_what_a_program_writes_is_read_when_it_ends_just_after_we_have_looked(
+    monkeypatch, tmp_path, is_over
+):
+    started, looks, gate, real = [], [], tmp_path / "gate", select.poll
+    os.mkfifo(gate)
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **how):
+            super().__init__(*args, **how)
+            started.append(self.pid)
+
+    class Poll:
+        def __init__(self):
+            self.real = real()
+            self.register = self.real.register
+
+        def poll(self, timeout):
+            looks.append(timeout)
+            if len(looks) > 1:
+                return self.real.poll(timeout)
+            gate.write_text("go\n")
+            os.waitid(os.P_PID, started[0], os.WEXITED | os.WNOWAIT)
+            return []
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(select, "poll", Poll)
+    output = bytearray()
+    status = run_program(
+        ["sh", "-c", f"read word < {gate}; echo $word; exit 3"], seconds=600.0,
+        given_up=lambda: is_over and bool(looks), output=output, output_max_bytes=100,
+    )  # fmt: skip
+    assert (status, output) == (3, b"go\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
