@@ -107,14 +107,6 @@ def press(evtop, keys):
     for key in keys:
         if len(key) > 1 and key.startswith(":"):
             evtop.type(f"{key}\r")
-        elif key == "esc":
-            # What is typed too soon after it would be another key, and what came before it has
-            # to be there: else nothing shows that it was taken.
-            before = settled(evtop, polls=15)
-            evtop.type("\x1b")
-            # On a busy machine a message may have gone by itself.
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda was=before: masked(evtop.screen()) != was, deadline=3, what="")
         else:
             evtop.press(key)
 
@@ -124,16 +116,16 @@ def masked(screen):
     return _VARIES.sub(lambda found: "~" * len(found[0]), screen).split("\n")
 
 
-def settled(evtop, shows="", *, polls=25):
+def settled(evtop, shows):
     """Return the screen that shows a text, once it does not change any more."""
     seen = []
 
     def is_settled():
         seen.append(masked(evtop.screen()))
         text = "\n".join(seen[-1])
-        if not shows or (shows in text and "order frozen" not in text):
-            # By default for longer than it takes to be refreshed.
-            return seen[-polls:] == [seen[-1]] * polls
+        if shows in text and "order frozen" not in text:
+            # For longer than it takes to be refreshed.
+            return seen[-25:] == [seen[-1]] * 25
         return False
 
     wait_until(is_settled, deadline=40, what=lambda: "\n".join([f"{shows!r} on:", *seen[-1]]))

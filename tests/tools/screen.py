@@ -7,7 +7,6 @@ import os
 import pty
 import termios
 import threading
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,9 +30,6 @@ from tools.life import Life
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-#: Longer than evtop waits for the rest of what a key sends, in seconds.
-_ESC_PAUSE = 0.15
 
 
 class FakeHost:
@@ -300,9 +296,9 @@ class Evtop(Command):
         """Type keys by their names in the table, each by itself."""
         for key in keys:
             if key == "esc":
-                # Only the pause after it tells it from the start of another key.
-                self.type("\x1b")
-                time.sleep(_ESC_PAUSE)
+                # Before another Esc it begins no other key, however late evtop reads what is
+                # typed next; that one makes an alt-~, which means nothing.
+                self.type("\x1b\x1b~")
             elif key.startswith("ctrl-") and key not in self.KEYS:
                 self.type(chr(ord(key[-1].upper()) - 64))
             elif key.startswith("alt-"):
