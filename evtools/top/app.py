@@ -70,7 +70,7 @@ def run(
     """
     view, chosen, message = options.view, dict[str, Any](), ""
     while True:
-        with ExitStack() as stack:
+        with ExitStack() as ending, ExitStack() as stack:
             clock, history = SystemClock(), None
             try:
                 history = _open_history(options, clusters, clock, stack)
@@ -88,8 +88,10 @@ def run(
                 # Filter, sort and columns are those of the first view of the options.
                 session.show(view)
                 session.say(message)
+            # They are heeded until all is closed: a recording may have its end to write.
+            signals = ending.enter_context(console.signals)
             console.run()
-        if (following := session.following) is None:
+        if (following := session.following) is None or signals.ending:
             return 0
         # What the user has chosen by keys stays.
         view, now = session.view, session.model.options
@@ -103,7 +105,7 @@ def run(
         options, clusters = replace(following.options, write=""), following.clusters
         settings_file = replace(settings_file, profile=following.profile)
         # Its tasks and descriptors go before the next ones come: the collector is off then.
-        del console, session, now, recording, history
+        del console, session, signals, now, recording, history
         gc.collect()
 
 
@@ -210,7 +212,8 @@ class Console:
             programs=programs,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
-        self._signals = Signals(self.wake, session.display.stop, clock)
+        #: To be entered before `run`, and to be left when all is closed.
+        self.signals = Signals(self.wake, session.display.stop, clock)
         session.arrange()
         stack.callback(session.history.keep)
         #: When the broker of each cluster last said something of queues, in monotonic seconds.
@@ -250,22 +253,21 @@ class Console:
     def run(self) -> None:
         """Take over the terminal until `end`, and give it back whatever happens."""
         display = self.session.display
-        with self._signals:
-            try:
-                display.start()
-                display.configure(self.session.model.options)
-                self.session.feed.start()
-                self.events.run()
-            except EvtoolsError:
-                raise
-            except Exception as error:
-                _log.exception("evtop ends")
-                raise EvtoolsError(
-                    f"internal error: {type(error).__name__} in {_place(error)}",
-                    f"this is a bug in evtools; {_traceback_hint()}",
-                ) from error
-            finally:
-                display.stop()
+        try:
+            display.start()
+            display.configure(self.session.model.options)
+            self.session.feed.start()
+            self.events.run()
+        except EvtoolsError:
+            raise
+        except Exception as error:
+            _log.exception("evtop ends")
+            raise EvtoolsError(
+                f"internal error: {type(error).__name__} in {_place(error)}",
+                f"this is a bug in evtools; {_traceback_hint()}",
+            ) from error
+        finally:
+            display.stop()
         if self._error is not None:
             raise self._error
 
@@ -329,7 +331,7 @@ class Console:
 
     def _interrupt(self) -> None:
         # A ctrl-c comes as a signal.
-        if self._signals.interrupted():
+        if self.signals.interrupted():
             with self._guarded("key"):
                 self.session.press("ctrl-c")
             self._answer_soon()
@@ -353,9 +355,9 @@ class Console:
 
     def _woken(self) -> None:
         os.read(self._read, _PIPE_BYTES)
-        if self._signals.ending:
+        if self.signals.ending:
             self.end()
-        if self._signals.continued():
+        if self.signals.continued():
             self.session.display.resume()
             self.draw_soon()
         self._interrupt()

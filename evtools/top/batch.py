@@ -38,7 +38,7 @@ def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
     connection.
     """
     clock = SystemClock()
-    with ExitStack() as stack:
+    with ExitStack() as ending, ExitStack() as stack:
         names = [each.cluster for each in clusters]
         batch = Batch(options, clock, names, origin=clusters[0].source_of_url)
         for settings in () if options.read else clusters:
@@ -62,7 +62,8 @@ def run(options: TopOptions, clusters: Sequence[ConnectionSettings]) -> int:
             stack.callback(recording.close)
         signals = EndingSignals(source.stop, clock)
         signals.handlers[signal.SIGHUP] = signals.end
-        stack.enter_context(signals)
+        # They are heeded until all is closed: a recording may have its end to write.
+        ending.enter_context(signals)
         for events in source.events(_TICK):
             if redact is not None:
                 events = list(map(redact.of_event, events))  # noqa: PLW2901

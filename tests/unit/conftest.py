@@ -1,5 +1,6 @@
 """What tests of several layers need."""
 
+import signal
 import time
 
 import pytest
@@ -21,6 +22,17 @@ def until_tried(monkeypatch):
     monkeypatch.setattr(ConnectionStatus, "apply", apply)
     for module in (batch, check):
         monkeypatch.setattr(module, "SystemClock", lambda: clock)
+
+
+@pytest.fixture
+def strays():
+    """Return a list of the signals that end programs and that nobody else has handled."""
+    found = []
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {one: signal.signal(one, lambda got, _: found.append(got)) for one in numbers}
+    yield found
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -113,7 +113,8 @@ class Played:
                 self.console.events.alarm(0.01, look)
 
         self.console.events.alarm(0, look)
-        self.console.run()
+        with self.console.signals:
+            self.console.run()
         self.terminal.read()
 
 
@@ -233,6 +234,46 @@ def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_end_it(evtop, number):
     evtop().play(lambda: signal.raise_signal(number))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_it_closes_ends_it_no_sooner(
+    terminal, recording, monkeypatch, strays, number
+):
+    options, closed = TopOptions(read=(recording,)), []
+
+    def keep(history):
+        signal.raise_signal(number)
+        closed.append(history)
+
+    monkeypatch.setattr(app.History, "keep", keep)
+    real_run = Console.run
+
+    def run_and_leave(console):
+        console.later(0, console.end)
+        real_run(console)
+
+    monkeypatch.setattr(Console, "run", run_and_leave)
+    assert run(options, [SETTINGS]) == 0
+    assert len(closed) == 1
+    assert strays == []
+
+
+def test_a_signal_between_two_profiles_ends_it(terminal, recording, monkeypatch, strays):
+    options, runs = TopOptions(read=(recording,)), []
+    settings_file = SettingsFile(("eu",), lambda _: (options, [SETTINGS]))
+    real_run = Console.run
+
+    def run_and_go_on(console):
+        runs.append(console)
+        console.later(0, lambda: console.session.run("ctx eu" if len(runs) == 1 else "q!"))
+        real_run(console)
+
+    monkeypatch.setattr(Console, "run", run_and_go_on)
+    monkeypatch.setattr(app.History, "keep", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert run(options, [SETTINGS], settings_file) == 0
+    assert len(runs) == 1
+    assert strays == []
 
 
 def test_a_ctrl_c_leaves_a_prompt_first_and_later_keys_are_not_meant_for_it(evtop):

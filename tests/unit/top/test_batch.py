@@ -1,4 +1,6 @@
+import gzip
 import json
+import signal
 
 import pytest
 
@@ -273,3 +275,21 @@ def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd,
     assert {row["args"] for row in rows} <= {"***", None}
     recorded = [json.loads(line) for line in path.read_text().splitlines()]
     assert {event.get("args", "***") for event in recorded} == {"***"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_it_closes_ends_it_no_sooner(tmp_path, monkeypatch, strays, number):
+    class Slow(module.Recording):
+        """A signal comes while its end is written."""
+
+        def close(self):
+            signal.raise_signal(number)
+            super().close()
+
+    tape, path = tmp_path / "tape.jsonl", tmp_path / "out.jsonl.gz"
+    tape.write_bytes(encode_line(failed("a")) + b"\n")
+    monkeypatch.setattr(module, "Recording", Slow)
+    options = TopOptions(batch=True, read=(str(tape),), speed=AT_ONCE, write=str(path))
+    assert run(options, [SETTINGS]) == 0
+    assert len(gzip.decompress(path.read_bytes()).splitlines()) == 1
+    assert strays == []
