@@ -384,11 +384,11 @@ class BrokerStats(threading.Thread):
     def run(self) -> None:
         while not self._stopped:
             self._changed.clear()
-            if self._queues:
+            if asked := bool(self._queues):
                 self.look()
             if due := self.plan_is_due():
                 self.look_at_plan()
-            if self._queues or due:
+            if asked or due:
                 self._wake()
             self._changed.wait(EVERY)
         self._gauge.close()

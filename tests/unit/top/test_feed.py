@@ -270,6 +270,21 @@ def test_each_new_queue_is_asked_about_without_waiting(stats, gauge, wakes):
     assert len(gauge.asked[-1]) == 1000
 
 
+def test_a_queue_that_is_named_late_wakes_nobody_before_it_was_asked_about(gauge):
+    depths, woken = [], threading.Event()
+
+    def wake():
+        depths.append(stats.known().depths)
+        woken.set()
+
+    stats = BrokerStats(gauge, wake, clock=FakeClock())
+    stats.plan_is_due = lambda: stats.watch(["mail"])  # which is looked at after the queues
+    stats.start()
+    assert woken.wait(DEADLINE)
+    stats.close()
+    assert depths[0] == {"mail": Depth(4)}
+
+
 def test_a_broker_that_is_away_leaves_nothing_known_until_it_is_back(
     stats, gauge, wakes, monkeypatch
 ):
