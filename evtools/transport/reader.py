@@ -275,20 +275,23 @@ class Reader(threading.Thread):
                 self._wake.get(timeout=timeout)
 
     def _connected(self) -> None:
+        # Before each notice, the statistics have what it says: who reads it may look at once.
         now, broker, state = self._clock.wall(), self._settings.masked(), self.statistics
-        if self._last_alive is None:
-            self._buffer.add(Notice("listening", broker))
-        else:
-            record = gap("reconnect", self._last_alive, now, error=self._lost_because)
-            state.reconnects += 1
-            state.gaps += 1
-            state.gap_seconds += record.duration
-            self._buffer.add(record)
-            text = f"{broker} after {record.duration:.1f}s without events"
-            self._buffer.add(Notice("restored", text))
-        self._last_alive = now
+        before, self._last_alive = self._last_alive, now
         self._has_renewed = False
-        state.connected, state.away_since, state.problem = True, None, ""
+        state.away_since, state.problem = None, ""
+        if before is None:
+            state.connected = True
+            self._buffer.add(Notice("listening", broker))
+            return
+        record = gap("reconnect", before, now, error=self._lost_because)
+        state.gap_seconds += record.duration
+        state.gaps += 1
+        state.reconnects += 1
+        state.connected = True
+        self._buffer.add(record)
+        text = f"{broker} after {record.duration:.1f}s without events"
+        self._buffer.add(Notice("restored", text))
 
     def _serve(self, stream: Stream) -> None:
         connected = self._clock.monotonic()
@@ -311,6 +314,7 @@ class Reader(threading.Thread):
             self._last_alive = min(self._last_alive or silent, silent)
             self.statistics.away_since = self._last_alive
             self.statistics.problem = self._lost_because
+            self.statistics.connected = False
             self._buffer.close_hole(now)
             self._buffer.add(Notice("lost", self._lost_because))
             if not self._settings.reconnect:

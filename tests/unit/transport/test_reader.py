@@ -77,7 +77,9 @@ class Play:
     def __init__(self, clock, *answers, buffer_bytes=100_000, **settings):
         self.answers = list(answers)
         self.attempts, self.waits, self.items = [], [], []
-        buffer = Buffer(buffer_bytes, lambda _: 1)
+        #: What the statistics said when a notice came, by kind.
+        self.told = {}
+        buffer = Buffer(buffer_bytes, lambda _: 1, lambda: self.look(buffer))
         settings = ConnectionSettings(urls=SETTINGS.urls, **settings)
         self.reader = Reader(settings, buffer, clock, self.subscribe)
         self.reader._wait = self.waits.append  # the seam to real time
@@ -95,6 +97,10 @@ class Play:
             raise answer
         answer.at_end = getattr(answer, "at_end", self.reader.stop)
         return answer
+
+    def look(self, buffer):
+        statistics = self.reader.statistics
+        self.told[_kind(buffer._items[-1])] = (statistics.connected, statistics.gaps)
 
     @property
     def kinds(self):
@@ -256,6 +262,17 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
     assert gap["error"] == "redis://:**@broker/0: TCP: silent for 10s"
     state = play.reader.statistics
     assert (state.reconnects, state.gaps, state.gap_seconds) == (1, 1, 10.0)
+
+
+def test_who_has_a_notice_finds_what_it_says_in_the_statistics(clock):
+    play = Play(clock, FakeStream(clock, ConnectionError("gone")), FakeStream(clock))
+    assert play.told == {
+        "listening": (True, 0),
+        "lost": (False, 0),
+        "reconnect": (True, 1),
+        "restored": (True, 1),
+        "End": (False, 1),
+    }
 
 
 def test_a_second_loss_is_a_second_gap(clock):
