@@ -110,8 +110,9 @@ class Model:
             # The last one comes first: what is known of its task counts for an alert on an event.
             stack.callback(self.alerts.take, events)
             stack.callback(self._events.take, events)
-            for name, some in groupby(events, attrgetter("cluster")):
-                stack.callback(self._take, self.clusters.of(name or ""), list(some))
+            groups = [(name, list(some)) for name, some in groupby(events, attrgetter("cluster"))]
+            for name, some in reversed(groups):
+                stack.callback(self._take, self.clusters.of(name or ""), some)
 
     def _take(self, cluster: Cluster, events: list[Event]) -> None:
         if self.paused:

@@ -74,6 +74,18 @@ def test_what_has_one_name_is_not_mixed(both):
     assert sum("`- proj.slow" in line or "└─ proj.slow" in line for line in lines) == 1
 
 
+def test_events_of_several_that_come_together_count_in_their_order():
+    terminal = FakeTerminal(names=("eu", "prod"))
+    events = [event_of(event) for event in terminal.life.success("aaaa1111", "proj.charge")]
+    for event in events:
+        event.cluster = "prod"
+    beat = event_of(terminal.life.beat("w1@host"))
+    beat.cluster = "eu"
+    terminal.take([*events[:-1], beat, events[-1]])
+    (row,) = records(terminal, "types")
+    assert (row["name"], row["ok"]) == ("proj.charge", 1)
+
+
 def test_a_row_leads_to_the_tasks_of_its_cluster(both):
     both.press("2")
     both.command("sort cluster")
