@@ -13,7 +13,7 @@ from evtools.text import human_age, human_count, human_duration
 from evtools.top.clusters import Cluster, Clusters
 from evtools.top.columns import Column, RenderContext, column
 from evtools.top.table import TableModel
-from evtools.top.views.summaries import period_text, span_text
+from evtools.top.views.summaries import open_tasks, period_text, span_text
 
 #: What counts as recent, in seconds.
 RECENT: Final = 300.0
@@ -107,11 +107,9 @@ class OverviewView(TableModel):
                 running = f", {active} running{then}" if active else ""
                 text = f"{row.hostname} is {row.status}: no event for"
                 age = human_age(max(0.0, cluster.as_of(context.now) - row.seen))
-                where, view = f"worker={quote(row.hostname)}", "workers"
-                if row.active:
-                    where, view = f"{where} state:active", "tasks"
+                where = f"worker={quote(row.hostname)}"
                 text = f"{text} {age}{running}"
-                yield _row("worker", row.hostname, text, row.seen, where, view)
+                yield _row("worker", row.hostname, text, row.seen, where, "workers")
 
     def _queues(self, cluster: Cluster, _: RenderContext) -> Iterator[Any]:
         for row in self._others["queues"].rows.values():
@@ -150,7 +148,10 @@ class OverviewView(TableModel):
         if row is None or not row.where:
             return None
         of_cluster = f" cluster={quote(row.cluster)}" if row.cluster else ""
-        return row.view, row.where + of_cluster
+        view, where = row.view, row.where
+        if row.about == "worker" and any(open_tasks(self._clusters[row.cluster], row.name)):
+            view, where = "tasks", f"{where} state:active"
+        return view, where + of_cluster
 
 
 def _same_since(row: Any) -> float:

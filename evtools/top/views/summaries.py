@@ -491,6 +491,15 @@ class GroupsView(Summary):
 
 #: How many open tasks are looked through for those of a worker.
 _OPEN_MAX: Final = 100_000
+
+
+def open_tasks(cluster: Cluster, hostname: str) -> Iterator[Any]:
+    """Yield the tasks that a worker has, or had when it went, as far as events say."""
+    opened = islice(cluster.state.tasks.settled()[2].values(), _OPEN_MAX)
+    worker = cluster.state.workers.get(hostname)
+    return (task for task in opened if worker is not None and task.worker is worker)
+
+
 #: From this number of seconds on, the skew of a clock is marked.
 _SKEW_MARKED: Final = 5.0
 #: Status: its style; in the order in which they sort.
@@ -605,9 +614,7 @@ class WorkersView(Summary):
         lines = last_signs(worker, subject, context)
         last: tuple[str, ...] = ()
         if subject.status in GONE:
-            opened = islice(cluster.state.tasks.settled()[2].values(), _OPEN_MAX)
-            own = [task for task in opened if task.worker is worker]
-            last = last_tasks(own, subject, context)
+            last = last_tasks(open_tasks(cluster, subject.hostname), subject, context)
         info = detail.sections["Info"]
         if survey is not None:
             p95 = self._p95(cluster, context.now)

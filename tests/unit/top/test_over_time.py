@@ -182,6 +182,17 @@ def test_what_fails_is_new_or_has_gone_is_said_and_led_to(watched):
     assert watched.session.view == "overview"
 
 
+def test_a_worker_that_is_gone_leads_to_the_tasks_that_it_had(terminal):
+    life = terminal.life
+    terminal.take(life.beat("w2@host"), life.success("done", hostname="w2@host"))
+    terminal.take(life.received("b", hostname="w2@host"), life.started("b", hostname="w2@host"))
+    terminal.tick(120.0)
+    assert dict(found(terminal))["worker"].startswith("w2@host is gone: ")
+    terminal.press("0", "g", "enter")
+    assert terminal.session.view == "tasks"
+    assert [row["uuid"] for row in terminal.session.table.records()] == ["b"]
+
+
 def test_a_type_that_has_not_run_at_its_time_needs_attention(terminal):
     life = terminal.life
     for number in range(6):
