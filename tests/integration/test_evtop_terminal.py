@@ -41,10 +41,28 @@ def shown(evtop, recording):
 
     def start(*arguments, size=(80, 24), **how):
         started = evtop("-r", recording, "--speed", "max", *arguments, terminal=size, **how)
-        started.wait_screen("40/40" if size[0] < 100 else "40 shown")
+        count = "40/40" if size[0] < 100 else "40 shown"
+        # All of it: it is drawn from top to bottom.
+        started.wait_screen(
+            lambda screen: (
+                count in screen
+                and "w1@host" in line(screen, size[1] - 3)
+                and line(screen, size[1] - 1)
+            )
+        )
         return started
 
     return start
+
+
+def line(screen, number):
+    """Return a line of the screen, "" if there is none."""
+    return "".join(screen.split("\n")[number:][:1])
+
+
+def cursor_on(number):
+    """Return a test for a screen with the cursor on that line."""
+    return lambda screen: line(screen, number).startswith(">")
 
 
 def leave(evtop):
@@ -266,14 +284,14 @@ def test_it_is_suspended_and_comes_back(shown):
     evtop.press("ctrl-z")
     evtop.wait_stopped()
     assert settings_of(evtop)[3] & termios.ICANON
-    assert evtop.stdout_stream.data.rstrip().endswith(b"\x1b[?25h")
+    wait_until(lambda: evtop.stdout_stream.data.rstrip().endswith(b"\x1b[?25h"), what="the cursor")
 
     evtop.resize(100, 30)
     evtop.continue_in_foreground()
     wait_until_raw(evtop)
-    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    evtop.wait_screen(cursor_on(5))
     evtop.press("j")
-    evtop.wait_screen(lambda screen: screen.split("\n")[6].startswith(">"))
+    evtop.wait_screen(cursor_on(6))
     assert leave(evtop) == 0
 
 
@@ -301,10 +319,10 @@ def test_a_program_of_the_user_has_the_terminal_and_gives_it_back(shown, tmp_pat
     evtop.wait_screen("own: exit status 5; press Enter to go back")
     evtop.press("ctrl-c", "enter")
     wait_until_raw(evtop)
-    evtop.wait_screen(lambda screen: screen.split("\n")[4].startswith(">"))
+    evtop.wait_screen(cursor_on(4))
     evtop.wait_screen("own: exit status 5")
     evtop.press("j")
-    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    evtop.wait_screen(cursor_on(5))
     assert leave(evtop) == 0
 
 
@@ -321,7 +339,7 @@ def test_it_is_stopped_without_being_asked_and_comes_back(shown):
     wait_until_raw(evtop)
     evtop.wait_screen("40/40")
     evtop.press("j")
-    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    evtop.wait_screen(cursor_on(5))
     assert leave(evtop) == 0
 
 
@@ -340,7 +358,7 @@ def test_continued_in_the_background_it_waits_for_the_terminal(shown):
     evtop.continue_in_foreground()
     wait_until_raw(evtop)
     evtop.press("j")
-    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    evtop.wait_screen(cursor_on(5))
     assert leave(evtop) == 0
     assert evtop.stderr == ""
 

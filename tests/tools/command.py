@@ -212,14 +212,24 @@ class Command:
     def wait_screen(
         self, wanted: str | Callable[[str], bool], *, deadline: float = PATIENCE
     ) -> str:
-        """Wait until the terminal shows a text, or what satisfies a predicate."""
+        """Wait until the terminal shows a text, or what satisfies a predicate; return all of it.
+
+        There may be no more yet of the picture than that.
+        """
         shows = wanted if callable(wanted) else lambda screen: wanted in screen
+        seen = ""
+
+        def look() -> bool:
+            nonlocal seen
+            seen = self.screen()
+            return shows(seen)
+
         wait_until(
-            lambda: shows(self.screen()),
+            look,
             deadline=deadline,
-            what=lambda: f"{wanted!r} on the screen:\n{self.screen()}\n{self._why()}",
+            what=lambda: f"{wanted!r} on the screen:\n{seen}\n{self._why()}",
         )
-        return self.screen()
+        return seen
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the terminal, as dragging a corner of its window does."""
