@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import sys
 import termios
 import threading
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from evtools.top.options import TopOptions
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from evtools.wire import Event, from_fields
+from servers.process import wait_until
 from tools.clock import FakeClock
 from tools.command import Command, Starter
 from tools.life import Life
@@ -307,8 +309,20 @@ class Evtop(Command):
                 self.type(self.KEYS.get(key, key))
 
     def wait_ready(self, *, deadline: float = 20) -> str:
-        """Wait until the screen is drawn."""
+        """Wait until the screen is drawn; it may not listen yet."""
         return self.wait_screen("1 Tasks", deadline=deadline)
+
+    def wait_block(self, shows: Callable[[str], object], *, deadline: float = 30) -> str:
+        """Wait until a block of `-B -n 0` shows something, and return it."""
+
+        def look() -> str:
+            text = self.stdout
+            # What does not end a line is not whole.
+            blocks = text.split("\n\n")[: None if text.endswith("\n") else -1]
+            return next(filter(shows, blocks), "")
+
+        what = "what is wanted in a block"
+        return wait_until(look, deadline=deadline, what=lambda: f"{what}; {self._why()}")
 
 
 class EvtopStarter(Starter):
@@ -320,12 +334,26 @@ class EvtopStarter(Starter):
     made = Evtop
     tool = "top"
 
-    def __call__(self, *args: str | Path, **how: Any) -> Evtop:
-        """Start one."""
+    def __call__(self, *args: str | Path, patient: bool = False, **how: Any) -> Evtop:
+        """Start one; one that is `patient` waits for the replies of workers that are late."""
         how.setdefault("terminal", (80, 24))
         if how["terminal"] is not None and "--view" not in args:
             # Not the overview, whatever the width.
             args = ("--view", "tasks", *args)
         how["env"] = {"TERM": "xterm-256color", "LANG": "C.UTF-8", **how.get("env", {})}
-        started: Evtop = super().__call__(*args, **how)
+        started: Evtop
+        if patient:
+            started = self.start([sys.executable, "-c", _PATIENT, *map(str, args)], **how)
+        else:
+            started = super().__call__(*args, **how)
         return started
+
+
+#: It is a second otherwise, as Celery has it.
+_PATIENT = """
+import sys
+from evtools.cli.main import evtop
+from evtools.top.control import ControlClient
+ControlClient.__init__.__kwdefaults__["deadline"] = 30.0
+sys.exit(evtop())
+"""
