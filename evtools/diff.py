@@ -363,6 +363,8 @@ class _Counting:
             of_type.wait.add(wait)
 
     def _ended(self, task: Task, event: Any) -> None:
+        if event.type == "task-failed" and task.repeats(event):
+            return
         runtime = event.runtime if event.type == "task-succeeded" else None
         if runtime is None:
             runtime = task.runtime

@@ -13,6 +13,7 @@ from evtools.state.attempts import (
     FINAL_STATES,
     MOMENTS,
     PENDING,
+    STATES,
     Attempt,
     History,
     elapsed,
@@ -230,6 +231,17 @@ class Task:
     def attempts(self) -> tuple[Attempt, ...]:
         """The attempts before the newest, the oldest first."""
         return () if self.history is None else tuple(self.history.attempts[:-1])
+
+    def repeats(self, event: Any) -> bool:
+        """Return whether the end that an event reports was reported before, with another time.
+
+        Workers report twice that an attempt failed at its hard time limit.
+        """
+        if self.history is None:
+            return False
+        at = event.local_received if event.timestamp is None else event.timestamp
+        moment = MOMENTS[STATES[event.type]]
+        return all(getattr(attempt, moment) != at for attempt in self.history.attempts)
 
     @property
     def id(self) -> str:

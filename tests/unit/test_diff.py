@@ -321,6 +321,19 @@ def test_a_deploy_that_made_a_type_slower_fails_a_pipeline(recorder, run):
     assert rows[0]["after_wait_p50"] == "0.05"
 
 
+def test_a_failure_at_the_hard_time_limit_is_one_run(recorder, run):
+    made = recorder("a.jsonl").many("shop.pay", 9)
+    made.add("shop.pay", EIGHT + 20, "failed")
+    # Celery reports it twice, a millisecond apart.
+    later = made._events[-1].timestamp + 0.001
+    again = made._events[-1].as_dict() | {"timestamp": later, "local_received": later}
+    made._events.append(from_fields(again))
+    path = made.write()
+    _, out, _ = run(path, path, "-o", "json")
+    (found,) = json.loads(out)["types"]
+    assert (found["before"]["succeeded"], found["before"]["failed"]) == (9, 1)
+
+
 def test_of_one_recording_dealt_into_two_nothing_is_reported(recorder, run):
     chance = random.Random(7)
     halves = [recorder(f"{name}.jsonl") for name in ("one", "two")]

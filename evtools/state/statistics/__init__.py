@@ -419,6 +419,8 @@ class Statistics:
         self._stopped(task, change)
 
     def _failed(self, task: "Task", change: "Change") -> None:
+        if task.repeats(change.event):
+            return
         self._completed(FAILED, task, change)
         self._queues.left(task)
         self._failures.add(task, change.event, self._latest)

@@ -91,6 +91,26 @@ def test_a_task_that_several_workers_refuse_is_revoked_once(watched):
     assert watched.type().counts["revoked"] == 1
 
 
+def test_a_failure_at_the_hard_time_limit_counts_once_however_often_it_is_reported(watched):
+    for uuid in ("u1", "u2"):
+        watched.run(uuid, "failed", exception="TimeLimitExceeded(1,)")
+        watched.tell("failed", uuid, after=0.001, exception="TimeLimitExceeded(1,)")
+    # Sent anew under its id, it may fail again.
+    watched.run("u2", "failed", exception="TimeLimitExceeded(1,)")
+    assert watched.type().counts["failed"] == 3
+    assert watched.statistics.failures("5m", watched.now)[0].count == 3
+    assert watched.statistics.workers("5m", watched.now)[0].counts["failed"] == 3
+
+
+def test_a_failure_of_each_of_two_workers_counts(watched):
+    for host in ("w1", "w2"):
+        watched.tell("received", "u1", host=host)
+        watched.tell("started", "u1", host=host, after=0.1)
+    for host in ("w1", "w2"):
+        watched.tell("failed", "u1", host=host, after=0.1, exception="E()")
+    assert watched.type().counts["failed"] == 2
+
+
 def test_an_end_without_a_worker_counts_for_its_type(watched):
     watched.tell("succeeded", "u1", host=None)
     assert watched.type(UNKNOWN).counts["succeeded"] == 1
