@@ -330,7 +330,7 @@ class _Counting:
             state = self._states.get(cluster)
             if state is None:
                 state = self._states[cluster] = State(max_tasks_in_memory=100_000, cluster=cluster)
-            for change in state.apply(list(events)):
+            for change in state.changes(events):
                 self._count(change)
 
     def _count(self, change: Change) -> None:

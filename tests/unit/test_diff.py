@@ -224,14 +224,14 @@ class Recorder:
     def __init__(self, path):
         self.path, self._events, self._count = path, [], 0
 
-    def add(self, name, at, *steps, run=0.1, **fields):
-        """A task that waits for 0.05 s, and runs."""
+    def add(self, name, at, *steps, wait=0.05, run=0.1, **fields):
+        """A task that waits, and runs."""
         self._count += 1
         base = {"hostname": "celery@one", "uuid": f"u{self._count}", "pid": 1, "clock": 1}
         base |= {"utcoffset": 0}
-        moments = {"received": at, "started": at + 0.05}
+        moments = {"received": at, "started": at + wait}
         for step in ("received", "started", *steps):
-            when = moments.get(step, at + 0.05 + run)
+            when = moments.get(step, at + wait + run)
             event = {"type": f"task-{step}", **base, "timestamp": when}
             if step == "received":
                 event |= {"name": name, "args": "()", "kwargs": "{}", "retries": 0, **fields}
@@ -332,6 +332,18 @@ def test_a_failure_at_the_hard_time_limit_is_one_run(recorder, run):
     _, out, _ = run(path, path, "-o", "json")
     (found,) = json.loads(out)["types"]
     assert (found["before"]["succeeded"], found["before"]["failed"]) == (9, 1)
+
+
+def test_each_attempt_has_the_wait_of_its_own(recorder, run):
+    made = recorder("a.jsonl").many("shop.pay", 9)
+    for retries, end in enumerate(("retried", "succeeded")):
+        made._count = 9  # attempts at one task
+        made.add("shop.pay", EIGHT + 20 + retries, end, retries=retries, wait=0.3 - retries / 5)
+    path = made.write()
+    _, out, _ = run(path, path, "-o", "json")
+    (found,) = json.loads(out)["types"]
+    assert found["before"]["wait"]["count"] == 11
+    assert found["before"]["wait"]["p95"] == pytest.approx(0.3)
 
 
 def test_of_one_recording_dealt_into_two_nothing_is_reported(recorder, run):
