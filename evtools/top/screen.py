@@ -41,6 +41,8 @@ _TALL_ROWS: Final = 28
 #: What a name of where one is takes at most, and what stands around such names.
 _CRUMB_COLS: Final = 24
 _GAP_COLS: Final = 5
+#: What stands before a filter.
+_FILTER: Final = " filter> "
 #: Tabs, message and keys have one line each, always.
 _FRAME_ROWS: Final = 3
 #: Of the rows of a split screen, the share of the table.
@@ -91,8 +93,9 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     _add_tabs(frame, session, cols)
     if filter_row:
         counts: ui.Line = [("hint", f"{table.counts()} ")]
-        room = cols - ui.columns(_filter(session)) - ui.columns(counts) - _GAP_COLS
-        frame.lines.append(ui.spread(_filter(session), [*_crumbs(session, room), *counts], cols))
+        left = _filter(session, cols - ui.columns(counts) - 1)
+        room = cols - ui.columns(left) - ui.columns(counts) - _GAP_COLS
+        frame.lines.append(ui.spread(left, [*_crumbs(session, room), *counts], cols))
     if table_rows:
         _add_table(frame, session, cols, table_rows)
     if detail is not None:
@@ -127,10 +130,10 @@ def _crumbs(session: Session, room: int) -> ui.Line:
     return [("dim", f"{elide_middle(text, room)}   ")]
 
 
-def _filter(session: Session) -> ui.Line:
+def _filter(session: Session, cols: int) -> ui.Line:
     # A filter is typed here, or comes from a row: from the wire.
-    text = session.table.filter_text
-    return [("prompt", " filter> "), ("text", text if text.isprintable() else "?")]
+    text = sanitize(session.table.filter_text)
+    return [("prompt", _FILTER), ("text", clip(text, max(0, cols - width(_FILTER))))]
 
 
 def _alerts(session: Session, cols: int) -> list[ui.Line]:
@@ -240,7 +243,7 @@ def _message(session: Session, cols: int, *, filter_row: bool) -> ui.Line:
     if session.message is not None:
         left = [(session.message.style, f" {session.message.text}")]
     elif table.filter_text and not filter_row:
-        left = _filter(session)
+        left = _filter(session, cols - width(news) - 2)
         room = cols - ui.columns(left) - width(news) - _GAP_COLS
         crumbs = _crumbs(session, room)
     elif session.view == "tasks" and not session.reading:

@@ -1,5 +1,6 @@
 """The whole screen, and the status bar above it."""
 
+import re
 from collections import Counter
 from copy import copy
 from datetime import UTC, datetime
@@ -68,6 +69,16 @@ def test_a_drill_down_says_where_one_is(busy, small):
         line = one.lines()[at]
         assert line.count("charge") == 9 + (" > " in line)
         assert line.endswith("shown")
+        one.command("filter " + "charge " * 40)
+        assert re.match(r" filter> charge .* char.*\.\. .*\d shown$", one.lines()[at])
+
+
+def test_a_filter_of_the_name_in_a_row_is_shown_whatever_the_name_is(busy):
+    busy.take(busy.life.failure("dddd4444", "proj.\u202eλ\x1b"))
+    busy.press("2")
+    busy.command("filter λ")
+    busy.press("enter")
+    assert r"""filter> name="proj.\u202eλ\x1b" """ in busy.text
 
 
 @pytest.mark.parametrize("rows", [LEAST[1], 19, 20, 27, 28, 40, 119])
