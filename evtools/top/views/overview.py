@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any, ClassVar, Final
 
@@ -35,6 +36,9 @@ _RANKS: Final = {kind: rank for rank, kind in enumerate(_STYLES)}
 
 
 def _since(row: Any, context: RenderContext) -> str:
+    if row.about == "cluster":
+        # Its rows stand still, but not that it is away.
+        context = replace(context, now=context.now + context.age)
     return "" if row.since is None else context.moment(row.since)
 
 

@@ -94,6 +94,14 @@ def test_a_row_leads_to_the_tasks_of_its_cluster(both):
     assert len(both.session.table) == 1
 
 
+def test_the_overview_says_for_how_long_one_is_away(both):
+    both.session.model.clusters["eu"].connection.apply(Notice("lost", "eu is down", "eu"))
+    both.tick(90.0)
+    both.press("0")
+    (row,) = [line for line in both.lines() if line.startswith(">cluster")]
+    assert row.split()[:4] == [">cluster", "eu", "1m30s", "1m30s"]
+
+
 def test_one_that_is_away_stands_still_and_the_others_go_on(both):
     cluster = both.session.model.clusters["eu"]
     cluster.connection.apply(Notice("lost", "eu is down", "eu"))
