@@ -75,6 +75,10 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
         text = f"Terminal too small: {cols}x{rows}, needs {LEAST[0]}x{LEAST[1]}. Q quits"
         return Frame([[("warning", line[:cols])] for line in wrap(text, cols)][:rows])
     detail, table = session.detail, session.table
+    if cols != table.screen_cols:
+        # Also where the table is not in sight: bars of a detail are as wide.
+        table.resize(cols)
+        session.look()
     bar = next(count for least, count in _BAR_LINES if rows >= least)
     filter_row = bool(table.filter_text) and rows >= _TALL_ROWS
     strip = _alerts(session, cols)
@@ -187,8 +191,6 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
 
 def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
     table = session.table
-    if cols != table.screen_cols:
-        table.resize(cols)
     if session.view == "overview" and session.detail is None:
         # Its graphs come first; what needs attention has a third of the room at most.
         own = max(_OVERVIEW_ROWS, min(len(table) + _FRAME_ROWS, rows // 3))

@@ -73,6 +73,15 @@ def test_a_drill_down_says_where_one_is(busy, small):
         assert re.match(r" filter> charge .* char.*\.\. .*\d shown$", one.lines()[at])
 
 
+@pytest.mark.parametrize("keys", [("enter",), ("enter", "f")])
+def test_the_bars_of_a_detail_fit_whatever_the_size_becomes(busy, keys):
+    busy.press(*keys, "]", "]", "]")
+    for size in ((80, 24), (120, 32), (60, 20), (200, 50)):
+        busy.size = size
+        (bar,) = [line for line in busy.lines() if re.search("[·█]{5}", line)]
+        assert len(bar) == size[0]
+
+
 def test_a_filter_of_the_name_in_a_row_is_shown_whatever_the_name_is(busy):
     busy.take(busy.life.failure("dddd4444", "proj.\u202eλ\x1b"))
     busy.press("2")
