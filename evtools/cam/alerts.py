@@ -247,15 +247,18 @@ class AlertWatch:
         """Know that a cluster has a name now."""
         self._clusters[state.cluster] = self._clusters.pop(before)
 
+    def refuse_unknown(self, settings: ConnectionSettings) -> None:
+        """Raise UsageError if alerts want what workers of a cluster may not be asked for."""
+        for watch in self._watches if settings.read_only else ():
+            refuse(watch.rule, _OF_WORKERS, "with --read-only the workers are not asked")
+
     def watch_broker(self, settings: ConnectionSettings, redact: Redactor | None) -> None:
         """Ask the broker and the workers of a cluster for what no event says, if alerts want it.
 
         Raise UsageError if they want what nobody may ask for.
         """
+        self.refuse_unknown(settings)
         rules = [watch.rule for watch in self._watches]
-        if settings.read_only:
-            for rule in rules:
-                refuse(rule, _OF_WORKERS, "with --read-only the workers are not asked")
         wants_queues = any(rule.view == "queues" for rule in rules)
         wants_workers = wants_queues or any(uses(rule, _OF_WORKERS) for rule in rules)
         wants_plans = any(uses(rule, _OF_PLANS) for rule in rules)

@@ -301,6 +301,8 @@ def check(options: CamOptions, clusters: Sequence[ConnectionSettings]) -> str:
     if options.read or options.demo:
         return "\n".join(lines)
     for settings in clusters:
+        loop.alerts.refuse_unknown(settings)
+    for settings in clusters:
         try:
             lines.append(f"broker: {named(_try(settings), settings.cluster)}")
         except EvtoolsError as error:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from evtools.alerts import parse_rule
 from evtools.cam import app
 from evtools.cam.app import Process, check, drop_privileges, run
 from evtools.cam.options import CamOptions
@@ -160,6 +161,14 @@ def test_a_check_is_of_the_camera_and_the_broker_as_the_user_that_evcam_would_be
     away = ConnectionSettings(urls="redis://127.0.0.1:1", cluster="eu")
     with pytest.raises(BrokerUnavailable, match=r"^eu: cannot reach redis://127\.0\.0\.1:1"):
         check(options(camera=name), [replace(settings[0], cluster="prod"), away])
+
+
+def test_a_check_names_what_alerts_cannot_know():
+    rule = parse_rule("own", "f: alert.own", {"filter": "pool<4", "view": "workers"})
+    asked, settings = options(camera="", alerts=(rule,)), ConnectionSettings(urls="memory://")
+    assert check(asked, [settings]).startswith("camera: none")
+    with pytest.raises(UsageError, match="alert own: pool of workers cannot be known: with --read"):
+        check(asked, [replace(settings, read_only=True)])
 
 
 # === the process =====================================================================
