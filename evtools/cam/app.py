@@ -170,8 +170,7 @@ class Process:
         for handler in self._plain:
             logging.getLogger().removeHandler(handler)
         self._plain = []
-        self._detached.ready()
-        self._log.take_streams()
+        self._detached.ready(self._log.take_streams)
 
     def _hang_up(self) -> None:
         # Open the log anew, read files of settings again, and log that.

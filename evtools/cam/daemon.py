@@ -185,13 +185,17 @@ class Detached:
         redirect_stream(sys.stdin, None)
         redirect_stream(sys.stdout, None)
 
-    def ready(self) -> None:
-        """Let the starter end, and discard anything printed; idempotent."""
+    def ready(self, take_streams: Callable[[], None] = lambda: None) -> None:
+        """Let the starter end, and discard anything printed; idempotent.
+
+        Before it ends `take_streams` is called, which may do something else with what is printed.
+        """
         if self._descriptor < 0:
             return
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
         os.close(null)
+        take_streams()
         # The starter may have been ended meanwhile.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._descriptor, _READY)

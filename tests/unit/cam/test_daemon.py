@@ -101,6 +101,14 @@ def test_a_daemon_heeds_signals_that_its_starter_ignores(report):
     assert ignored == {"SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
 
 
+def test_a_starter_does_not_end_before_the_streams_are_taken(run):
+    code = """
+    detached.settle()
+    detached.ready(lambda: sys.exit(3))
+    """
+    assert run(code) == 3
+
+
 def test_who_reads_our_output_waits_for_us_alone(report):
     """As the boot loader does: it keeps what it was started with until the end."""
     code = """
