@@ -434,7 +434,7 @@ def test_who_does_not_exist_is_refused(daemon):
 
 def test_at_most_so_many_shots_a_minute(daemon, redis_url):
     assert daemon.start(*(*camera(), "-b", redis_url, "--maxrate=60/m", "-F", "0.1")).status == 0
-    daemon.wait_log("shot 2 of", deadline=30)
+    daemon.wait_log("shot 2 of")
     lines = re.findall(r"^(\S+) info shot \d+ of", daemon.log, re.MULTILINE)
     moments = [datetime.fromisoformat(line).timestamp() for line in lines]
     assert all(after - before > 0.9 for before, after in pairwise(moments))
@@ -665,7 +665,7 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(evcam, redis_url):
         *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"), *("--shutdown-timeout", "500ms")
     )
     running.wait_stderr("hanging")
-    assert running.stop(signal.SIGTERM, deadline=10) == 1
+    assert running.stop(signal.SIGTERM) == 1
     assert "still at work" in running.stderr
 
 
@@ -682,7 +682,7 @@ def test_a_second_ctrl_c_ends_it_at_once(evcam, redis_url):
             running.send_signal(signal.SIGINT)
         return running.returncode is not None
 
-    wait_until(press, deadline=5, what="the end")
+    wait_until(press, what="the end")
     assert running.returncode == 130
 
 
@@ -758,7 +758,7 @@ def test_without_a_broker_it_counts_as_started_after_a_while(daemon, own_redis, 
     assert f"MAINPID={daemon.number}" in told
     own_redis.start()
     daemon.wait_log("info listening on", deadline=40)
-    systemd.wait("STATUS=connected, ", deadline=20)
+    systemd.wait("STATUS=connected, ")
 
 
 def test_the_watchdog_notices_a_main_loop_that_hangs(evcam, redis_url, systemd, sender, folder):

@@ -55,9 +55,7 @@ def test_spans_and_metrics_are_what_happened(
         if attempt.ended is not None
     }
     runs_of = {}
-    wait_until(
-        lambda: sum(1 for _ in runs(collector)) >= len(ended), deadline=20, what="all the spans"
-    )
+    wait_until(lambda: sum(1 for _ in runs(collector)) >= len(ended), what="all the spans")
     assert exporting.stop(signal.SIGTERM) == 0, exporting.stderr
     for span in sorted(runs(collector), key=lambda span: span.start_time_unix_nano):
         runs_of.setdefault(attributes(span)["messaging.message.id"], []).append(span)
@@ -154,7 +152,7 @@ def test_kill_9_loses_no_request_that_is_in_the_spool(
     first = evcam(*options)
     first.wait_ready()
     run(0)
-    wait_until(lambda: taken() == {"task 0": 1}, deadline=15, what="the first task")
+    wait_until(lambda: taken() == {"task 0": 1}, what="the first task")
     collector.go()
     run(1)
     first.wait_stderr("Connection refused")
@@ -163,6 +161,6 @@ def test_kill_9_loses_no_request_that_is_in_the_spool(
     collector.come()
     second = evcam(*options)
     second.wait_stderr("from before are still to be exported")
-    wait_until(lambda: len(taken()) == 2, deadline=15, what="the task in the spool")
+    wait_until(lambda: len(taken()) == 2, what="the task in the spool")
     assert second.stop(signal.SIGTERM) == 0, second.stderr
     assert taken() == {"task 0": 1, "task 1": 1}

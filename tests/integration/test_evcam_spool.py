@@ -196,7 +196,7 @@ def test_a_store_that_is_away_gets_every_event_when_it_is_back(
         site.wait_least("evcam_spool_events", part * PART)
         if is_killed and part == (parts + 1) // 2:
             cam.send_signal(signal.SIGKILL)
-            cam.wait(deadline=10)
+            cam.wait()
             received = (part + 1) * PART
             if part == parts:
                 store.come()
@@ -213,7 +213,7 @@ def test_a_store_that_is_away_gets_every_event_when_it_is_back(
         print(f"\n{4 * parts} s without it: {figures}")  # noqa: T201  (of `make load`)
     size = sum(path.stat().st_size for path in (tmp_path / "spool" / "_unnamed").iterdir())
     assert size <= SPOOL_MIB * 2**20
-    assert cam.stop(deadline=30) == 0, cam.stderr
+    assert cam.stop() == 0, cam.stderr
     events = published(parts + 2)
     store.check(events, rows_of(events, tmp_path / "expected.db"))
     assert store.gaps(len(events)) == ({"stopped": 1} if is_killed else {})
@@ -285,9 +285,9 @@ def test_an_evcam_that_is_killed_loses_nothing_that_a_shared_queue_has(
     stored = 0
     for _ in range(4):
         # In the middle of whatever it does.
-        wait_until(lambda: kept.count() > stored + 900, what="events", deadline=30)  # noqa: B023
+        wait_until(lambda: kept.count() > stored + 900, what="events")  # noqa: B023
         cam.send_signal(signal.SIGKILL)
-        cam.wait(deadline=10)
+        cam.wait()
         stored = kept.count()
         cam = evcam(*words)
         site.wait_value("evcam_connected", 1)
@@ -296,7 +296,7 @@ def test_an_evcam_that_is_killed_loses_nothing_that_a_shared_queue_has(
     wait_until(
         lambda: kept.count() >= 3 * PART, what=lambda: f"{kept.count()}/{3 * PART}", deadline=60
     )
-    assert cam.stop(deadline=30) == 0, cam.stderr
+    assert cam.stop() == 0, cam.stderr
     wanted = published(1, part=3 * PART)
     kept.check(wanted, rows_of(wanted, tmp_path / "expected.db"))
     if engine == "clickhouse":

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How long to wait for what should come, in seconds: a busy machine takes five and more to start
+#: a program.
+PATIENCE = 30.0
 # Seconds between two looks at something that cannot notify us.
 _INTERVAL = 0.02
 
@@ -26,7 +29,7 @@ class NotInTimeError(AssertionError):
 
 
 def wait_until(
-    predicate: Callable[[], T], *, deadline: float = 10, what: str | Callable[[], str]
+    predicate: Callable[[], T], *, deadline: float = PATIENCE, what: str | Callable[[], str]
 ) -> T:
     """Call predicate until it is true and return its value.
 

@@ -10,7 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from servers.ports import HOST, free_port
-from servers.process import Process, broker_argv
+from servers.process import PATIENCE, Process, broker_argv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ class RedisServer:
     def start(self) -> None:
         """Start, and return when it answers."""
         self.process.start()
-        self.process.wait_ready(self._answers, deadline=10)
+        self.process.wait_ready(self._answers, deadline=PATIENCE)
 
     def _answers(self) -> bool:
         try:
@@ -232,7 +232,7 @@ class Sentinel:
     def start(self) -> None:
         """Start, and return when it names the master."""
         self.process.start()
-        self.process.wait_ready(self._knows_the_master, deadline=10)
+        self.process.wait_ready(self._knows_the_master, deadline=PATIENCE)
 
     def _knows_the_master(self) -> bool:
         login = f"AUTH {self._password}\r\n" if self._password else ""

@@ -73,9 +73,9 @@ def test_it_lives_on_and_imports_late(broker_url, detach, program, folder):
     pid = detach(broker_url)
     assert runs(pid)
     assert os.getsid(pid) != os.getsid(0)
-    wait_until((folder / "late").exists, deadline=30, what="a late import")
+    wait_until((folder / "late").exists, what="a late import")
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not runs(pid), deadline=30, what="the end of evcam")
+    wait_until(lambda: not runs(pid), what="the end of evcam")
     wait_until(lambda: not program.left_behind(), what="a clean temporary folder")
     assert not (folder / "pid").exists()
 

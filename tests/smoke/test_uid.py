@@ -83,7 +83,6 @@ def test_the_camera_imports_what_it_needs_when_it_is_another_user(program, pidfi
     number = int(pidfile.read_text())
     wait_until(
         (shots / "shot").exists,
-        deadline=30,
         what=lambda: f"the first shot; the log:\n{(cameras / 'log').read_text()}",
     )
     uid = nobody.pw_uid

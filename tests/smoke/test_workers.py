@@ -27,7 +27,6 @@ def test_evdump_tells_the_whole_life_of_a_task(start, celery_worker):
 
     wait_until(
         lambda: {f"task-{step}" for step in life} == told().keys(),
-        deadline=20,
         what=lambda: f"all events of {uuid}, and there are {evdump.stdout}",
     )
     assert told()["task-succeeded"]["result"] == "'attempt 2'"
@@ -45,8 +44,7 @@ def test_evtop_shows_tasks_as_they_end_and_ends_one_itself(start, celery_worker)
 
     def wait_row(uuid, state):
         evtop.wait_screen(
-            lambda screen: any(uuid[:8] in line and state in line for line in screen.split("\n")),
-            deadline=20,
+            lambda screen: any(uuid[:8] in line and state in line for line in screen.split("\n"))
         )
 
     send = celery_worker.app.send_task
@@ -60,7 +58,7 @@ def test_evtop_shows_tasks_as_they_end_and_ends_one_itself(start, celery_worker)
         *(("\x1b[B\r", "its process gets the signal"), ("y", "Revoke and terminate")),
     ):
         evtop.type(typed)
-        evtop.wait_screen(shown, deadline=20)
+        evtop.wait_screen(shown)
     wait_row(running, "REVOKE")
     evtop.type("Q")
     assert evtop.wait() == 0
@@ -89,9 +87,7 @@ def test_evcam_writes_down_how_tasks_ended(start, celery_worker, folder, place):
         }
 
     wait_until(
-        lambda: written() == ends,
-        deadline=20,
-        what=lambda: f"{ends} in the database, and there is {written()}",
+        lambda: written() == ends, what=lambda: f"{ends} in the database, and there is {written()}"
     )
     assert evcam.stop(signal.SIGTERM) == 0
 

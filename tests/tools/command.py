@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyte
 
-from servers.process import wait_until
+from servers.process import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 _JOB = Path(__file__).with_name("job.py")
-#: How long to wait for what should come, in seconds: a busy machine takes five and more to start
-#: a program.
-PATIENCE = 30.0
 
 
 class Stream:

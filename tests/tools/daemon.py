@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from servers.process import wait_until
+from servers.process import PATIENCE, wait_until
 from tools.command import ROOT, Starter
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Daemon:
         """What the log file has."""
         return self.logfile.read_text()
 
-    def wait_log(self, wanted: str, *, deadline: float = 15) -> str:
+    def wait_log(self, wanted: str, *, deadline: float = PATIENCE) -> str:
         """Wait until the log has a text, and return all of it."""
         wait_until(
             lambda: wanted in self.log,
@@ -94,7 +94,7 @@ class Daemon:
         """Send it a signal."""
         os.kill(self.number, number)
 
-    def wait_gone(self, number: int, *, deadline: float = 15) -> None:
+    def wait_gone(self, number: int, *, deadline: float = PATIENCE) -> None:
         """Wait until a process has ended."""
         wait_until(
             lambda: not is_there(number),

@@ -136,7 +136,7 @@ class Flow:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self.sent, deadline=15, what="the flow to begin")
+        wait_until(lambda: self.sent, what="the flow to begin")
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from servers.ports import HOST, free_port
-from servers.process import wait_until
+from servers.process import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
@@ -27,7 +27,7 @@ class Site:
         for name, value in headers.items():
             request.add_header(name, value)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -46,12 +46,11 @@ class Site:
         """Wait until /readyz answers like this."""
         wait_until(
             lambda: self.get("/readyz")[0] == status,
-            deadline=20,
             what=lambda: f"/readyz to be {status}, it is {self.get('/readyz')}",
         )
 
     def wait_value(
-        self, name: str, wanted: float | None, *, deadline: float = 20, **labels: str
+        self, name: str, wanted: float | None, *, deadline: float = PATIENCE, **labels: str
     ) -> None:
         """Wait until the sum of all series with these labels is as wanted."""
         wait_until(
@@ -64,7 +63,6 @@ class Site:
         """Wait until the sum of all series with these labels is so large."""
         wait_until(
             lambda: (self.value(name, **labels) or 0) >= least,
-            deadline=20,
             what=lambda: f"{name} to be {least} or more:\n{self.metrics()}",
         )
 

@@ -6,7 +6,7 @@ import socket
 import time
 from typing import Self
 
-from servers.process import NotInTimeError
+from servers.process import PATIENCE, NotInTimeError
 
 
 class NotifySocket:
@@ -25,7 +25,7 @@ class NotifySocket:
         """Close the socket."""
         self._socket.close()
 
-    def read(self, *, deadline: float = 10) -> list[str]:
+    def read(self, *, deadline: float = PATIENCE) -> list[str]:
         """Return the lines of the next datagram."""
         self._socket.settimeout(deadline)
         try:
@@ -33,7 +33,7 @@ class NotifySocket:
         except TimeoutError:
             raise NotInTimeError(f"no notification within {deadline:g} s") from None
 
-    def wait(self, wanted: str, *, deadline: float = 15) -> list[list[str]]:
+    def wait(self, wanted: str, *, deadline: float = PATIENCE) -> list[list[str]]:
         """Read until a line begins with what is wanted; return all datagrams."""
         end = time.monotonic() + deadline
         datagrams: list[list[str]] = []
