@@ -236,7 +236,7 @@ def test_a_camera_that_cannot_write_is_told(evcam, site, redis_url):
     assert total(text, "evcam_snapshots_total", result="taken") == 0
     status = json.loads(site.get("/status")[1])
     assert "No space left on device" in status["counters"]["last_error"]
-    assert "No space left on device" in running.stderr
+    running.wait_stderr("No space left on device")
     running.stop(signal.SIGTERM)
 
 
