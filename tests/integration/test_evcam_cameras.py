@@ -178,18 +178,19 @@ def test_what_a_frame_says_is_what_happened(evcam, own_broker, tmp_path):
     since = itertools.dropwhile(lambda frame: not frame["connected"], told)
     away = [frame["at"] for frame in since if not frame["connected"]]
     back = next(n for n, frame in enumerate(told) if frame["gaps"])
-    # The last one may have been taken while evcam was being told that it is connected again.
-    assert away[-1] < told[back]["at"]
-    assert all(gaps[0]["from"] <= at <= gaps[0]["to"] for at in (away[:-1] or away))
+    # Others may have been taken while evcam was being told that it is connected again.
+    assert gaps[0]["from"] <= away[0] <= gaps[0]["to"]
+    assert away[-1] <= told[back]["at"]
     assert [frame["warm"] for frame in (told[0], told[back])] == [False, False]
 
 
 def test_one_period_is_one_shot(evcam, redis_url, tmp_path):
-    where = ("-b", redis_url)
+    where, began = ("-b", redis_url), time.monotonic()
     cam = evcam("-c", "cams.Frames", "-F", "0.5", "--once", *where)
     assert cam.wait() == 0
+    took = time.monotonic() - began
     (frame,) = written(tmp_path / "frames.jsonl")
-    assert 0.5 <= frame["period"] < 5
+    assert 0.5 <= frame["period"] < took
     cam = evcam("-c", "cams.Frames", "-F", "0.5", "--test", *where)
     assert cam.wait() == 0
     assert json.loads(cam.stdout)["sequence"] == 1
