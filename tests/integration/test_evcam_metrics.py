@@ -33,6 +33,18 @@ def lines(path):
     return [json.loads(line) for line in text.splitlines()]
 
 
+def last_of(written):
+    """Return each task as the last line that has it tells of it, by uuid."""
+    return {task["uuid"]: task for line in written for task in line["tasks"]}
+
+
+def states_in(path):
+    """Return the last state of each task, as far as the last line that is whole."""
+    whole, *_ = path.read_bytes().rpartition(b"\n") if path.exists() else (b"",)
+    written = last_of(map(json.loads, whole.splitlines()))
+    return {uuid: task["state"] for uuid, task in written.items()}
+
+
 # --- what happened -----------------------------------------------------------------
 
 
@@ -89,6 +101,7 @@ def test_metrics_and_lines_have_exactly_what_happened(
     metrics_are_of(site, ends)
     failures_are_told_apart(site.metrics())
     openmetrics_is_the_same(site, ends)
+    wait_until(lambda: states_in(jsonl) == held, what="all ends in the lines")
     assert metering.stop(signal.SIGTERM) == 0, metering.stderr
     assert writing.stop(signal.SIGTERM) == 0, writing.stderr
     # The file is as of the last shot, at the end.
@@ -136,8 +149,7 @@ def openmetrics_is_the_same(site, ends):
 def lines_are_of(written, held):
     """Check that snapshots tell of all tasks how they ended."""
     assert [line["sequence"] for line in written] == list(range(1, len(written) + 1))
-    last = {task["uuid"]: task for line in written for task in line["tasks"]}
-    assert {uuid: task["state"] for uuid, task in last.items()} == held
+    assert {uuid: task["state"] for uuid, task in last_of(written).items()} == held
     assert written[-1]["steps"]["succeeded"] == Counter(held.values())["SUCCESS"]
     assert written[-1]["lost"] == written[-1]["dropped"] == 0
     assert not written[0]["warm"]
@@ -170,9 +182,9 @@ def test_queues_are_as_long_as_operators_see_them(
         *("-c", "prometheus", "--camera-option", f"queues={unnamed}", "-b", broker_url),
         *("--event-exchange", event_exchange, "--listen", site.address),
     ).wait_ready()
-    ready, _ = depth_of(broker, broker_url, unnamed)
-    assert ready == 5
-    site.wait_value("celery_queue_length", ready, queue_name=unnamed)
+    # RabbitMQ says later that it has a message.
+    wait_until(lambda: depth_of(broker, broker_url, unnamed)[0] == 5, what="all messages")
+    site.wait_value("celery_queue_length", 5, queue_name=unnamed)
     site.wait_value("celery_active_worker_count", 0, queue_name=unnamed)
     site.wait_value("celery_queue_length", 0, queue_name=made.queue)
     site.wait_value("celery_active_worker_count", 1, queue_name=made.queue)
@@ -204,9 +216,15 @@ def test_while_the_broker_is_away_we_are_alive_and_not_ready(evcam, site, own_br
     running.wait_ready()
     site.wait_ready()
     own_broker.stop()
-    site.wait_ready(503)
+    away = (503, {"ready": False, "reason": "there is no connection"})
+
+    def told():
+        status, answer = site.get("/readyz")
+        return status, json.loads(answer)
+
+    # It may notice first that nobody can log in any more.
+    wait_until(lambda: told() == away, what=lambda: f"{away}, not {told()}")
     assert site.get("/livez")[0] == 200
-    assert json.loads(site.get("/readyz")[1])["reason"] == "there is no connection"
     text = site.metrics()
     assert total(text, "evcam_connected") == 0
     # Who cannot see does not say that nobody is there.
