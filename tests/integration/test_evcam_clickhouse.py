@@ -329,8 +329,9 @@ def test_a_user_has_a_password_and_rights(old_clickhouse, caplog):
 def test_what_was_not_written_while_the_server_was_away_comes_next(own_clickhouse):
     url = own_clickhouse.fresh_url()
     database = url.rpartition("/")[2]
-    evcam = Evcam(url, timeout=1.0)
+    evcam = Evcam(url)
     evcam.shoot(life("sent"))
+    patient, evcam.camera._client._timeout = evcam.camera._client._timeout, 1.0
     own_clickhouse.freeze()
     with pytest.raises(OutputError, match="no answer within 1s"):
         evcam.shoot(life("received"))
@@ -341,7 +342,7 @@ def test_what_was_not_written_while_the_server_was_away_comes_next(own_clickhous
     ):
         evcam.shoot(life("started", start=11.0))
     own_clickhouse.start()
-    evcam.camera._client._timeout = 30.0
+    evcam.camera._client._timeout = patient
     evcam.shoot(life("succeeded", start=12.0))
     evcam.close()
     assert own_clickhouse.ask(f"SELECT state, count() FROM {database}.tasks GROUP BY state") == [

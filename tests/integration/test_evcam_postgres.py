@@ -160,14 +160,16 @@ def test_who_write_the_same_rows_wait_for_each_other_and_for_nobody_else(postgre
 
 
 def test_a_row_that_somebody_holds_is_waited_for_but_not_removed(postgres_url):
-    evcam = Evcam(postgres_url, timeout=0.2)
+    evcam = Evcam(postgres_url)
     evcam.hear(life("sent"))
     evcam.shoot()
     evcam.hear(life("received"))
+    patient, evcam.camera._timeout_ms = evcam.camera._timeout_ms, 500
     with psycopg.connect(postgres_url) as other:
         other.execute("SELECT FROM evcam.tasks FOR UPDATE")
         with pytest.raises(OutputError, match=r"canceling statement due to .* timeout"):
             evcam.shoot()
+        evcam.camera._timeout_ms = patient
         evcam.camera.sweep()  # which leaves it for the next time
     evcam.shoot()
     assert contents(postgres_url)["tasks"][0]["state"] == "RECEIVED"
