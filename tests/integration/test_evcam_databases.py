@@ -93,8 +93,8 @@ def recording(
             state.apply(batch)
         outcome = scenario.outcome(state.tasks)
         scenario.end()
-        for database in databases.values():
-            _wait_for_last_words(database, witness)
+        for name, database in databases.items():
+            _wait_for_last_words(database, witness, copies=2 if name == SHARED and redis else 1)
         for evcam in started:
             assert evcam.stop(15) == 0, evcam.stderr
     return Recording(
@@ -120,19 +120,22 @@ def _logged(database: Path | str) -> list[Any]:
         return [event for (event,) in connection.execute(question)]
 
 
-def _wait_for_last_words(database: Path | str, witness: Witness) -> None:
-    """Wait until a database has what each worker told last of itself."""
+def _wait_for_last_words(database: Path | str, witness: Witness, *, copies: int) -> None:
+    """Wait until a database has what each worker told last, and all events of tasks so often."""
 
     def there() -> bool:
-        beats = [e for e in list(witness.events) if e["type"] == "worker-heartbeat"]
+        events, found = list(witness.events), contents(database)
+        beats = [e for e in events if e["type"] == "worker-heartbeat"]
         last = {event["hostname"]: iso_utc(event["timestamp"]) for event in beats}
-        rows = {row["hostname"]: row for row in contents(database)["workers"]}
-        return all(
+        rows = {row["hostname"]: row for row in found["workers"]}
+        of_tasks = sum(event["type"].startswith("task-") for event in events)
+        counted = sum(row["events"] for row in found["snapshots"])
+        return counted >= of_tasks * copies and all(
             hostname in rows and rows[hostname]["last_told"] >= told
             for hostname, told in last.items()
         )
 
-    wait_until(there, what=f"the last heartbeats in {database}")
+    wait_until(there, what=f"all events in {database}")
 
 
 databases = pytest.mark.parametrize("database", [ALONE, SERVED, SHARED])
