@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from servers.ports import HOST
+from servers.ports import HOST, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,8 @@ class Collector:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate.cert, certificate.key)
         self._server: _Server | None = None
-        self.port = 0
+        # While it is away, nobody else is to have its port.
+        self.port = free_port()
         self.come()
 
     @property
@@ -101,7 +102,6 @@ class Collector:
     def come(self) -> None:
         """Be there, from now on, at the same port as before."""
         self._server = _Server(self, self.port, self._tls)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def go(self) -> None:
