@@ -38,3 +38,12 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def is_open(port: int) -> bool:
+    """Return whether somebody listens on a port."""
+    try:
+        socket.create_connection((HOST, port), timeout=2).close()
+    except OSError:
+        return False
+    return True

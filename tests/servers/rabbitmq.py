@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import amqp
 
-from servers.ports import HOST, free_port
+from servers.ports import HOST, free_port, is_open
 from servers.process import Process, broker_argv, wait_until
 from servers.rabbitmqctl import SCRIPTS, Control
 
@@ -147,6 +147,8 @@ class RabbitMQServer:
         """Start, and return when one can log in."""
         if not self.epmd.running:
             self.epmd.start()
+            # A node that does not find it ends at once.
+            self.epmd.wait_ready(lambda: is_open(self._epmd_port), deadline=_START_DEADLINE)
         self.process.start()
         self.process.wait_ready(self._answers, deadline=_START_DEADLINE)
 
