@@ -98,7 +98,8 @@ def test_alerts_fire_and_resolve(evcam, own_redis, worker, tmp_path):
                 send("cluster.fail", queue="stays")
         for alert in ("CeleryTaskFailing", "CeleryQueueGrowing", "CeleryQueueWithoutConsumer"):
             monitoring.wait_told(alert, "firing")
-        made.app.connection_for_write().default_channel.queue_purge("left")
+        with made.app.connection_for_write() as connection:
+            connection.default_channel.queue_purge("left")
         monitoring.wait_told("CeleryWorkerGone", "firing")
         dying.start()
         for alert in ("CeleryTaskFailing", "CeleryQueueGrowing", "CeleryWorkerGone"):

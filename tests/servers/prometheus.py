@@ -6,8 +6,10 @@ import json
 import re
 import threading
 import urllib.request
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 
 from servers.ports import HOST, free_port
 from servers.process import Process, program, wait_until
@@ -52,7 +54,7 @@ class Monitoring:
 
         self._hook = HTTPServer((HOST, 0), Hook)
         threading.Thread(target=self._hook.serve_forever, daemon=True).start()
-        self._address, manager = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}"
+        address, manager = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}"
         quick = re.sub(r"\b\d+m\b", "2s", re.sub(r"\[\d+m\]", "[20s]", rules.read_text()))
         (folder / "rules.yaml").write_text(quick)
         config, routes = folder / "prometheus.yaml", folder / "routes.yaml"
@@ -60,8 +62,8 @@ class Monitoring:
             _CONFIG.format(rules=folder / "rules.yaml", manager=manager, target=target)
         )
         routes.write_text(_ROUTES.format(hook=f"{HOST}:{self._hook.server_port}"))
-        self._processes = [
-            Process(
+        self._processes = {
+            manager: Process(
                 [
                     program("prometheus-alertmanager"), f"--config.file={routes}",
                     f"--storage.path={folder / 'manager'}", f"--web.listen-address={manager}",
@@ -69,29 +71,24 @@ class Monitoring:
                 ],
                 log=folder / "alertmanager.log", cwd=folder,
             ),
-            Process(
+            address: Process(
                 [
                     program("prometheus"), f"--config.file={config}",
                     f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address={self._address}",
+                    f"--web.listen-address={address}",
                 ],
                 log=folder / "prometheus.log", cwd=folder,
             ),
-        ]  # fmt: skip
+        }  # fmt: skip
 
     def start(self) -> None:
-        """Start both, and return when Prometheus answers."""
-        for process in self._processes:
-            process.start()
-        self._processes[-1].wait_ready(lambda: bool(self.get("/-/ready")), deadline=30)
+        """Start both, and return when they answer, Alertmanager first.
 
-    def get(self, path: str) -> bytes:
-        """Return what Prometheus answers, nothing if it does not."""
-        try:
-            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=5) as answer:
-                return bytes(answer.read())
-        except OSError:
-            return b""
+        What Prometheus could not send it is sent again a minute later.
+        """
+        for address, process in self._processes.items():
+            process.start()
+            process.wait_ready(partial(_is_ready, address), deadline=30)
 
     def wait_told(self, alert: str, status: str, *, deadline: float = 60) -> None:
         """Wait until the hook was sent that an alert is `firing`, or `resolved` after all."""
@@ -104,7 +101,18 @@ class Monitoring:
 
     def end(self) -> None:
         """Leave nothing behind."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.kill()
         self._hook.shutdown()
         self._hook.server_close()
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{address}/-/ready", timeout=5).close()
+    except HTTPError as error:
+        error.close()
+        return False
+    except OSError:
+        return False
+    return True
