@@ -6,18 +6,25 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from cluster.celery_capture import CeleryCapture
 from cluster.worker import Worker
+from evtools.top import batch, check
+from evtools.top.status import ConnectionStatus
 from servers.clickhouse import ClickHouseServer
 from servers.postgres import PostgresServer
 from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer, Sentinel
 from servers.tls import Authority, make_authority
+from tools.clock import HeldClock
 from tools.command import EvdumpStarter
+
+if TYPE_CHECKING:
+    from evtools.transport import Notice
 
 # What a developer's shell may hold and no test may notice; and what would measure the
 # coverage of each program that a test starts. That takes a third of a second each time,
@@ -399,3 +406,17 @@ def evdump(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvdumpStarter]:
     starter = EvdumpStarter(tmp_path_factory.mktemp("evdump"))
     yield starter
     starter.end()
+
+
+@pytest.fixture
+def until_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass for a batch or a check of evtop until it has tried to reach the broker."""
+    clock, real = HeldClock(), ConnectionStatus.apply
+
+    def apply(status: ConnectionStatus, notice: Notice) -> None:
+        real(status, notice)
+        clock.let_go()
+
+    monkeypatch.setattr(ConnectionStatus, "apply", apply)
+    for module in (batch, check):
+        monkeypatch.setattr(module, "SystemClock", lambda: clock)
