@@ -18,18 +18,21 @@ from urllib.parse import quote
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from evtools.cli.main import start
-from evtools.doctor import workers
+from evtools.doctor import network, workers
 from evtools.doctor.app import CHECKS
-from evtools.doctor.context import STATUSES
+from evtools.doctor.context import STATUSES, Observation
 from evtools.doctor.inspect import amqp as inspect_amqp
 from servers.ports import HOST, free_port
 from servers.process import wait_until
 from servers.redis import RedisServer
-from tools.command import ROOT
+from tools.command import PATIENCE, ROOT
 from tools.daemon import is_there
 from tools.flow import on_redis
+from tools.hurried import hurried
+from tools.machine import beating
 
 
 @dataclass(frozen=True)
@@ -81,25 +84,66 @@ def admitted(*arguments):
 
 
 @pytest.fixture
-def doctor(capfd, monkeypatch):
-    """Run the doctor in this process, as long as it takes with workers that beat every second."""
-    monkeypatch.setattr(workers, "_ANSWER", 0.6)
-    monkeypatch.setattr(inspect_amqp, "_ELSEWHERE_WAIT", 1.2)
+def run_here(capfd, monkeypatch):
+    """Run the doctor in this process, and return its status and what it prints.
+
+    It waits for the answers of so many workers, and listens `until` all has come; or else for a
+    moment, in which nothing need come.
+    """
+    real_call, real_listen = workers.call, inspect_amqp._listen
     loggers = [logging.getLogger(name) for name in ("", "amqp", "kombu", "redis", "vine")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
 
-    def examine(url, *arguments):
-        arguments = ("--wait", "1200ms", *map(str, arguments))
-        status = start("doctor", ("-b", url, "-o", "json", *arguments))
+    def listen_elsewhere(there):
+        # Where the worker is that tests share, heartbeats come, and nowhere else.
+        patience = PATIENCE if quote(WARD, safe="") in there.urls else 0.2
+        monkeypatch.setattr(inspect_amqp, "_ELSEWHERE_WAIT", patience)
+        return real_listen(there)
+
+    monkeypatch.setattr(inspect_amqp, "_listen", listen_elsewhere)
+
+    def run(url, *arguments, answers=0, until=None):
+        def call(settings, command, **how):
+            how["deadline"] = PATIENCE if answers else 0.3
+            if command == "ping" and answers:
+                how["expected"] = answers
+            return real_call(settings, command, **how)
+
+        monkeypatch.setattr(workers, "call", call)
+        monkeypatch.setattr(workers, "Observation", hurried(until) if until else Observation)
+        wait = f"{PATIENCE:g}s" if until else "300ms"
+        status = start("doctor", ("-b", url, "--wait", wait, *map(str, arguments)))
         out, err = capfd.readouterr()
         assert err == ""
-        told = json.loads(out)
-        return Report(status, told["worst"], told["findings"], out)
+        return status, out
 
-    yield examine
+    yield run
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def doctor(run_here):
+    """Run the doctor in this process, and return what it reports."""
+
+    def examine(url, *arguments, **how):
+        status, out = run_here(url, "-o", "json", *arguments, **how)
+        told = json.loads(out)
+        return Report(status, told["worst"], told["findings"], out)
+
+    return examine
+
+
+def has_beaten(seen):
+    """Say whether a heartbeat has come without delay."""
+    return any(
+        signs.beats and abs(signs.delay) < workers._TOLERANCE for signs in seen.workers.values()
+    )
+
+
+#: How to wait for the one worker that there is.
+WELL = {"answers": 1, "until": has_beaten}
 
 
 @contextlib.contextmanager
@@ -172,7 +216,7 @@ def visitor(rabbitmq_server, rabbitmq_ward):
 
 
 def test_where_all_is_well_the_status_is_0(doctor, ward):
-    report = doctor(ward.broker_url, "--wait", "2500ms")
+    report = doctor(ward.broker_url, **WELL)
     assert report.status == 0
     assert report.worst in ("ok", "note")
     assert ward.hostname in report.of("workers", "ok")
@@ -183,7 +227,7 @@ def test_where_all_is_well_the_status_is_0(doctor, ward):
 
 
 def test_a_reader_that_publishes_nothing_is_told_of_events(doctor, ward):
-    report = doctor(ward.broker_url, "--wait", "2500ms", "--read-only")
+    report = doctor(ward.broker_url, "--read-only", **WELL)
     assert report.status == 0
     assert "--read-only" in report.of("workers", "note")
     assert "arrived" in report.of("events", "ok")
@@ -224,13 +268,23 @@ def test_a_broker_that_carries_no_events_is_found(doctor):
 
 def test_of_two_addresses_one_may_be_down_and_the_workers_are_still_asked(doctor, ward):
     scheme = ward.broker_url.partition("://")[0]
-    report = doctor(f"{scheme}://{HOST}:{free_port()}/0;{ward.broker_url}")
+    report = doctor(f"{scheme}://{HOST}:{free_port()}/0;{ward.broker_url}", **WELL)
     assert report.problems == set()
     assert "connection refused" in report.of("port", "warning")
     assert "logged in to" in report.of("login", "ok")
     assert ward.hostname in report.of("workers", "ok")
 
 
+@pytest.fixture
+def patient_probe(monkeypatch):
+    """Wait long for what a port speaks, however little for what it should."""
+    real = network._not_ours
+    monkeypatch.setattr(
+        network, "_not_ours", lambda endpoint: real(endpoint._replace(connect_timeout=PATIENCE))
+    )
+
+
+@pytest.mark.usefixtures("patient_probe")
 def test_a_port_of_another_broker_is_found(doctor, redis_server, rabbitmq_server):
     how = ("--connect-timeout", "500ms")
     report = doctor(f"amqp://{HOST}:{redis_server.port}//", *how)
@@ -252,7 +306,7 @@ def test_a_sentinel_taken_for_a_broker_is_found(doctor, sentinel):
 def test_behind_a_sentinel_all_is_looked_at(doctor, sentinel, worker):
     worker(sentinel.master.url, arguments=BEATING)
     option = f"master_name={sentinel.master_name}"
-    report = doctor(sentinel.url, "--broker-option", option)
+    report = doctor(sentinel.url, "--broker-option", option, **WELL)
     assert report.problems == set()
     assert "1 worker" in report.of("events", "ok")
     report = doctor(sentinel.url, "--broker-option", "master_name=none")
@@ -299,6 +353,7 @@ def test_tls_on_a_port_without_is_found(doctor, request, kind):
     assert report.problems == {"tls"}
 
 
+@pytest.mark.usefixtures("patient_probe")
 @pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 def test_tls_to_a_broker_without_is_told_what_it_speaks(doctor, request, kind):
     server = request.getfixturevalue(f"{kind}_server")
@@ -316,6 +371,7 @@ def test_a_broker_that_wants_a_certificate_of_us_is_found(doctor, redis_mutual_t
     assert report.of("tls").endswith("--tls-cert FILE --tls-key FILE")
 
 
+@pytest.mark.usefixtures("patient_probe")
 @pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 def test_a_port_with_tls_that_is_spoken_to_without_is_found(doctor, request, kind):
     url = request.getfixturevalue(f"{kind}_tls").replace("s://", "://", 1)
@@ -376,7 +432,7 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(doctor, paste, rabbitm
     assert report.problems == {"permissions"}
     assert "may not configure queues celeryev.*" in report.of("permissions")
     paste(report.of("permissions"))
-    report = doctor(visitor)
+    report = doctor(visitor, **WELL)
     assert report.problems == set(), report.of("permissions")
     assert "arrived" in report.of("events", "ok")
     assert "the workers could not be asked" in report.of("workers", "warning")
@@ -390,7 +446,7 @@ def test_rights_on_topics_are_told_apart_and_granted(doctor, paste, rabbitmq_ser
     assert report.problems == {"permissions"}
     assert "access to topic '#' in exchange" in report.of("permissions")
     paste(report.of("permissions"))
-    report = doctor(visitor)
+    report = doctor(visitor, **WELL)
     assert report.problems == set()
     assert "arrived" in report.of("events", "ok")
 
@@ -399,7 +455,7 @@ def test_who_may_nothing_on_rabbitmq_needs_one_command(doctor, paste, visitor):
     report = doctor(visitor)
     assert report.problems == {"vhost"}
     paste(report.of("vhost"))
-    report = doctor(visitor)
+    report = doctor(visitor, **WELL)
     assert report.problems == set()
     assert "arrived" in report.of("events", "ok")
 
@@ -415,7 +471,7 @@ def test_who_may_only_listen_is_well_off(doctor, redis_acl, guarded):
     rules = f"on >pw resetchannels &/{guarded}.celeryev/* -@all +ping +select +client|setname"
     redis_acl.redis_cli("ACL", "SETUSER", "reader", *rules.split(), "+psubscribe")
     url = f"redis://reader:pw@{HOST}:{redis_acl.port}/{guarded}"
-    report = doctor(url, "--wait", "2500ms", "--read-only")
+    report = doctor(url, "--read-only", **WELL)
     assert report.status == 0
     assert "'scan' command" in report.of("orphans", "note")
     assert "their settings" not in report.output.lower()
@@ -446,7 +502,7 @@ def test_who_may_nothing_on_redis_needs_one_round(doctor, redis_acl, guarded):
     report = doctor(url)
     assert report.problems == {"permissions"}
     paste_on_redis(report.of("permissions"), "--user", "operator")
-    report = doctor(url)
+    report = doctor(url, **WELL)
     assert report.problems == set()
     assert "arrived" in report.of("events", "ok")
     assert "the workers could not be asked" in report.of("workers", "warning")
@@ -457,7 +513,7 @@ def test_a_redis_without_what_proxies_lack_is_well(doctor, start_redis, worker):
     lacks = ["INFO", "CONFIG", "ACL", "SCAN", "PUBSUB", "SUBSCRIBE"]
     server = start_redis(lacks=lacks)
     worker(server.url, arguments=BEATING)
-    report = doctor(server.url)
+    report = doctor(server.url, **WELL)
     assert report.problems == set()
     assert "arrived" in report.of("events", "ok")
     server.kill()
@@ -631,8 +687,30 @@ def test_on_rabbitmq_without_a_worker_there_is_no_exchange(doctor, vhost):
     assert "no exchange celery.pidbox" in report.of("workers", "note")
 
 
-def test_workers_on_another_database_are_found(doctor, redis_server, redis_ward):
-    report = doctor(redis_server.fresh_url())
+@pytest.fixture
+def overheard(request):
+    """Say whether the worker on Redis that tests share has sent heartbeats since the first call.
+
+    Two of them: what others have of the second may be late.
+    """
+    with contextlib.ExitStack() as stack:
+        listening, count = None, 0
+
+        def were_sent(_):
+            nonlocal listening, count
+            if listening is None:
+                url = request.getfixturevalue("redis_ward").broker_url
+                client = stack.enter_context(Redis.from_url(url))
+                listening = stack.enter_context(client.pubsub(ignore_subscribe_messages=True))
+                listening.subscribe(f"/{url.rpartition('/')[2]}.celeryev/worker.heartbeat")
+            count += listening.get_message() is not None
+            return count > 1
+
+        yield were_sent
+
+
+def test_workers_on_another_database_are_found(doctor, redis_server, redis_ward, overheard):
+    report = doctor(redis_server.fresh_url(), until=overheard)
     assert report.problems == {"events", "workers", "elsewhere"}
     assert f"-b {redis_ward.broker_url}" in report.of("elsewhere")
 
@@ -642,20 +720,22 @@ def test_workers_on_another_database_are_found(doctor, redis_server, redis_ward)
     (("--fanout-prefix", "off"), "--fanout-prefix on"),
     (("--no-fanout-patterns",), "--fanout-patterns"),
 ])  # fmt: skip
-def test_workers_with_another_prefix_are_found(doctor, redis_ward, arguments, advice):
-    report = doctor(redis_ward.broker_url, *arguments, "--read-only")
+def test_workers_with_another_prefix_are_found(doctor, redis_ward, overheard, arguments, advice):
+    report = doctor(redis_ward.broker_url, *arguments, "--read-only", until=overheard)
     assert advice in report.of("elsewhere")
 
 
 def test_workers_with_another_exchange_are_found(doctor, place, worker):
     worker(place, event_exchange="celeryev.blue", arguments=BEATING)
-    report = doctor(place)
+    report = doctor(place, answers=1)
     assert "--event-exchange celeryev.blue" in report.of("elsewhere")
     assert report.problems & {"events", "exchange"}
 
 
-def test_workers_with_the_usual_exchange_are_found(doctor, ward):
-    report = doctor(ward.broker_url, "--event-exchange", "blue", "--read-only")
+def test_workers_with_the_usual_exchange_are_found(doctor, ward, overheard):
+    # On RabbitMQ there is no such exchange to listen to.
+    where = (ward.broker_url, "--event-exchange", "blue", "--read-only")
+    report = doctor(*where, until=overheard)
     assert "--event-exchange celeryev" in report.of("elsewhere")
 
 
@@ -670,7 +750,7 @@ def test_a_wrong_control_exchange_is_found_and_not_made(doctor, rabbitmq_server,
         return rabbitmq_server.rabbitmqctl("list_exchanges", "-p", WARD, "name")
 
     before = exchanges()
-    report = doctor(rabbitmq_ward.broker_url, "--control-exchange", "blue")
+    report = doctor(rabbitmq_ward.broker_url, "--control-exchange", "blue", until=has_beaten)
     assert report.status == 3
     assert "there is no exchange blue.pidbox" in report.of("workers", "warning")
     assert exchanges() == before
@@ -685,9 +765,11 @@ def test_task_events_and_heartbeats_that_are_off_are_found(doctor, broker, place
             pool.submit(worker, place, name="silenced", **silenced),
         ]
         without_beats, without_events = [future.result() for future in started]
-    for _ in range(20):
+    # More than it does before it is observed.
+    for _ in range(100):
         without_events.app.send_task("cluster.occupy", args=(1,))
-    report = doctor(place, "--wait", "5s")
+    name = without_events.hostname
+    report = doctor(place, answers=2, until=lambda seen: seen.signs(name).done)
     assert report.status == 4
     assert without_events.hostname in report.of("task-events")
     assert "-E" in report.of("task-events")
@@ -741,18 +823,17 @@ def test_what_dead_readers_left_on_redis_is_listed_and_removed(doctor, redis_ser
     assert "no orphaned" in doctor(url, *how).of("orphans", "ok")
 
 
-def test_a_list_that_somebody_reads_stays(redis_server):
+def test_a_list_that_somebody_reads_stays(doctor, redis_server, monkeypatch):
     url = redis_server.fresh_url()
     number = leave_behind(redis_server, url)
-    with admitted("-b", url, "--wait", "2s", "--fix", "--yes") as process:
+    listen = workers.listen
 
-        def listens():
-            channels = redis_server.redis_cli("CLIENT", "LIST", "TYPE", "pubsub")
-            return f"db={number} " in channels
-
-        wait_until(listens, what="a doctor that listens")
+    def listen_while_somebody_reads(*args, **how):
         redis_server.redis_cli("RPOP", "celeryev.dead", database=number)
-        said = process.stdout.read()
+        return listen(*args, **how)
+
+    monkeypatch.setattr(workers, "listen", listen_while_somebody_reads)
+    said = doctor(url, "--fix", "--yes").output
     assert "removed" not in said or "1 list" not in said
     assert redis_server.redis_cli("LLEN", "celeryev.dead", database=number) == "1"
 
@@ -866,23 +947,9 @@ def test_people_get_lines_and_a_summary(empty_redis):
     assert lines[-1] == "2 problems"
 
 
-def test_what_workers_call_themselves_harms_no_terminal(redis_url, sender):
+def test_what_workers_call_themselves_harms_no_terminal(run_here, redis_url, sender):
     name = "evil\x1b]0;title\x07@\u202ehost"
-    source = sender(redis_url)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evtools", "doctor", "-b", redis_url, "--wait", "2s"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        while process.poll() is None:
-            source.send("worker-heartbeat", hostname=name, processed=1, freq=2)
-            try:
-                process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                continue
-        assert process.stdout is not None
-        said = process.stdout.read()
+    with beating(sender(redis_url), hostname=name):
+        _, said = run_here(redis_url, until=has_beaten)
     assert "evil\\x1b]0;title\\x07@\\u202ehost" in said
     assert said.replace("\n", "").isprintable()

@@ -88,9 +88,9 @@ def split(block: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def beating(stream: Sender) -> Iterator[None]:
+def beating(stream: Sender, hostname: str = "w1@app") -> Iterator[None]:
     """Have a worker send heartbeats meanwhile."""
-    worker = {"hostname": "w1@app", "freq": 1.0, "active": 0, "processed": 0}
+    worker = {"hostname": hostname, "freq": 1.0, "active": 0, "processed": 0}
     over = threading.Event()
 
     def beat() -> None:
