@@ -825,13 +825,15 @@ class TraceFormatter(Formatter):
         if run is None or elsewhere:
             seconds = None if elsewhere else runtime_of(event)
             process = self._worker(event)
-            if seconds is None:
+            start = at - round(max(0.0, min(seconds or 0.0, at / 1e6)) * 1e6)
+            shown = self._ended.get(key)
+            # A failure at the hard time limit is reported twice: the run is there already.
+            if seconds is None or (shown and shown[0] == process.pid and start < shown[3]):
                 self._emit(
                     name=f"{_task_name(event)}: {state}", cat=f"task,{state}", ph="i", s="p", ts=at,
                     pid=process.pid, tid=process.own, args=self._arguments(event),
                 )  # fmt: skip
                 return
-            start = at - round(max(0.0, min(seconds, at / 1e6)) * 1e6)
             if (track := self._slot(process, start)) is None:
                 self._left_out += 1
                 return

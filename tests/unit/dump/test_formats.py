@@ -693,6 +693,14 @@ def test_a_trace_has_runs_waits_and_calls_where_they_belong():
     assert [event["args"] for event in trace.kinds("C")] == [{"active": 2}]
 
 
+def test_an_end_that_is_reported_twice_is_one_run_of_a_trace():
+    trace = traced(life("a", ("sent", 10), ("started", 12), ("failed", 14), ("failed", 14.5)))
+    (run,) = trace.kinds("X")
+    assert (run["ts"] / 1e6, run["dur"] / 1e6) == (12, 2)
+    assert len(trace.kinds("b")) == 1
+    assert [event["name"] for event in trace.kinds("i")] == ["name-a: FAILURE"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_order_and_no_loss_of_events_breaks_a_trace(seed):
     chance = random.Random(seed)
