@@ -148,6 +148,7 @@ def environment(machine, tmp_path) -> Path:
 PIPX, PIP = texts("PIP AND PIPX")[:-1], texts("PIP AND PIPX")[-1]
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("line", PIP.splitlines())
 def test_pip_installs_tools_pages_and_completions(line, environment, machine):
     # In the checkout, or where the release was downloaded to.

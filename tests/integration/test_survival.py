@@ -125,7 +125,7 @@ def test_nothing_is_lost_while_the_terminal_stands_still(evtop, redis_url, tmp_p
         for _ in range(50):
             top.press("5", "1", "ctrl-l")
         start = flow.sent
-        wait_until(lambda: flow.sent > start + 5000, deadline=30, what="a flow")
+        wait_until(lambda: flow.sent > start + 5000, deadline=60, what="a flow")
         top.resume_output()
         top.press("5")
         top.wait_screen("[5 Events]")

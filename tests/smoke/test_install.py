@@ -44,6 +44,7 @@ def test_the_single_file_is_verified_run_and_kept(machine):
         assert told == f"{tool} {__version__}\n"
 
 
+@pytest.mark.timeout(180)
 def test_the_tarball_is_installed_and_goes_again(machine):
     (install,), (*_, remove) = texts("TARBALL"), texts("REMOVING")
     machine.run(install)
