@@ -436,11 +436,12 @@ class CameraThread(Timer):
         try:
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
-            counters.shots.failed += 1
             owner.failures = failures = owner.failures + 1
             self._count_failures()
             counters.last_shot_at = clock.wall()
             counters.last_error = reason(error)
+            # Whoever sees it counted finds the rest as well.
+            counters.shots.failed += 1
             is_enough = self._max_failures is not None and failures >= self._max_failures
             if seconds is not None and not is_enough:
                 doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
@@ -461,10 +462,10 @@ class CameraThread(Timer):
                 )
                 self._close()
             return wait
-        counters.shots.taken += 1
         counters.last_shot_seconds = clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
         counters.last_shot_at = counters.last_success_at = clock.wall()
+        counters.shots.taken += 1
         if owner.failures:
             words = "the camera works again, after %d failures"
             _log.warning(named(words, owner.cluster), owner.failures)

@@ -6,7 +6,7 @@ import threading
 import celery.events.snapshot
 import pytest
 
-from evtools.cam.schedule import Timer, TokenBucket, rate
+from evtools.cam.schedule import Shots, Timer, TokenBucket, rate
 from evtools.cam.store import StoreCamera
 from evtools.errors import CameraFailed, OutputError, UsageError
 from tools.clock import FakeClock
@@ -208,6 +208,24 @@ def test_snapshots_are_counted_and_timed(open_studio):
     studio.pass_time(2.0)
     assert (studio.shots.taken, counters.shot_seconds) == (2, 1.0)
     assert (seen, counters.busy_since) == ([1002.0, 1004.5], None)
+
+
+def test_who_sees_a_snapshot_counted_finds_what_came_of_it(open_studio):
+    studio, found = open_studio(Snap, freq=1.0), {}
+    counters = studio.counters
+
+    class Watched(Shots):
+        def __setattr__(self, name, value):
+            found[name] = (counters.failures_in_row, counters.last_error, counters.last_success_at)
+            super().__setattr__(name, value)
+
+    counters.shots = Watched()
+    studio.camera.fault = ValueError("no film")
+    studio.pass_time(1.0)
+    studio.camera.fault = None
+    studio.pass_time(1.0)
+    assert found["failed"] == (1, "ValueError: no film", None)
+    assert found["taken"][2] == counters.last_success_at
 
 
 @pytest.mark.parametrize("kind", [Album, Snap])
