@@ -39,6 +39,8 @@ class Monitoring:
     def __init__(self, folder: Path, rules: Path, target: str) -> None:
         #: Names of alerts that the hook was sent, with whether they fire or are resolved.
         self.told: list[tuple[str, str]] = []
+        #: By alert: how many of these were looked at.
+        self._looked_at: dict[str, int] = {}
         notes = self.told
 
         class Hook(BaseHTTPRequestHandler):
@@ -91,13 +93,15 @@ class Monitoring:
             process.wait_ready(partial(_is_ready, address), deadline=30)
 
     def wait_told(self, alert: str, status: str, *, deadline: float = 60) -> None:
-        """Wait until the hook was sent that an alert is `firing`, or `resolved` after all."""
+        """Wait until the hook was sent that an alert is `firing`, or then that it is `resolved`."""
+        begin = self._looked_at.get(alert, 0)
 
         def came() -> bool:
-            last = [each for name, each in self.told if name == alert][-1:]
-            return last == [status]
+            # By now it may have changed again.
+            return (alert, status) in self.told[begin:]
 
         wait_until(came, deadline=deadline, what=lambda: f"{alert} {status}: {self.told}")
+        self._looked_at[alert] = self.told.index((alert, status), begin) + 1
 
     def end(self) -> None:
         """Leave nothing behind."""
