@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servers.ports import free_port
-from servers.process import wait_until
+from servers.process import PATIENCE, wait_until
 from tools.flow import Flow
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def test_one_period_is_one_shot(evcam, redis_url, tmp_path):
 
 def status_of(port, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as got:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as got:
             return got.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -237,7 +237,7 @@ def test_a_camera_that_hangs_loses_no_event(evcam, broker_url, event_exchange, s
         what=lambda: f"all events: {written(counts)[-3:]}",
     )
     metrics = f"http://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(metrics, timeout=5) as answer:
+    with urllib.request.urlopen(metrics, timeout=PATIENCE) as answer:
         told = dict(
             line.rsplit(" ", 1)
             for line in answer.read().decode().splitlines()

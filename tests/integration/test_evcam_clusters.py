@@ -15,7 +15,7 @@ import pytest
 from cluster.app import make_app
 from cluster.worker import close
 from servers.ports import free_port
-from servers.process import wait_until
+from servers.process import PATIENCE, wait_until
 
 CAMERA = """
 import json
@@ -47,7 +47,7 @@ def lines_of(path):
 
 def get(port, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
