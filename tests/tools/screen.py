@@ -258,9 +258,20 @@ class PtyTerminal:
         """Type a text, or what keys send."""
         os.write(self.ours, text.encode())
 
+    def hang_up(self) -> None:
+        """Go away, as a window that is closed, or the connection of ssh."""
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, self.ours)
+        os.close(null)
+        # Our end is closed when the thread no longer reads from it.
+        with contextlib.suppress(OSError):  # EIO: it did not
+            os.write(self.theirs.fileno(), self._MARK)
+        self._thread.join(10)
+
     def close(self) -> None:
         """Let go of both ends."""
-        self.theirs.close()
+        with contextlib.suppress(OSError):  # EIO: it has hung up
+            self.theirs.close()
         self._thread.join(10)
         os.close(self.ours)
 

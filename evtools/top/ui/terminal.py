@@ -1,15 +1,17 @@
 """The terminal: urwid's raw screen, signals, and sequences beside the picture."""
 
 import base64
+import errno
 import os
 import signal
 import termios
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final, Self, TypeAlias
 
 import urwid
+from urwid.display.common import InputClosedError
 
 from evtools.clock import Clock
 from evtools.signals import EndingSignals, install, put_back
@@ -18,8 +20,7 @@ from evtools.top.options import TopOptions
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs, on_cursor, palette
 from evtools.top.ui.widgets import Line, fitted
 
-#: The loop that has the keys of a display, and what ends it when it is raised there.
-EventLoop: Final = urwid.SelectEventLoop
+#: What ends the loop of a display when it is raised there.
 Leave: Final = urwid.ExitMainLoop
 #: Column and row, both from 0.
 Cursor: TypeAlias = tuple[int, int] | None
@@ -59,6 +60,25 @@ def paint(
 _ESC_WAIT: Final = 0.06
 #: Where in the settings of a terminal its local modes are.
 _LOCAL_MODES: Final = 3
+
+
+@contextmanager
+def _whether_there() -> Iterator[None]:
+    # Of a terminal that has gone away, the loop hears as soon as it reads.
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+class EventLoop(urwid.SelectEventLoop):
+    """The loop that has the keys of a display; it ends when the terminal goes away."""
+
+    def run(self) -> None:
+        # SIGHUP says so as well, but it may come later, or not at all.
+        with suppress(InputClosedError):
+            super().run()
 
 
 class Display:
@@ -173,7 +193,8 @@ class Display:
         """Show a picture; only the rows that differ are written."""
         picture = (list(lines), size, cursor, self._glyphs)
         if picture != self._drawn and self._screen.started:
-            self._screen.draw_screen(size, paint(lines, size, self._glyphs, cursor))
+            with _whether_there():
+                self._screen.draw_screen(size, paint(lines, size, self._glyphs, cursor))
             self._drawn = picture
 
     def redraw(self) -> None:
@@ -182,8 +203,9 @@ class Display:
         self._screen.clear()
 
     def send(self, sequence: str) -> None:
-        self._screen.write(sequence)
-        self._screen.flush()
+        with _whether_there():
+            self._screen.write(sequence)
+            self._screen.flush()
 
     def _take(self, keys: list[Any], _raw: list[int]) -> None:
         for key in keys:

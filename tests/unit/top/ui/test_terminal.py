@@ -10,7 +10,7 @@ import pytest
 import urwid
 
 from evtools.top.options import TopOptions
-from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, Signals, copy_sequence
+from evtools.top.ui.terminal import COPY_BYTES_MAX, Display, EventLoop, Signals, copy_sequence
 from tools.clock import FakeClock
 from tools.screen import PtyTerminal
 
@@ -31,7 +31,7 @@ class Watched:
     """A display, and its calls."""
 
     def __init__(self, *, colour=True):
-        self.loop = urwid.SelectEventLoop()
+        self.loop = EventLoop()
         self.calls = []
         self.display = Display(
             self.loop,
@@ -197,6 +197,16 @@ def test_the_terminal_is_given_back_as_it_was(terminal):
         assert off in written
     watched.display.stop()
     assert terminal.read() == written
+
+
+def test_a_terminal_that_goes_away_ends_the_loop(terminal, watched):
+    watched.draw("first")
+    terminal.hang_up()
+    watched.draw("second")
+    watched.display.send("\a")
+    watched.loop.alarm(DEADLINE, lambda: pytest.fail("the loop goes on"))
+    watched.loop.run()
+    watched.display.stop()
 
 
 @pytest.mark.parametrize("lost", [True, False])
