@@ -48,6 +48,15 @@ def test_an_example_is_a_filter(text):
     assert example.matches(event_of({"type": "worker-online"})) in (True, False)
 
 
+def test_the_regular_expressions_of_the_manual_match_what_they_are_for():
+    raised = "Traceback (most recent call last):\npsycopg.OperationalError: deadlock detected"
+    event = event_of({"type": "task-failed", "name": "proj.a", "traceback": raised})
+    examples = [tag for tag in tags("B") if tag.startswith(("name~", "tb~"))]
+    assert len(examples) == 2
+    for text in examples:
+        assert compile_filter(text).matches(event), text
+
+
 def test_the_page_has_every_state_operator_and_field_once():
     assert first_words("OPERATORS") == list(OPERATORS)
     assert first_words("STATES AND GROUPS OF THEM") == ["(all)", *STATE_GROUPS, "due"]
