@@ -129,7 +129,7 @@ def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
 def _answer(arguments: Sequence[str]) -> int:
     word = arguments[0] if arguments else ""
     purposes = {name: tool.purpose for name, tool in TOOLS.items()}
-    if word == "help" and arguments[1:]:
+    if word == "help" and arguments[1:] and arguments[1] in TOPICS:
         print(topic(arguments[1]))
         return 0
     if word in ("", "-h", "--help", "help"):

@@ -163,6 +163,7 @@ def test_a_tool_is_called_by_name_or_argument(monkeypatch, capsys, argv, program
     [
         (["-h"], 0, "Usage: evtools TOOL"), (["--help"], 0, "Usage: evtools TOOL"),
         (["help"], 0, "Usage: evtools TOOL"), ([], 2, "Usage: evtools TOOL"),
+        (["help", "help"], 0, "Usage: evtools TOOL"),
         (["help", "dump"], 0, "Usage: evdump "), (["help", "evdump"], 0, "Usage: evdump "),
         *((["help", name], 0, topic(name)) for name in TOPICS),
     ],
