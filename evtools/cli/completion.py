@@ -43,7 +43,8 @@ _WORDS: Final = {
 }  # fmt: skip
 _HELP: Final = """\
 Print a script that lets a shell complete the options of evtools, evtop, evdump and
-evcam.  Without SHELL, for the one in the variable SHELL.
+evcam.  Without SHELL, for the one in the variable SHELL.  The folder that it is
+written to must exist.
 
 \b
 Examples:

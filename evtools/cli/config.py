@@ -712,8 +712,8 @@ def statements(text: str) -> Iterator[Statement]:
 def line_of(message: str) -> int | None:
     """Return the number of the line of a settings file that a message is about, if it is of one.
 
-    Such a message begins with a file and a key or a table, as in `FILE: evtop.sort: ...` and
-    `FILE [evtop.columns]: ...`.
+    Such a message begins with a file and a key or a table, as in `FILE: evtop.sort: ...`,
+    `FILE [evtop.columns]: ...` and `FILE [evdump]: filter_file: ...`.
     """
     for match in _AFTER_FILE.finditer(message):
         path = Path(message[: match.start()])
@@ -722,13 +722,14 @@ def line_of(message: str) -> int | None:
                 continue
             data = path.read_bytes()
             text = data.decode(encoding_of(data)).removeprefix("\ufeff").replace("\r\n", "\n")
-            key = re.split("]|: ", message[match.end() :], maxsplit=1)[0]
+            key, *rest = re.split("]: |]|: ", message[match.end() :], maxsplit=2)
             lines = {
                 ".".join(one.table + one.key): text.count("\n", 0, one.start) + 1
                 for one in statements(text)
             }
+            in_table = f"{key}.{rest[0]}" if rest else ""
             # A key that is missing is missing in its table.
-            return lines.get(key) or lines.get(key.rpartition(".")[0])
+            return lines.get(in_table) or lines.get(key) or lines.get(key.rpartition(".")[0])
     return None
 
 

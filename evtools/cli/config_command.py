@@ -33,6 +33,7 @@ tool has in addition, or set differently.
 Examples:
   evtools config
   evtools config --profile prod
+  mkdir -p ~/.config/evtools
   evtools config --default > ~/.config/evtools/evtools.toml
 
 For one tool, including the options of its command line: evtop --show-config.

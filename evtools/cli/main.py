@@ -140,6 +140,12 @@ def _answer(arguments: Sequence[str]) -> int:
         return 0 if word else 2
     import difflib
 
+    if word.startswith("-"):
+        own = difflib.get_close_matches(word, ("--help", "--version"), n=1)
+        meant = f" Did you mean {own[0]}?" if own else ""
+        hint = "the options of a tool follow its name, as in evtools top --help"
+        _print_error(f"evtools: there is no option {word}.{meant}", hint)
+        return 2
     near = difflib.get_close_matches(word.removeprefix("ev"), purposes | TOPICS, n=1)
     meant = f" Did you mean {'help ' * (near[0] in TOPICS)}{near[0]}?" if near else ""
     _print_error(f"evtools: there is no tool {word}.{meant}", f"tools: {', '.join(TOOLS)}")

@@ -182,7 +182,9 @@ def test_help_is_of_evtools_a_tool_or_a_topic(evtools, words, status, out):
         (["dmup"], "Did you mean dump?"),
         (["fliter"], "Did you mean help filter?"),
         (["x\x1b"], "there is no tool x\\x1b.\n  tools: top, "),
-        (["help", "--x"], "there is no tool --x"),
+        (["help", "--x"], "there is no option --x"),
+        (["--verson"], "there is no option --verson. Did you mean --version?"),
+        (["-b", "redis://"], "there is no option -b.\n  the options of a tool follow its name"),
     ],
 )
 def test_an_unknown_tool_is_guessed_or_refused(evtools, words, answer):
@@ -236,6 +238,7 @@ def test_the_page_of_keys_has_every_key_and_command():
         (': profile."a.b".alert.x.count: must be above 0', 0),
         (": profile.prod.alert.x.count: must be above 0", 12),
         (": profile.prod.alert.x.view: is missing", 10),
+        (" [profile.prod.alert.x]: count: must be above 0", 12),
         (": there is no [profile.no]", 0),
         (": Expected ] (at line 1, column 8)", 0),
     ],
