@@ -586,7 +586,12 @@ class Tables:
         ]  # fmt: skip
         yield "snapshots", self._select(columns, inner)
         place = self.place("hourly_raw")
-        columns = ["cluster", "hour", "name", "queue", *_FIGURES]
+        # Of none there is no quantile.
+        shown = {
+            name: f"if(isNaN({name}), NULL, {name}) AS {name}"
+            for name in _FIGURES if "_p" in name
+        }  # fmt: skip
+        columns = ["cluster", "hour", "name", "queue", *(shown.get(n, n) for n in _FIGURES)]
         newest = f"SELECT cluster, hour, max(made) FROM {place} GROUP BY cluster, hour"
         yield (
             "hourly",

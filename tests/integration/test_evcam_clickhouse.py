@@ -157,8 +157,8 @@ def _compare_hours(rows, events, of_sqlite):
             assert own[f"{of}_sum"] == pytest.approx(sum(ordered))
             for column, level in (("p50", 0.5), ("p95", 0.95)):
                 expected = ordered[int(level * len(ordered))] if ordered else None
-                if expected is None:  # old servers have no NaN, and new ones show it as null
-                    assert not own[f"{of}_{column}"]
+                if expected is None:
+                    assert own[f"{of}_{column}"] is None
                 else:
                     assert own[f"{of}_{column}"] == pytest.approx(expected)
             assert own[f"{of}_max"] == pytest.approx(ordered[-1] if ordered else 0)
@@ -176,6 +176,20 @@ def test_hours_are_counted_anew_when_something_comes_late(url, rows):
     evcam.close()
     found = rows("hourly", "name, queue, succeeded, failed", "ORDER BY name")
     assert found == [["shop.late", "slow", 0, 1], ["shop.pay", "", 1, 0]]
+
+
+def test_a_type_that_never_waited_hides_no_wait_of_its_queue(url, rows):
+    evcam = Evcam(url)
+    evcam.shoot(life("sent", "started", "succeeded"))
+    # Sorted before it, and revoked before it began.
+    evcam.shoot([
+        told("task-sent", 12.0, uuid="other", name="shop.a", queue="mail"),
+        told("task-revoked", 13.0, uuid="other"),
+    ])  # fmt: skip
+    evcam.close()
+    assert rows("hourly", "name", "WHERE isNull(wait_p95) ORDER BY name") == [["shop.a"]]
+    [[queue, p95]] = rows("hourly", "queue, max(wait_p95)", "GROUP BY queue")
+    assert (queue, p95 > 0) == ("mail", True)
 
 
 def test_an_event_is_there_once_whenever_it_was_received_and_days_are_read_apart(
