@@ -209,6 +209,9 @@ _NEW_EVERY: Final = 5.0
 #: how many are asked about at once.
 _TASKS_EVERY: Final = 2.0
 _TASKS_MAX: Final = 50
+#: Time until a task whose question settled nothing is asked about again, the first time; later
+#: four times as long, up to `_ALL_EVERY`.  A worker says that it is there before it listens.
+_AGAIN_AFTER: Final = 5.0
 #: How old the section of a worker's page may be that is looked at, in seconds.
 _PAGE_EVERY: Final = 5.0
 #: For how long it is open before all of it is asked for.
@@ -287,9 +290,10 @@ class Survey:
         self._all_at = self._new_at = self._tasks_at = 0.0
         #: Answers of workers of which no event came yet, with their command.
         self._early: dict[str, list[tuple[str, Any]]] = {}
-        #: Workers that were asked, and tasks with when they were asked about.
+        #: Workers that were asked, and tasks that were asked about: when they may be again, and
+        #: how long after the last time that is.
         self._nodes: set[str] = set()
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, tuple[float, float]] = {}
 
     @property
     def is_done(self) -> bool:
@@ -408,7 +412,10 @@ class Survey:
             return
         while len(self._asked) > _ASKED_MAX:
             del self._asked[next(iter(self._asked))]
-        self._asked |= dict.fromkeys((task.uuid for task in about), now)
+        for task in about:
+            _, pause = self._asked.get(task.uuid, (0.0, 0.0))
+            pause = min(max(_AGAIN_AFTER, 4 * pause), _ALL_EVERY)
+            self._asked[task.uuid] = now + pause, pause
         workers = {task.worker.hostname for task in about if task.worker is not None}
         self._ask("query_task", {"ids": [task.uuid for task in about]}, tuple(sorted(workers)))
 
@@ -429,7 +436,7 @@ class Survey:
             if not is_there or (task.name is not None and not is_doubtful):
                 continue
             asked = self._asked.get(task.uuid)
-            is_due = asked is None or now - asked >= _ALL_EVERY
+            is_due = asked is None or now >= asked[0]
             if (task.name is None and asked is None) or (
                 is_due and task.in_doubt(now) and task.missing_at(now) is None
             ):

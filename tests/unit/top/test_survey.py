@@ -1,5 +1,6 @@
 """What is asked of the workers and when, and what is known by their answers."""
 
+from itertools import pairwise
 from threading import Semaphore
 from types import SimpleNamespace
 
@@ -169,12 +170,13 @@ def test_a_task_that_may_be_lost_is_asked_about_until_that_is_settled(survey, wo
         survey.go_on(now)
         asked += [now for one in workers.inquiries if one.command == "query_task"]
         # What is no answer settles nothing.
-        answer = {"error": "KeyError()"} if len(asked) < 2 else {}
+        answer = {"error": "KeyError()"} if len(asked) < 5 else {}
         workers.answer_all(query_task={WORKER: answer})
         survey.take(now)
-        assert task.missing_at(now) == (asked[1] if len(asked) == 2 else None)
+        assert task.missing_at(now) == (asked[4] if len(asked) == 5 else None)
     assert asked[0] == 61.0
-    assert 121.0 <= asked[1] <= 125.0
+    for (before, after), pause in zip(pairwise(asked), (5, 20, 60, 60), strict=True):
+        assert pause <= after - before <= pause + 4
 
 
 def test_a_worker_that_answers_is_there_and_what_it_has_is_asked_for(survey, workers, state):
