@@ -219,9 +219,13 @@ class PtyTerminal:
         self._written = b""
         real = urwid.display.raw.Screen
         stdin = SimpleNamespace(fileno=self.theirs.fileno)
-        monkeypatch.setattr(
-            urwid.display.raw, "Screen", lambda **how: real(stdin, self.theirs, **how)
-        )
+        self._made: list[Any] = []
+
+        def make(**how: Any) -> Any:
+            self._made.append(real(stdin, self.theirs, **how))
+            return self._made[-1]
+
+        monkeypatch.setattr(urwid.display.raw, "Screen", make)
         self._thread = threading.Thread(target=self._listen, name="pty")
         self._thread.start()
 
@@ -270,6 +274,9 @@ class PtyTerminal:
 
     def close(self) -> None:
         """Let go of both ends."""
+        for made in self._made:
+            # It closes its sockets as it goes, but the collector may take those before it.
+            made.__del__()
         with contextlib.suppress(OSError):  # EIO: it has hung up
             self.theirs.close()
         self._thread.join(10)
