@@ -5,6 +5,7 @@ import gc
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -98,7 +99,12 @@ class Process:
         # Whoever reads the pidfile may send a signal at once.
         self._signals = stack.enter_context(Signals(SystemClock()))
         if options.pidfile:
-            stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
+            # One that comes meanwhile waits until it is sure that the pidfile is removed.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals.handlers)
+            try:
+                stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         drop_privileges(owner, options, clusters)
         self._notifier = Notifier()
         stack.callback(self._notifier.close)

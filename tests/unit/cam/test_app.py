@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -205,6 +206,12 @@ def test_in_the_foreground_it_runs_here(tmp_path, recording, capfd, stderr):
     assert not (tmp_path / "x.pid").exists()
     # The log was its own; stderr is for what the user must know.
     assert stderr == []
+
+
+def test_a_signal_while_the_pidfile_is_written_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert run(options(pidfile=str(tmp_path / "x.pid")), SETTINGS) == 0
+    assert not (tmp_path / "x.pid").exists()
 
 
 def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path, monkeypatch):
